@@ -1,0 +1,129 @@
+"""Checks of arguments and of data, made where values are known: outside compiled code.
+
+Assertions inside a jitted step are dropped silently, so data are checked as arrays in the eager
+entry points, and by `check_batch` in the `tf.data` pipeline that `fit` and `evaluate` read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf.registry import unknown
+
+# Marks an error of ours inside the InvalidArgumentError that a failing pipeline raises.
+MARK = "srnn_tf:"
+
+
+def sizes(minimum: int = 1, **values: int) -> None:
+    """Each argument is an integer of at least `minimum`."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise ValueError(
+                f"`{name}` must be an integer of at least {minimum}; received {value!r}"
+            )
+
+
+def rate(**values: float) -> None:
+    """Each argument is a dropout rate, in [0, 1)."""
+    for name, value in values.items():
+        if not 0.0 <= value < 1.0:
+            raise ValueError(f"`{name}` must be in [0, 1); received {value!r}")
+
+
+def choice(name: str, value: Any, known: Iterable[str]) -> None:
+    """The argument is one of the known names."""
+    if value not in known:
+        raise unknown(f"`{name}`", value, known)
+
+
+def frames(values: Any, event_size: int, binary: bool, name: str = "frames") -> np.ndarray:
+    """The array as float32 (B, T, D), after every check.
+
+    Raises:
+        ValueError: wrong rank or width, empty, NaN or infinite, or not 0 or 1 where a Bernoulli
+            likelihood will score it.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`{name}` must be a numeric array (B, T, {event_size})") from error
+    if array.ndim != 3:
+        raise ValueError(
+            f"`{name}` must have rank 3, (B, T, {event_size}); received shape {array.shape}"
+        )
+    if array.shape[-1] != event_size:
+        raise ValueError(
+            f"`{name}` must have {event_size} values per step; received shape {array.shape}"
+        )
+    if 0 in array.shape:
+        raise ValueError(f"`{name}` must not be empty; received shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"`{name}` must be finite; received NaN or infinity at {_where(array)}")
+    if binary and not np.isin(array, (0.0, 1.0)).all():
+        bad = ~np.isin(array, (0.0, 1.0))
+        raise ValueError(
+            f"`{name}` must be 0 or 1 for a Bernoulli likelihood; received {array[bad][0]} "
+            f"at {tuple(int(i) for i in np.argwhere(bad)[0])}"
+        )
+    return array
+
+
+def mask(values: Any, shape: tuple[int, int]) -> np.ndarray:
+    """The mask as bool (B, T): each row some real steps, then padding.
+
+    Raises:
+        ValueError: wrong shape, other values than 0 and 1, a row without a real step, or a hole.
+    """
+    array = np.asarray(values)
+    if array.shape != tuple(shape):
+        raise ValueError(f"`mask` must have shape (B, T) = {shape}; received {array.shape}")
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(f"`mask` must be boolean; received dtype {array.dtype} with other values")
+    array = array.astype(bool)
+    rows = np.flatnonzero(~array[:, 0])
+    if rows.size:
+        raise ValueError(f"`mask` must have a real first step in each row; row {rows[0]} has none")
+    holes = np.flatnonzero((array[:, 1:] & ~array[:, :-1]).any(axis=1))
+    if holes.size:
+        raise ValueError(
+            "`mask` must be true, then false, along each row (sequences are right-padded); "
+            f"row {holes[0]} has a hole"
+        )
+    return array
+
+
+def check_batch(batch: dict[str, tf.Tensor], event_size: int, binary: bool) -> dict[str, tf.Tensor]:
+    """The same checks as TensorFlow operations, for a map over a `tf.data` pipeline."""
+    conditions = []
+    for name in ("frames", "previous"):
+        if name in batch:
+            x = batch[name] = tf.cast(batch[name], tf.float32)
+            if x.shape.rank != 3 or x.shape[-1] not in (event_size, None):
+                raise ValueError(
+                    f"`{name}` must have shape (B, T, {event_size}); received {x.shape}"
+                )
+            finite = tf.reduce_all(tf.math.is_finite(x))
+            conditions.append((finite, f"`{name}` must be finite; received NaN or infinity"))
+            if binary:
+                zero_one = tf.reduce_all((x == 0.0) | (x == 1.0))
+                message = f"`{name}` must be 0 or 1 for a Bernoulli likelihood"
+                conditions.append((zero_one, message))
+    if "mask" in batch:
+        m = batch["mask"] = tf.cast(batch["mask"], tf.bool)
+        if m.shape.rank != 2:
+            raise ValueError(f"`mask` must have shape (B, T); received {m.shape}")
+        same = tf.reduce_all(tf.shape(m) == tf.shape(batch["frames"])[:2])
+        conditions.append((same, "`mask` must have the shape (B, T) of `frames`"))
+        holes = tf.reduce_any(m[:, 1:] & ~m[:, :-1])
+        conditions.append((~holes, "`mask` must be true, then false, along each row"))
+    asserts = [tf.debugging.Assert(ok, [f"{MARK} {text}"]) for ok, text in conditions]
+    with tf.control_dependencies([a for a in asserts if a is not None]):
+        return {name: tf.identity(x) for name, x in batch.items()}
+
+
+def _where(array: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])

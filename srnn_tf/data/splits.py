@@ -1,0 +1,140 @@
+"""The three parts of a data set, checked once when they are put together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LOWEST_NOTE = 21  # MIDI number of column 0, the A of 27.5 Hz
+NUM_NOTES = 88  # the keys of a piano, MIDI notes 21..108
+PARTS = ("train", "valid", "test")
+
+# Frames of (train, valid, test). Other roll-outs of the same tunes exist, and scores on two
+# roll-outs cannot be compared, so the counts decide whether a file is the one it is taken for.
+EDITIONS = {
+    "nottingham": {"boulanger-lewandowski": (176561, 45513, 44463)},
+    "muse": {"boulanger-lewandowski": (245202, 82755, 64339)},
+    "jsb": {"boulanger-lewandowski": (13807, 4602, 4725)},
+    "piano_midi": {"boulanger-lewandowski": (75911, 8540, 19036)},
+}
+
+
+def check_roll(roll: np.ndarray, what: str, path: str | None = None) -> np.ndarray:
+    """Return `roll` as a uint8 piano roll of shape (T, 88) with values 0 and 1.
+
+    Args:
+        roll: array of numbers or booleans, one row a frame, column `c` is MIDI note `c + 21`.
+        what: what the array is, for the error message.
+        path: the file it came from, if any, put in front of the error message.
+
+    Raises:
+        ValueError: another shape, no frame, or a value other than 0 and 1.
+
+    Example:
+        check_roll(np.eye(88), "roll").shape  # (88, 88)
+    """
+    prefix = f"{path}: " if path else ""
+    roll = np.asarray(roll)
+    if roll.dtype.kind not in "buif" or roll.ndim != 2 or roll.shape[1] != NUM_NOTES:
+        raise ValueError(
+            f"{prefix}{what} has shape {roll.shape} and type {roll.dtype}; accepted are numbers "
+            f"of shape (frames, {NUM_NOTES})"
+        )
+    if not len(roll):
+        raise ValueError(f"{prefix}{what} is empty; accepted are rolls of at least one frame")
+    foreign = roll[(roll != 0) & (roll != 1)]  # NaN differs from both, so it is caught too
+    if foreign.size:
+        raise ValueError(f"{prefix}{what} holds the value {foreign[0]}; accepted are 0 and 1")
+    return roll.astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value, so no generated __eq__
+class Splits:
+    """Piano rolls for training, validation and testing.
+
+    Args:
+        name: the name of the data set.
+        train, valid, test: sequences of uint8 arrays of 0 and 1, each of shape (T_i, 88), one row
+            a frame; column `c` is MIDI note `c + 21`.
+        edition: which published version of the data set this is.
+        source: the file or package the rolls were read from.
+
+    Raises:
+        ValueError: a part without a sequence, or an array that is not a piano roll.
+
+    Example:
+        Splits("two notes", [np.eye(88)], [np.eye(88)], [np.eye(88)], "made up", "nowhere")
+    """
+
+    name: str
+    train: Sequence[np.ndarray]
+    valid: Sequence[np.ndarray]
+    test: Sequence[np.ndarray]
+    edition: str
+    source: str
+
+    def __post_init__(self) -> None:
+        for part in PARTS:
+            rolls = getattr(self, part)
+            if not len(rolls):
+                raise ValueError(f"{self.name}: {part} has no sequence; at least one is needed")
+            checked = tuple(check_roll(r, f"{part} sequence {i}") for i, r in enumerate(rolls))
+            object.__setattr__(self, part, checked)
+
+    @property
+    def event_size(self) -> int:
+        """Number of notes in a frame, 88."""
+        return NUM_NOTES
+
+    def describe(self) -> str:
+        """Return a line on the data set and one line of statistics for each part.
+
+        Example:
+            print(splits.describe())
+        """
+        lines = [f"{self.name} ({self.edition}) from {self.source}"]
+        for part in PARTS:
+            rolls = getattr(self, part)
+            frames = sum(len(roll) for roll in rolls)
+            counts = np.sum([roll.sum(axis=0, dtype=np.int64) for roll in rolls], axis=0)
+            used = np.flatnonzero(counts) + LOWEST_NOTE
+            notes = f"{used[0]}..{used[-1]}" if len(used) else "none"
+            lines.append(
+                f"  {part:<5} {len(rolls):>4} sequences {frames:>7} frames"
+                f"  mean length {frames / len(rolls):7.2f}  MIDI notes {notes:<7}"
+                f" {counts.sum() / frames:.3f} notes a frame"
+            )
+        return "\n".join(lines)
+
+
+def check_edition(name: str, counts: tuple[int, ...], edition: str | None, path: object) -> str:
+    """Return the name of the edition with these frame counts, or refuse the file.
+
+    Args:
+        name: a key of `EDITIONS`.
+        counts: frames of train, valid and test.
+        edition: the edition it must be; None accepts every known one, "any" accepts all.
+        path: the file the counts are of, for the error message.
+
+    Raises:
+        ValueError: `edition` or the counts are not known, or are not of each other.
+
+    Example:
+        check_edition("jsb", (13807, 4602, 4725), None, "x.mat")  # "boulanger-lewandowski"
+    """
+    known = EDITIONS[name]
+    listed = ", ".join(f"{key!r} with {value}" for key, value in known.items())
+    if edition not in (None, "any", *known):
+        raise ValueError(
+            f"edition={edition!r} of {name} is not known; accepted are {listed}, 'any'"
+        )
+    matching = [key for key, value in known.items() if value == counts]
+    if edition == "any":
+        return matching[0] if matching else "any"
+    if not matching or edition not in (None, matching[0]):
+        raise ValueError(
+            f"{path} has {counts} frames (train, valid, test), which is not the edition asked "
+            f'for; known of {name}: {listed}. edition="any" accepts the file as it is; scores on '
+            f"another edition cannot be compared with published ones"
+        )
+    return matching[0]

@@ -1,0 +1,32 @@
+"""Axis 2 of a model, the emission: how the values inside a step depend on one another.
+
+To add one: a file beside this one and a line in `EMISSIONS`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from srnn_tf import registry
+from srnn_tf.emissions.base import Emission
+from srnn_tf.emissions.factorized import Factorized
+
+EMISSIONS: dict[str, type[Emission]] = {
+    "factorized": Factorized,
+}
+
+
+def get(config: str | dict[str, Any] | Emission) -> Emission:
+    """An emission from its config, `{"class": name, **arguments}`.
+
+    Raises:
+        ValueError: an unknown name; the error suggests the nearest known one.
+
+    Example:
+        >>> get({"class": "factorized", "event_size": 88}).event_size
+        88
+    """
+    return registry.create("emission", EMISSIONS, config)
+
+
+__all__ = ["EMISSIONS", "Emission", "Factorized", "get"]

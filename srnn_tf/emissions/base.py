@@ -1,0 +1,36 @@
+"""What every emission is."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from srnn_tf import checks, registry
+from srnn_tf.likelihoods import LIKELIHOODS, Likelihood
+
+
+class Emission(keras.layers.Layer):
+    """The dependence inside a step: from a context to the distribution of its D values.
+
+    Args:
+        event_size: D.
+        likelihood: a `Likelihood`, its name or its config.
+    """
+
+    def __init__(self, event_size: int, likelihood: Likelihood | str | dict[str, Any], **kwargs):
+        checks.sizes(event_size=event_size)
+        super().__init__(autocast=False, **kwargs)
+        self.event_size = event_size
+        self.likelihood = registry.create("likelihood", LIKELIHOODS, likelihood)
+
+    @abc.abstractmethod
+    def call(self, context: tf.Tensor, temperature: float = 1.0) -> tfp.distributions.Distribution:
+        """(B, T, H) -> a distribution of batch shape (B, T) and event shape (D,)."""
+
+    def get_config(self):
+        likelihood = registry.describe(LIKELIHOODS, self.likelihood)
+        return {**super().get_config(), "event_size": self.event_size, "likelihood": likelihood}

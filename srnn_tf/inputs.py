@@ -1,0 +1,115 @@
+"""What `fit` and `evaluate` accept, turned into one checked `tf.data` pipeline of dicts."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf import checks
+from srnn_tf.data.streams import EpochDataset, array_batches
+
+KEYS = ("frames", "previous", "mask")
+ACCEPTED = (
+    "an array (N, T, D), a dict of `frames`[, `previous`, `mask`], or a tf.data.Dataset or "
+    "EpochDataset of batches of these"
+)
+
+
+def pipeline(
+    model: Any,
+    data: Any,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    endless: bool = False,
+    start: Callable[[], int] = lambda: 0,
+) -> tf.data.Dataset:
+    """Batches, dicts of tensors, that have passed every check.
+
+    Args:
+        model: whose sizes and likelihood the data must fit.
+        data: see `ACCEPTED`.
+        batch_size: of arrays; 32 by default.
+        shuffle: arrays only.
+        endless: go on past the end of the epoch (`steps_per_epoch` was given).
+        start: the step to begin at, asked when an iterator is made.
+
+    Raises:
+        ValueError: data of another kind, or that fail a check.
+    """
+    if isinstance(data, tf.data.Dataset):
+        if batch_size is not None:
+            raise ValueError("`batch_size` must be None for a dataset, which holds batches")
+        return data.map(lambda *batch: _checked(model, as_dict(batch)))
+    if not isinstance(data, EpochDataset):
+        arrays = _arrays(model, data)
+        batch_size = 32 if batch_size is None else batch_size
+        checks.sizes(batch_size=batch_size)
+        data = array_batches(arrays, batch_size, model.seed, shuffle)
+    return data.as_dataset(start, endless).map(lambda batch: _checked(model, batch))
+
+
+def as_dict(batch: Any) -> dict[str, tf.Tensor]:
+    """A batch as a dict: a bare tensor is `frames`, a tuple of one its only member."""
+    while isinstance(batch, (tuple, list)):
+        if len(batch) != 1:
+            raise ValueError(f"a batch must be one tensor or dict; received {len(batch)} members")
+        batch = batch[0]
+    if not isinstance(batch, Mapping):
+        return {"frames": batch}
+    if "frames" not in batch:
+        raise ValueError(f"a batch must hold `frames`; received {sorted(batch)}")
+    return {name: batch[name] for name in KEYS if name in batch}
+
+
+def refuse_targets(y: Any, kwargs: Mapping[str, Any]) -> None:
+    """Arguments of Keras that have no meaning for a density of `x`."""
+    if y is not None:
+        raise ValueError("`y` must be None: the model is a density of `x` alone")
+    for name in ("validation_split", "sample_weight", "class_weight"):
+        if kwargs.get(name):
+            raise ValueError(f"`{name}` is not supported; pass `validation_data` and `mask`")
+
+
+@contextlib.contextmanager
+def our_errors():
+    """Turn a failed check inside the pipeline into the ValueError that it is."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        if checks.MARK not in str(error):
+            raise
+        message = str(error).split(checks.MARK, 1)[1].split("'", 1)[0].split("\n", 1)[0]
+        raise ValueError(f"{message.strip(' ]')}, in a batch of the dataset") from None
+
+
+def _arrays(model, data) -> dict[str, np.ndarray]:
+    if not isinstance(data, (Mapping, np.ndarray, list, tuple, tf.Tensor)):
+        raise ValueError(f"the data must be {ACCEPTED}; received {type(data).__name__}")
+    given = data if isinstance(data, Mapping) else {"frames": data}
+    strange = sorted(set(given) - set(KEYS))
+    if strange or "frames" not in given:
+        raise ValueError(f"the data must be {ACCEPTED}; received keys {sorted(given)}")
+
+    def check(name):
+        return checks.frames(given[name], model.event_size, model.binary, name)
+
+    arrays = {"frames": check("frames")}
+    shape = arrays["frames"].shape
+    if given.get("previous") is not None:
+        arrays["previous"] = check("previous")
+        if arrays["previous"].shape != shape:
+            raise ValueError(
+                f"`previous` must have the shape of `frames`, {shape}; "
+                f"received {arrays['previous'].shape}"
+            )
+    if given.get("mask") is not None:
+        arrays["mask"] = checks.mask(given["mask"], shape[:2])
+    return arrays
+
+
+def _checked(model, batch):
+    return checks.check_batch(batch, model.event_size, model.binary)

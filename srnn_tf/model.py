@@ -1,0 +1,423 @@
+"""A latent structure joined to an emission: `SequenceModel`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from srnn_tf import (
+    checks,
+    emissions,
+    inputs,
+    metrics,
+    nn,
+    objectives,
+    sampling,
+    scoring,
+    structures,
+)
+from srnn_tf.data import frames as framing
+from srnn_tf.registry import describe
+
+
+@keras.saving.register_keras_serializable(package="srnn_tf")
+class SequenceModel(keras.Model):
+    """A density of sequences: a latent structure, an emission, and a way to train them.
+
+        log p(x) = sum{ log p(x_t | h_t) : t = 1, ..., T }
+        h_t = structure(x_<t [, z_<=t])        p(x_t | h_t) = emission(h_t)
+
+    With latents the model is trained on, and reports, the evidence lower bound (ELBO)
+    sum_t E_q[log p(x_t | h_t)] - KL(q(z_t) || p(z_t)); without, its likelihoods are exact.
+
+    Args:
+        structure: a `Structure`, or its config.
+        emission: an `Emission`, or its config.
+        event_size: D, the width of the user's frames; the emission's by default. A multiple k of it
+            makes each frame k consecutive steps: flat models have an emission of one value.
+        kl_schedule: a `KLSchedule`, or its arguments; the weight of the KL in the training loss.
+        window: frames per window of `protocol="paper"`; None for the whole sequence.
+        seed: of everything random in training.
+
+    Raises:
+        ValueError: unknown names, or sizes that do not fit.
+
+    Example:
+        >>> model = SequenceModel(
+        ...     {"class": "parallel_srnn", "units": 8, "latent_size": 3, "embedding_size": 4},
+        ...     {"class": "factorized", "event_size": 88, "likelihood": "bernoulli"})
+        >>> model.compile()
+        >>> history = model.fit(np.zeros([4, 10, 88]), batch_size=2, verbose=0)
+        >>> model.log_prob(np.zeros([4, 10, 88])).shape
+        TensorShape([4])
+
+    Reference: Lai et al., arXiv:1902.01388.
+    """
+
+    def __init__(
+        self,
+        structure: structures.Structure | dict[str, Any],
+        emission: emissions.Emission | dict[str, Any],
+        event_size: int | None = None,
+        kl_schedule: objectives.KLSchedule | dict[str, float] | None = None,
+        window: int | None = None,
+        seed: int = 0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.autocast = False  # the data are scored in float32, whatever the policy
+        self.supports_masking = True
+        self.structure = structures.get(structure)
+        self.emission = emissions.get(emission)
+        frame_size = self.emission.event_size
+        event_size = frame_size if event_size is None else event_size
+        checks.sizes(event_size=event_size)
+        checks.sizes(minimum=0, seed=seed)
+        if event_size % frame_size:
+            raise ValueError(
+                f"`event_size` must be a multiple of the emission's, {frame_size}; "
+                f"received {event_size}"
+            )
+        if window is not None:
+            checks.sizes(window=window)
+        self.event_size, self.frame_size, self.window = event_size, frame_size, window
+        self.steps_per_frame = event_size // frame_size
+        if not isinstance(kl_schedule, objectives.KLSchedule):
+            kl_schedule = objectives.KLSchedule(**(kl_schedule or {}))
+        self.kl_schedule, self.seed = kl_schedule, seed
+        # Counts updates; the KL weight and all seeds of training derive from it.
+        self.step = self.add_weight(
+            name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
+        )
+        self._trackers = [
+            keras.metrics.Mean(name=name)
+            for name in ("loss", "bound", "log_likelihood", "kl", "kl_weight")
+        ]
+        self._active_units = metrics.ActiveUnits(max(1, self.latent_size))
+        self.xla = True
+        self._scorer, self._sampler = scoring.Scorer(self), sampling.Sampler(self)
+        self.build()
+
+    @property
+    def latent_size(self) -> int:
+        """Z; 0 for a deterministic model, whose likelihoods are exact."""
+        return self.structure.latent_size
+
+    @property
+    def binary(self) -> bool:
+        """Whether frames must be 0 or 1."""
+        return self.emission.likelihood.binary
+
+    def build(self, input_shape=None):
+        self.structure.build((None, None, self.frame_size))
+        self.emission.build((None, None, self.structure.context_size))
+        self.built = True
+
+    def call(
+        self,
+        frames: tf.Tensor,
+        previous: tf.Tensor | None = None,
+        mask: tf.Tensor | None = None,
+        noise: tf.Tensor | None = None,
+        states: Any = None,
+        training: bool = False,
+    ) -> dict[str, Any]:
+        """Score every step of a batch.
+
+        Args:
+            frames: (B, T, D), the steps to be scored.
+            previous: (B, T, D), the step before each; `frames` shifted by one by default, zeros
+                first.
+            mask: (B, T) bool, right-padded; all real by default.
+            noise: (B, T, Z), the standard normal draws of the posterior, T counted in steps of the
+                structure; by default drawn from the step counter in training, else a fixed table.
+            states: the `states` of an earlier call, to go on from there.
+            training: apply dropout.
+
+        Returns:
+            `log_likelihood`, log p(x_t | z_<=t, x_<t) at the draw, KL not subtracted; `kl`;
+            `auxiliary`: each (B, T), nats, zero under the mask. `states` after each row's last
+            real step. With latents also `posterior_mean`.
+        """
+        frames = tf.cast(frames, tf.float32)
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            frames = tf.where(mask[..., None], frames, 0.0)
+        steps, before = self._steps(frames, previous)
+        seed = nn.fold_in([self.seed, 0], tf.cast(self.step.value, tf.int32)) if training else None
+        if self.latent_size and noise is None:
+            noise = self.draw_noise(tf.shape(steps)[0], tf.shape(steps)[1], nn.site(seed, 0))
+        inner_mask = None if mask is None else tf.repeat(mask, self.steps_per_frame, axis=1)
+        terms = self.terms(steps, before, inner_mask, noise, states, nn.site(seed, 1))
+        per_frame = ("log_likelihood", "kl", "auxiliary")
+        return terms | {name: self.sum_frames(terms[name]) for name in per_frame}
+
+    def terms(self, steps, previous, mask=None, noise=None, states=None, seed=None):
+        """The terms of `call` per step of the structure: `steps` are (B, S, frame_size)."""
+        trace = self.structure(
+            previous, targets=steps, states=states, noise=noise, mask=mask, seed=seed
+        )
+        log_likelihood = self.emission(trace.context).log_prob(steps)
+
+        def real(x):
+            return x if mask is None else tf.where(mask, x, 0.0)
+
+        terms = {
+            "log_likelihood": real(log_likelihood),
+            "kl": real(trace.kl),
+            "auxiliary": real(trace.auxiliary),
+            "states": trace.states,
+        }
+        if self.latent_size:
+            terms["posterior_mean"] = trace.posterior_mean
+        return terms
+
+    def draw_noise(self, rows: Any, steps: Any, seed: tf.Tensor | None = None) -> tf.Tensor:
+        """Standard normal draws (B, S, Z), or without a seed a fixed table (1, S, Z).
+
+        The table is a function of the step alone, so that a row's score depends neither on its
+        batch nor on padding.
+        """
+        if seed is None:
+            return nn.normal([steps, self.latent_size], tf.constant(scoring.TABLE_SEED))[None]
+        return nn.time_major(nn.normal([steps, rows, self.latent_size], seed))
+
+    def sum_frames(self, values: tf.Tensor) -> tf.Tensor:
+        """(B, T * steps_per_frame) to (B, T)."""
+        if self.steps_per_frame == 1:
+            return values
+        rows = tf.shape(values)[0]
+        return tf.reduce_sum(tf.reshape(values, [rows, -1, self.steps_per_frame]), axis=-1)
+
+    def _steps(self, frames, previous):
+        steps = framing.reframe(frames, self.frame_size)
+        if previous is None:
+            return steps, framing.shift(steps)
+        previous = tf.cast(previous, tf.float32)
+        if self.steps_per_frame == 1:
+            return steps, previous
+        # The value before the first one is the last value of the frame before.
+        return steps, framing.shift(steps, previous[:, 0, -self.frame_size :])
+
+    def log_prob(
+        self,
+        frames: Any,
+        mask: Any = None,
+        num_samples: int = 1,
+        seed: int | None = None,
+        protocol: str = "full",
+    ) -> tf.Tensor:
+        """log p(x) of each sequence, nats: exact without latents, else an ELBO.
+
+        Args:
+            frames: (B, T, D).
+            mask: (B, T) bool, right-padded.
+            num_samples: posterior draws to average the ELBO over.
+            seed: None uses a fixed table of draws, the same for every row and call.
+            protocol: "full" scores all steps, state carried throughout, x_0 = zeros. "paper" cuts
+                the sequence into windows of `window` frames, restarts the state in each, and does
+                not score the first step (flat models: the first value), which is context only.
+
+        Returns:
+            (B,) float32.
+
+        Raises:
+            ValueError: bad frames or mask, an unknown protocol, `num_samples` below 1.
+        """
+        frames = checks.frames(frames, self.event_size, self.binary)
+        mask = None if mask is None else checks.mask(mask, frames.shape[:2])
+        checks.sizes(num_samples=num_samples)
+        checks.choice("protocol", protocol, scoring.PROTOCOLS)
+        return self._scorer(frames, mask, num_samples, seed, protocol)
+
+    def sample(
+        self,
+        batch_size: int,
+        num_steps: int,
+        seed: int,
+        prefix: Any = None,
+        temperature: float = 1.0,
+    ) -> tf.Tensor:
+        """Draw sequences from the model.
+
+        Args:
+            batch_size: B.
+            num_steps: T, the frames to draw.
+            seed: the same seed gives the same sequences.
+            prefix: (B, P, D) frames to continue, their latents drawn from the posterior; the
+                result holds what follows them.
+            temperature: t divides logits by t and multiplies scales and latent noise by sqrt(t).
+
+        Returns:
+            (B, T, D) float32.
+
+        Raises:
+            ValueError: `batch_size` or `num_steps` below 1, a bad prefix, `temperature` <= 0.
+        """
+        checks.sizes(batch_size=batch_size, num_steps=num_steps)
+        checks.sizes(minimum=0, seed=seed)
+        if not temperature > 0.0:
+            raise ValueError(f"`temperature` must be positive; received {temperature!r}")
+        if prefix is not None:
+            prefix = checks.frames(prefix, self.event_size, self.binary, "prefix")
+            if len(prefix) != batch_size:
+                raise ValueError(
+                    f"`prefix` must have `batch_size` = {batch_size} rows; received {len(prefix)}"
+                )
+        return self._sampler(batch_size, num_steps, seed, prefix, temperature)
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        clipnorm: float = 0.5,
+        loss_per: str = "step",
+        jit_compile: bool | None = None,
+        **kwargs,
+    ) -> None:
+        """Set how `fit` trains.
+
+        Args:
+            optimizer: as in Keras.
+            clipnorm: the global norm that gradients are clipped to.
+            loss_per: "step", the loss is nats per frame, or "value", nats per value of a frame. The
+                clipping depends on it: the paper uses "value" for speech, "step" elsewhere.
+            jit_compile: compile with XLA; by default yes, but not under a `tf.distribute` strategy.
+            kwargs: `steps_per_execution`, `run_eagerly`, ..., as in Keras.
+
+        Raises:
+            ValueError: `clipnorm` not positive, an unknown `loss_per`, a float16 policy.
+        """
+        if not clipnorm > 0.0:
+            raise ValueError(f"`clipnorm` must be positive; received {clipnorm!r}")
+        checks.choice("loss_per", loss_per, ("step", "value"))
+        if "float16" in {self.structure.compute_dtype, self.emission.compute_dtype}:
+            raise ValueError(
+                "float16 is not supported, since its gradients need loss scaling; "
+                "use the policy 'mixed_bfloat16' or 'float32'"
+            )
+        if jit_compile is None:
+            jit_compile = not tf.distribute.has_strategy() and not kwargs.get("run_eagerly")
+        self.clipnorm, self.loss_per, self.xla = clipnorm, loss_per, bool(jit_compile)
+        self._extra_compile = kwargs
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return {}
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "clipnorm": self.clipnorm,
+            "loss_per": self.loss_per,
+            "jit_compile": self.xla,
+            **self._extra_compile,
+        }
+
+    def compile_from_config(self, config):
+        config = dict(config)
+        config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, data):
+        """One update: gradients of the weighted ELBO, clipped, then the optimizer."""
+        batch = inputs.as_dict(data)
+        with tf.GradientTape() as tape:
+            terms, loss = self._loss(batch, training=True)
+        gradients = tape.gradient(loss, self.trainable_variables)
+        gradients, _ = tf.clip_by_global_norm(gradients, self.clipnorm)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        logs = self._update_metrics(terms, loss, batch.get("mask"))
+        self.step.assign_add(1)
+        return logs
+
+    def test_step(self, data):
+        """Score a batch with the fixed noise table."""
+        batch = inputs.as_dict(data)
+        terms, loss = self._loss(batch, training=False)
+        return self._update_metrics(terms, loss, batch.get("mask"))
+
+    def _loss(self, batch, training):
+        terms = self(**batch, training=training)
+        weight = self.kl_schedule(self.step.value)
+        values = objectives.elbo(
+            terms["log_likelihood"], terms["kl"], terms["auxiliary"], kl_weight=weight
+        )
+        loss = -objectives.masked_mean(values, batch.get("mask"))
+        return terms, loss / (self.event_size if self.loss_per == "value" else 1.0)
+
+    def _update_metrics(self, terms, loss, mask):
+        """All are means over real frames, so that they do not depend on how data are batched."""
+        log_likelihood, kl = terms["log_likelihood"], terms["kl"]
+        count = tf.cast(tf.size(kl) if mask is None else tf.math.count_nonzero(mask), tf.float32)
+
+        def mean(x):
+            return objectives.masked_mean(x, mask)
+
+        values = [loss, mean(log_likelihood - kl), mean(log_likelihood), mean(kl)]
+        for tracker, value in zip(
+            self._trackers, [*values, self.kl_schedule(self.step.value)], strict=True
+        ):
+            tracker.update_state(value, sample_weight=count)
+        if self.latent_size:
+            inner = None if mask is None else tf.repeat(mask, self.steps_per_frame, axis=1)
+            self._active_units.update_state(terms["posterior_mean"], inner)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    @property
+    def metrics(self):
+        return [*self._trackers, self._active_units]
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
+        """Train, as in Keras, on `x`: an array (N, T, D), a dict of arrays, or batches.
+
+        Args:
+            x: `frames`, or a dict of `frames`[, `previous`, `mask`], as arrays with N rows; or a
+                `tf.data.Dataset` or `EpochDataset` of batches of them. The order of epoch e is a
+                function of the model's seed and e, so a resumed run repeats an uninterrupted one;
+                a `tf.data.Dataset` keeps its own order.
+            y: must be None.
+            batch_size: of arrays; 32 by default.
+            epochs: as in Keras, like all other arguments.
+
+        Raises:
+            ValueError: data of a wrong kind, shape or value.
+        """
+        inputs.refuse_targets(y, kwargs)
+        endless = kwargs.get("steps_per_epoch") is not None
+        data = inputs.pipeline(
+            self, x, batch_size, kwargs.pop("shuffle", True), endless, lambda: int(self.step)
+        )
+        if kwargs.get("validation_data") is not None:
+            rows = kwargs.pop("validation_batch_size", None) or batch_size
+            kwargs["validation_data"] = inputs.pipeline(self, kwargs["validation_data"], rows)
+        with inputs.our_errors():
+            return super().fit(data, epochs=epochs, **kwargs)
+
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+        """Mean metrics over real frames, nats per frame; `x` as in `fit`.
+
+        `bound` is exact without latents, else a single-sample ELBO.
+        """
+        inputs.refuse_targets(y, kwargs)
+        if not kwargs.get("_use_cached_eval_dataset"):
+            x, batch_size = inputs.pipeline(self, x, batch_size), None
+        with inputs.our_errors():
+            return super().evaluate(x, batch_size=batch_size, **kwargs)
+
+    def get_config(self):
+        return {
+            "structure": describe(structures.STRUCTURES, self.structure),
+            "emission": describe(emissions.EMISSIONS, self.emission),
+            "event_size": self.event_size,
+            "kl_schedule": dataclasses.asdict(self.kl_schedule),
+            "window": self.window,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)

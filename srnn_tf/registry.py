@@ -1,0 +1,36 @@
+"""Names to classes and back: how structures, emissions and likelihoods are written to a config."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """The error for a name that is not known, with the nearest one that is."""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return ValueError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}")
+
+
+def describe(registry: Mapping[str, type], instance: Any) -> dict[str, Any]:
+    """The config of an instance: its constructor arguments and, under `class`, its name."""
+    names = [name for name, cls in registry.items() if cls is type(instance)]
+    if not names:
+        raise ValueError(
+            f"{type(instance).__name__} is not registered; registered: {', '.join(registry)}"
+        )
+    return {"class": names[0], **instance.get_config()}
+
+
+def create(kind: str, registry: Mapping[str, type], config: Mapping[str, Any] | Any) -> Any:
+    """An instance from what `describe` returned, from a name, or the instance itself."""
+    if isinstance(config, tuple(registry.values())):
+        return config
+    config = {"class": config} if isinstance(config, str) else dict(config)
+    name = config.pop("class", None)
+    if name not in registry:
+        raise unknown(kind, name, registry)
+    return registry[name](**config)

@@ -1,0 +1,15 @@
+"""The loops over time: `lstm` with a hand-written gradient, and `unroll` for any cell.
+
+Differentiating a `tf.while_loop` automatically is slow under XLA and its cost grows faster than
+the number of steps, so both functions carry their own backward loop. Each keeps what that loop
+reads and nothing else, and costs time and memory linear in the number of steps.
+
+Arrays are batch major, (B, T, ...), unless `time_major=True`. Sequences are right-padded; there is
+no mask: `lengths` says where each row ends, for the final state and for the reversed direction.
+"""
+
+from srnn_tf.scan.arrays import flip
+from srnn_tf.scan.lstm import lstm, lstm_rank_one
+from srnn_tf.scan.unroll import unroll
+
+__all__ = ["flip", "lstm", "lstm_rank_one", "unroll"]

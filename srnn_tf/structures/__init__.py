@@ -1,0 +1,34 @@
+"""Axis 1 of a model, the latent structure: contexts h_t and the price of the latents.
+
+To add one: a file beside this one and a line in `STRUCTURES`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from srnn_tf import registry
+from srnn_tf.structures.base import Structure, Trace
+from srnn_tf.structures.parallel_srnn import ParallelSRNN
+from srnn_tf.structures.rnn import RNN
+
+STRUCTURES: dict[str, type[Structure]] = {
+    "rnn": RNN,
+    "parallel_srnn": ParallelSRNN,
+}
+
+
+def get(config: str | dict[str, Any] | Structure) -> Structure:
+    """A structure from its config, `{"class": name, **arguments}`.
+
+    Raises:
+        ValueError: an unknown name; the error suggests the nearest known one.
+
+    Example:
+        >>> get({"class": "rnn", "units": 8}).context_size
+        8
+    """
+    return registry.create("structure", STRUCTURES, config)
+
+
+__all__ = ["RNN", "STRUCTURES", "ParallelSRNN", "Structure", "Trace", "get"]

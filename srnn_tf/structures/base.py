@@ -1,0 +1,155 @@
+"""What every latent structure is: `Structure`, and what it returns: `Trace`."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from srnn_tf import nn
+
+
+class Trace(NamedTuple):
+    """What a structure says about a batch of sequences; B rows, T steps, nats, float32.
+
+    The last three are None without latents.
+    """
+
+    context: tf.Tensor  # (B, T, H), what the emission reads
+    kl: tf.Tensor  # (B, T), KL(q_t || p_t); zero when the latents come from the prior
+    log_ratio: tf.Tensor  # (B, T), log q(z_t) - log p(z_t) at the draw
+    auxiliary: tf.Tensor  # (B, T), costs that enter the training loss but no bound
+    states: Any  # nest of (B, ...), to continue after the last step
+    posterior_mean: tf.Tensor | None = None  # (B, T, Z)
+    posterior_log_variance: tf.Tensor | None = None  # (B, T, Z)
+    kl_per_unit: tf.Tensor | None = None  # (B, T, Z)
+
+
+class Structure(keras.layers.Layer):
+    """A latent structure: contexts h_t from the past of the data, and the price of the latents.
+
+    One call serves training, scoring and sampling. With `targets` the latents come from the
+    posterior and `kl` is its price; without, they come from the prior and `kl` is zero.
+
+    Subclasses set `latent_size` (Z, 0 without latents) and `context_size` (H), and define `build`
+    (from the shape (B, T, D) of the inputs), `initial_states` and `call`.
+    """
+
+    latent_size: int
+    context_size: int
+
+    def __init__(self, **kwargs):
+        # Autocast would round the data to the compute dtype before they are scored.
+        super().__init__(autocast=False, **kwargs)
+        self.supports_masking = True
+
+    @abc.abstractmethod
+    def initial_states(self, batch_size: Any) -> Any:
+        """The states before the first step, a nest of (batch_size, ...)."""
+
+    @abc.abstractmethod
+    def call(
+        self,
+        inputs: tf.Tensor,
+        targets: tf.Tensor | None = None,
+        states: Any = None,
+        noise: tf.Tensor | None = None,
+        mask: tf.Tensor | None = None,
+        seed: tf.Tensor | None = None,
+    ) -> Trace:
+        """Contexts of every step.
+
+        Args:
+            inputs: x_{t-1}, (B, T, D).
+            targets: x_t, (B, T, D), read by the posterior alone.
+            states: where to start; `initial_states` by default.
+            noise: (B, T, Z), the standard normal draws of the latents.
+            mask: (B, T) bool, right-padded.
+            seed: (2,) int32 for dropout; None for no dropout.
+        """
+
+
+def latent_trace(context: tf.Tensor, z: tf.Tensor, q: Any, p: Any, states: Any) -> Trace:
+    """The trace of Gaussian latents: context (B, T, H), the rest time major.
+
+    Args:
+        context: (B, T, H).
+        z: (T, B, Z), the draws.
+        q, p: (mean, log variance) of what z was drawn from and of the prior, each (T, B, Z).
+        states: the states after the last step.
+    """
+    kl = nn.time_major(nn.gaussian_kl(q, p))
+    log_ratio = nn.time_major(nn.gaussian_log_prob(z, *q) - nn.gaussian_log_prob(z, *p))
+    total = tf.reduce_sum(kl, axis=-1)
+    return Trace(
+        context=context,
+        kl=total,
+        log_ratio=tf.reduce_sum(log_ratio, axis=-1),
+        auxiliary=tf.zeros_like(total),
+        states=states,
+        posterior_mean=nn.time_major(q[0]),
+        posterior_log_variance=nn.time_major(q[1]),
+        kl_per_unit=kl,
+    )
+
+
+def sequence_lengths(mask: tf.Tensor | None) -> tf.Tensor | None:
+    """(B, T) bool to (B,) int32."""
+    return None if mask is None else tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+
+
+class Embedding(keras.layers.Layer):
+    """The linear embedding of a step, shared by all recurrences of a structure, then dropout.
+
+    Shapes: call(x (B, T, D), seed) -> (T, B, E).
+    """
+
+    def __init__(self, size: int, dropout: float, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.dropout = dropout
+        self.dense = keras.layers.Dense(size, dtype=self.dtype_policy, name="dense")
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, x, seed=None):
+        return nn.dropout(self.dense(nn.time_major(x)), self.dropout, seed)
+
+
+class RecurrentStack(keras.layers.Layer):
+    """Recurrent layers with dropout between them, time major.
+
+    Args:
+        cell: "lstm" or "gru".
+        units: H of every layer.
+        num_layers: how many.
+        dropout: rate between layers.
+    """
+
+    def __init__(self, cell: str, units: int, num_layers: int, dropout: float, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        layer = nn.RECURRENT[cell]
+        self.dropout = dropout
+        self.layers = [
+            layer(units, dtype=self.dtype_policy, name=f"{cell}_{i}") for i in range(num_layers)
+        ]
+
+    def build(self, input_shape):
+        for layer in self.layers:
+            layer.build(input_shape)
+            input_shape = (*input_shape[:-1], layer.units)
+
+    def call(self, x, states=None, lengths=None, reverse=False, seed=None):
+        ends = []
+        for i, layer in enumerate(self.layers):
+            if i > 0:
+                x = nn.dropout(x, self.dropout, nn.site(seed, i))
+            state = None if states is None else states[i]
+            x, end = layer(x, state, lengths=lengths, reverse=reverse)
+            ends.append(end)
+        return x, ends
+
+    def zero_states(self, batch_size):
+        return [layer.zero_state(batch_size) for layer in self.layers]

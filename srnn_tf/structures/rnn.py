@@ -1,0 +1,89 @@
+"""The recurrent network without latents."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from srnn_tf import checks, nn
+from srnn_tf.structures.base import Embedding, RecurrentStack, Structure, Trace, sequence_lengths
+
+
+class RNN(Structure):
+    """A deterministic recurrent network: the baseline of every comparison.
+
+        x_{t-1} --> v_t --> x_t        v_t = RNN(x_{t-1}, v_{t-1})
+                     ^
+        v_{t-1} -----+                 h_t = v_t
+
+        log p(x) = sum{ log p(x_t | h_t) : t = 1, ..., T }
+
+    Indexing: v_t is the state after the step that reads x_{t-1}.
+
+    Args:
+        units: H, the width of every recurrent layer.
+        num_layers: how many.
+        embedding_size: E, the width of the linear input embedding.
+        cell: "lstm" or "gru".
+        dropout: rate after the embedding, between layers and before the emission.
+
+    Shapes: call(inputs (B, T, D)) -> Trace with context (B, T, H), kl and log_ratio zero.
+
+    Raises:
+        ValueError: a size below 1, a rate outside [0, 1), an unknown cell.
+
+    Example:
+        >>> structure = RNN(units=8, embedding_size=4)
+        >>> structure.build((None, None, 88))
+        >>> structure(tf.zeros([2, 5, 88])).context.shape
+        TensorShape([2, 5, 8])
+
+    Reference: F-RNN of Lai et al., arXiv:1902.01388.
+    """
+
+    latent_size = 0
+
+    def __init__(
+        self,
+        units: int,
+        num_layers: int = 1,
+        embedding_size: int = 256,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        checks.sizes(units=units, num_layers=num_layers, embedding_size=embedding_size)
+        checks.rate(dropout=dropout)
+        checks.choice("cell", cell, nn.RECURRENT)
+        super().__init__(**kwargs)
+        self.config = dict(
+            units=units,
+            num_layers=num_layers,
+            embedding_size=embedding_size,
+            cell=cell,
+            dropout=dropout,
+        )
+        self.context_size, self.dropout = units, dropout
+        self.embed = Embedding(embedding_size, dropout, dtype=self.dtype_policy, name="embed")
+        self.forward = RecurrentStack(
+            cell, units, num_layers, dropout, dtype=self.dtype_policy, name="forward"
+        )
+
+    def build(self, input_shape):
+        self.embed.build(input_shape)
+        self.forward.build((None, None, self.config["embedding_size"]))
+
+    def initial_states(self, batch_size):
+        return {"forward": self.forward.zero_states(batch_size)}
+
+    def call(self, inputs, targets=None, states=None, noise=None, mask=None, seed=None):
+        states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
+        x = self.embed(inputs, nn.site(seed, 0))
+        v, ends = self.forward(
+            x, states["forward"], lengths=sequence_lengths(mask), seed=nn.site(seed, 1)
+        )
+        context = nn.time_major(nn.dropout(v, self.dropout, nn.site(seed, 2)))
+        zero = tf.zeros(tf.shape(inputs)[:2])
+        return Trace(context, zero, zero, zero, {"forward": ends})
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
