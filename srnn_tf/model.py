@@ -394,7 +394,7 @@ class SequenceModel(keras.Model):
             rows = kwargs.pop("validation_batch_size", None) or batch_size
             kwargs["validation_data"] = inputs.pipeline(self, kwargs["validation_data"], rows)
         with inputs.our_errors():
-            return super().fit(data, epochs=epochs, **kwargs)
+            return super().fit(data, epochs=epochs, shuffle=False, **kwargs)
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Mean metrics over real frames, nats per frame; `x` as in `fit`.

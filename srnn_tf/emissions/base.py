@@ -24,6 +24,7 @@ class Emission(keras.layers.Layer):
     def __init__(self, event_size: int, likelihood: Likelihood | str | dict[str, Any], **kwargs):
         checks.sizes(event_size=event_size)
         super().__init__(autocast=False, **kwargs)
+        self.supports_masking = True
         self.event_size = event_size
         self.likelihood = registry.create("likelihood", LIKELIHOODS, likelihood)
 

@@ -1,0 +1,42 @@
+"""The zoo: models by name."""
+
+from __future__ import annotations
+
+from srnn_tf import recipes
+from srnn_tf.model import SequenceModel
+
+
+def names() -> list[str]:
+    """All names, `{model}_{dataset}`.
+
+    Example:
+        >>> "f_srnn_bach" in names()
+        True
+    """
+    return sorted(recipes.RECIPES)
+
+
+def build(name: str, steps: int | None = None, seed: int = 0) -> SequenceModel:
+    """A model with fresh weights, as its recipe says.
+
+    Args:
+        name: one of `names()`.
+        steps: updates it will be trained for, the recipe's by default; the KL schedule scales.
+        seed: of everything random in training.
+
+    Raises:
+        ValueError: an unknown name; the error suggests the nearest known one.
+
+    Example:
+        >>> build("f_rnn_bach").count_params() > 570_000
+        True
+    """
+    recipe = recipes.get(name)
+    return SequenceModel(
+        recipe.structure,
+        recipe.emission,
+        event_size=recipe.event_size,
+        kl_schedule=recipe.scaled_kl_schedule(steps or recipe.steps),
+        window=recipe.window,
+        seed=seed,
+    )

@@ -1,0 +1,69 @@
+"""Score a trained run on a split of its data, under both protocols.
+
+python -m zoo.evaluate RUN_DIR [--data FILE] [--split test]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+
+from srnn_tf import SequenceModel, data
+
+# The most values (B * T * D) scored at once: bounds memory, flat models included.
+MAX_VALUES = 2_000_000
+
+
+def bound_name(model: SequenceModel) -> str:
+    """What a score of this model claims about log p(x)."""
+    return "ELBO, 1 draw" if model.latent_size else "exact"
+
+
+def score(
+    model: SequenceModel,
+    sequences: Sequence[np.ndarray],
+    protocol: str = "full",
+    batch_size: int = 16,
+) -> float:
+    """Total nats over total scored steps, nats per step.
+
+    Under "paper" the first step of each sequence (flat models: the first value) is not scored.
+    """
+    total = 0.0
+    max_steps = MAX_VALUES // model.event_size
+    for batch in data.batches(sequences, batch_size, max_steps=max_steps):
+        values = model.log_prob(batch["frames"], batch["mask"], protocol=protocol).numpy()
+        total += float(values[batch["index"] >= 0].astype(np.float64).sum())
+    unscored = len(sequences) / model.steps_per_frame if protocol == "paper" else 0.0
+    return total / (sum(len(s) for s in sequences) - unscored)
+
+
+def report(model: SequenceModel, sequences: Sequence[np.ndarray], split: str) -> dict[str, float]:
+    """Print and return the scores under both protocols, nats per step."""
+    scores = {protocol: score(model, sequences, protocol) for protocol in ("paper", "full")}
+    for protocol, value in scores.items():
+        print(f"{split}: {value:.4f} nats per step, protocol {protocol}, {bound_name(model)}")
+    return scores
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    from zoo import runs
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", help="the folder that zoo.train wrote")
+    parser.add_argument("--data", help="the data file, for data sets read from one")
+    parser.add_argument("--edition", help='a known edition, or "any"')
+    parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
+    args = parser.parse_args(argv)
+    with runs.clear_errors():
+        run = runs.Run.open(args.run)
+        splits = data.load(run.recipe.dataset, args.data, edition=args.edition)
+        model = run.best_model()
+        print(f"{run.recipe.name}, weights of step {int(model.step)} of {run.steps}")
+        report(model, getattr(splits, args.split), args.split)
+
+
+if __name__ == "__main__":
+    main()

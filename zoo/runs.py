@@ -1,0 +1,170 @@
+"""A training run on disk: what it is, its checkpoint, its best weights. Every write is atomic."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from srnn_tf import SequenceModel, recipes, zoo
+
+
+@contextlib.contextmanager
+def clear_errors() -> Iterator[None]:
+    """In a command, a user's mistake is one line on stderr and exit status 2, not a traceback."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def write(path: Path, save: Callable[[str], Any]) -> None:
+    """Let `save` write a temporary file in the same folder, then rename it to `path`.
+
+    Raises:
+        OSError: the folder is not writable or the disk is full; nothing is left behind.
+    """
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=path.name)
+        os.close(handle)
+        save(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    text = json.dumps(values, indent=2) + "\n"
+    write(path, lambda temporary: Path(temporary).write_text(text))
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A folder with `run.json`, `checkpoint.weights.h5`, `best.weights.h5` and `best.json`."""
+
+    folder: Path
+    recipe: recipes.Recipe
+    steps: int
+    seed: int
+
+    @classmethod
+    def create(cls, folder: str, name: str, steps: int | None, seed: int, frames: Any) -> Run:
+        """A new run, or the one that the folder holds if it is the same one.
+
+        Args:
+            folder: made if it does not exist.
+            name: of the recipe.
+            steps: updates, the recipe's by default.
+            seed: of everything random.
+            frames: counts that identify the data.
+
+        Raises:
+            ValueError: the folder holds another run.
+            OSError: the folder cannot be written.
+        """
+        recipe = recipes.get(name)
+        steps = recipe.steps if steps is None else steps
+        if steps < 1:
+            raise ValueError(f"`--steps` must be at least 1; received {steps}")
+        path = Path(folder)
+        identity = {"recipe": name, "steps": steps, "seed": seed, "frames": frames}
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"cannot make the folder {path}: {error.strerror}") from error
+        file = path / "run.json"
+        if file.exists():
+            held = read_json(file)
+            if held != identity:
+                raise ValueError(f"{path} holds another run, {held}; asked for {identity}")
+        else:
+            write_json(file, identity)
+        return cls(path, recipe, steps, seed)
+
+    @classmethod
+    def open(cls, folder: str) -> Run:
+        """The run that a folder holds.
+
+        Raises:
+            ValueError: the folder holds none.
+        """
+        path = Path(folder)
+        if not (path / "run.json").is_file():
+            raise ValueError(f"{path} holds no run (no run.json)")
+        held = read_json(path / "run.json")
+        try:
+            return cls(path, recipes.get(held["recipe"]), held["steps"], held["seed"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{path / 'run.json'} is not a run's: {held}") from error
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.weights.h5"
+
+    def build(self) -> SequenceModel:
+        """The model with fresh weights, compiled as its recipe says."""
+        keras.utils.set_random_seed(self.seed)
+        model = zoo.build(self.recipe.name, self.steps, self.seed)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            self.recipe.learning_rate,
+            self.steps,
+            alpha=self.recipe.final_learning_rate / self.recipe.learning_rate,
+        )
+        model.compile(
+            keras.optimizers.Adam(schedule),
+            clipnorm=self.recipe.clipnorm,
+            loss_per=self.recipe.loss_per,
+        )
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    def best_model(self) -> SequenceModel:
+        """The model with the weights that scored best on the validation split.
+
+        Raises:
+            ValueError: there are none yet.
+        """
+        path = self.folder / "best.weights.h5"
+        if not path.is_file():
+            raise ValueError(f"{self.folder} holds no best.weights.h5 yet: train first")
+        model = self.build()
+        load_weights(model, path)
+        return model
+
+
+def load_weights(model: SequenceModel, path: Path) -> None:
+    """Read weights, optimizer slots and counters.
+
+    Raises:
+        ValueError: the file is damaged or of another model.
+    """
+    try:
+        model.load_weights(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or of another model: {error}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error

@@ -1,0 +1,100 @@
+"""Train an entry of the zoo.
+
+    python -m zoo.train NAME --out DIR [--data FILE] [--steps N] [--seed S]
+
+Run the same command again to go on after an interruption: the resumed run repeats the losses that
+an uninterrupted one would have had. The weights that score best on the validation split, under the
+paper's protocol, are kept; the last lines printed are their scores on the test split.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import keras
+
+from srnn_tf import data
+from zoo import evaluate, runs
+
+# Updates between two looks at the validation split; checkpoints are written there too.
+EPOCH = 500
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Score the validation split after each epoch, keep the best weights, write a checkpoint."""
+
+    def __init__(self, run: runs.Run, sequences):
+        super().__init__()
+        self.run, self.sequences = run, sequences
+        path = run.folder / "best.json"
+        self.best = runs.read_json(path)["valid"] if path.is_file() else float("-inf")
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = evaluate.score(self.model, self.sequences, "paper")
+        logs["valid"] = value
+        if value > self.best:
+            self.best = value
+            runs.write(self.run.folder / "best.weights.h5", self.model.save_weights)
+            state = {"valid": value, "step": int(self.model.step), "protocol": "paper"}
+            runs.write_json(self.run.folder / "best.json", state)
+        # One file, renamed into place, holds weights, optimizer and counters of the same moment.
+        runs.write(self.run.checkpoint, self.model.save_weights)
+
+
+class StopAt(keras.callbacks.Callback):
+    """End the last, shorter epoch at the run's number of updates."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.step) >= self.steps:
+            self.model.stop_training = True
+
+
+def train(run: runs.Run, splits: data.Splits, verbose: int | str = "auto") -> dict[str, float]:
+    """Train, or go on training, and return the test scores of the best weights, nats per step."""
+    model = run.build()
+    if run.checkpoint.is_file():
+        runs.load_weights(model, run.checkpoint)
+        print(f"going on from step {int(model.step)} of {run.steps}")
+    done = int(model.step)
+    if done < run.steps:
+        recipe = run.recipe
+        stream = data.streams(splits.train, recipe.batch_size, recipe.window, run.seed)
+        logs = keras.callbacks.TensorBoard(run.folder / "logs", update_freq=100)
+        model.fit(
+            stream,
+            epochs=-(-run.steps // EPOCH),
+            steps_per_epoch=EPOCH,
+            initial_epoch=done // EPOCH,
+            callbacks=[StopAt(run.steps), KeepBest(run, splits.valid), logs],
+            verbose=verbose,
+        )
+    scores = evaluate.report(run.best_model(), splits.test, "test")
+    runs.write_json(run.folder / "result.json", {"unit": f"nats per {run.recipe.unit}", **scores})
+    if run.recipe.reported:
+        print(f"the paper's code: {run.recipe.reported}")
+    return scores
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("name", help="for instance f_rnn_nottingham")
+    parser.add_argument("--out", required=True, help="the run's folder")
+    parser.add_argument("--data", help="the data file, for data sets read from one")
+    parser.add_argument("--edition", help='a known edition, or "any"')
+    parser.add_argument("--steps", type=int, help="updates; the recipe's by default")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    with runs.clear_errors():
+        recipe = runs.recipes.get(args.name)
+        splits = data.load(recipe.dataset, args.data, edition=args.edition)
+        frames = [sum(len(s) for s in part) for part in (splits.train, splits.valid, splits.test)]
+        train(runs.Run.create(args.out, args.name, args.steps, args.seed, frames), splits)
+
+
+if __name__ == "__main__":
+    main()
