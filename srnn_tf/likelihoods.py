@@ -73,18 +73,13 @@ class Bernoulli(Likelihood):
 
 
 class _Mixture(tfd.MixtureSameFamily):
-    """A mixture of normals that keeps log scales, for an accurate and lean log density."""
-
-    def __init__(self, logits, loc, log_scale):
-        self._log_scale = log_scale
-        super().__init__(
-            tfd.Categorical(logits=logits), tfd.Normal(loc, tf.exp(log_scale)), name="Mixture"
-        )
+    """A mixture of normals with a lean log density, and draws by philox."""
 
     def _log_prob(self, x):
         normal = self.components_distribution
-        standard = (x[..., None] - normal.loc) * tf.exp(-self._log_scale)
-        joint = -0.5 * (tf.square(standard) + nn.LOG_2PI) - self._log_scale
+        standard = (x[..., None] - normal.loc) / normal.scale
+        # XLA takes the logarithm of the scale, which is an exponential, as what it is.
+        joint = -0.5 * (tf.square(standard) + nn.LOG_2PI) - tf.math.log(normal.scale)
         joint += tf.nn.log_softmax(self.mixture_distribution.logits, axis=-1)
         return tf.reduce_logsumexp(joint, axis=-1)
 
@@ -139,8 +134,8 @@ class GaussianMixture(Likelihood):
             loc, log_scale = tf.unstack(params, axis=-1)
             return _Normal(loc, tf.exp(log_scale) * temperature**0.5)
         logits, loc, log_scale = tf.split(params, 3, axis=-1)
-        log_temperature = tf.math.log(tf.cast(temperature, tf.float32))
-        return _Mixture(logits / temperature, loc, log_scale + 0.5 * log_temperature)
+        scale = tf.exp(log_scale) * temperature**0.5
+        return _Mixture(tfd.Categorical(logits=logits / temperature), tfd.Normal(loc, scale))
 
     def get_config(self) -> dict[str, Any]:
         return {"num_components": self.num_components}

@@ -72,6 +72,17 @@ def clipped_leaky_relu(x: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(tf.maximum(x, x / 3.0), -3.0, 3.0)
 
 
+def project(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
+    """x (T, B, E) times a kernel (E, F), plus a bias, as one matrix product.
+
+    `tf.matmul` of rank 3 would take the kernel's gradient one step at a time, then add them up.
+    """
+    x, kernel, bias = (tf.cast(a, dtype) for a in (x, kernel, bias))
+    flat = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel) + bias
+    shape = tf.shape(x)
+    return tf.reshape(flat, [shape[0], shape[1], kernel.shape[-1]])
+
+
 class GaussianHead(keras.layers.Layer):
     """Mean and log variance of a diagonal Gaussian: a perceptron, its outputs clipped to [-8, 8].
 
@@ -131,10 +142,8 @@ class LSTM(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=wide, initializer="zeros")
 
     def call(self, x, state=None, lengths=None, reverse=False):
-        kernel, recurrent, bias = (
-            tf.cast(w, self.compute_dtype) for w in (self.kernel, self.recurrent_kernel, self.bias)
-        )
-        inputs = tf.matmul(tf.cast(x, self.compute_dtype), kernel) + bias
+        inputs = project(x, self.kernel, self.bias, self.compute_dtype)
+        recurrent = tf.cast(self.recurrent_kernel, self.compute_dtype)
         return scan.lstm(
             inputs, recurrent, state, lengths=lengths, reverse=reverse, time_major=True
         )
@@ -196,9 +205,7 @@ class GRU(keras.layers.Layer):
         self.cell.build()
 
     def call(self, x, state=None, lengths=None, reverse=False):
-        dtype = self.compute_dtype
-        inputs = tf.matmul(tf.cast(x, dtype), tf.cast(self.kernel, dtype))
-        inputs += tf.cast(self.bias, dtype)
+        inputs = project(x, self.kernel, self.bias, self.compute_dtype)
         inputs = scan.flip(inputs, lengths) if reverse else inputs
         state = self.zero_state(tf.shape(x)[1]) if state is None else state
         outputs, (h,) = scan.unroll(
