@@ -10,6 +10,7 @@ paper's protocol, are kept; the last lines printed are their scores on the test 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 import keras
@@ -54,8 +55,10 @@ class StopAt(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def train(run: runs.Run, splits: data.Splits, verbose: int | str = "auto") -> dict[str, float]:
+def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dict[str, float]:
     """Train, or go on training, and return the test scores of the best weights, nats per step."""
+    if verbose is None:  # a bar on a terminal, a line per epoch in a log
+        verbose = 1 if sys.stdout.isatty() else 2
     model = run.build()
     if run.checkpoint.is_file():
         runs.load_weights(model, run.checkpoint)

@@ -1,0 +1,181 @@
+"""How a model of sequences trains: everything of `SequenceModel` that `fit` and `evaluate` need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from srnn_tf import checks, inputs, metrics, objectives
+
+
+class TrainedModel(keras.Model):
+    """The training half of `SequenceModel`, its only subclass.
+
+    Args:
+        latent_size: Z; 0 without latents.
+        event_size: D, the values of a frame.
+        steps_per_frame: steps of the structure per frame.
+        kl_schedule: the weight of the KL in the loss.
+    """
+
+    def __init__(
+        self,
+        latent_size: int,
+        event_size: int,
+        steps_per_frame: int,
+        kl_schedule: objectives.KLSchedule,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.latent_size, self.event_size = latent_size, event_size
+        self.steps_per_frame, self.kl_schedule = steps_per_frame, kl_schedule
+        # Counts updates; the KL weight and all seeds of training derive from it.
+        self.step = self.add_weight(
+            name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
+        )
+        self._trackers = [
+            keras.metrics.Mean(name=name)
+            for name in ("loss", "bound", "log_likelihood", "kl", "kl_weight")
+        ]
+        self._active_units = metrics.ActiveUnits(max(1, latent_size))
+        self.xla = True
+
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        clipnorm: float = 0.5,
+        loss_per: str = "step",
+        jit_compile: bool | None = None,
+        **kwargs,
+    ) -> None:
+        """Set how `fit` trains.
+
+        Args:
+            optimizer: as in Keras.
+            clipnorm: the global norm that gradients are clipped to.
+            loss_per: "step", the loss is nats per frame, or "value", nats per value of a frame. The
+                clipping depends on it: the paper uses "value" for speech, "step" elsewhere.
+            jit_compile: compile with XLA; by default yes, but not under a `tf.distribute` strategy.
+            kwargs: `steps_per_execution`, `run_eagerly`, ..., as in Keras.
+
+        Raises:
+            ValueError: `clipnorm` not positive, an unknown `loss_per`, a float16 policy.
+        """
+        if not clipnorm > 0.0:
+            raise ValueError(f"`clipnorm` must be positive; received {clipnorm!r}")
+        checks.choice("loss_per", loss_per, ("step", "value"))
+        if "float16" in {self.structure.compute_dtype, self.emission.compute_dtype}:
+            raise ValueError(
+                "float16 is not supported, since its gradients need loss scaling; "
+                "use the policy 'mixed_bfloat16' or 'float32'"
+            )
+        if jit_compile is None:
+            jit_compile = not tf.distribute.has_strategy() and not kwargs.get("run_eagerly")
+        self.clipnorm, self.loss_per, self.xla = clipnorm, loss_per, bool(jit_compile)
+        self._extra_compile = kwargs
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return {}
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "clipnorm": self.clipnorm,
+            "loss_per": self.loss_per,
+            "jit_compile": self.xla,
+            **self._extra_compile,
+        }
+
+    def compile_from_config(self, config):
+        config = dict(config)
+        config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
+
+    def train_step(self, data):
+        """One update: gradients of the weighted ELBO, clipped, then the optimizer."""
+        batch = inputs.as_dict(data)
+        with tf.GradientTape() as tape:
+            terms, loss = self._loss(batch, training=True)
+        gradients = tape.gradient(loss, self.trainable_variables)
+        gradients, _ = tf.clip_by_global_norm(gradients, self.clipnorm)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        logs = self._update_metrics(terms, loss, batch.get("mask"))
+        self.step.assign_add(1)
+        return logs
+
+    def test_step(self, data):
+        """Score a batch with the fixed noise table."""
+        batch = inputs.as_dict(data)
+        terms, loss = self._loss(batch, training=False)
+        return self._update_metrics(terms, loss, batch.get("mask"))
+
+    def _loss(self, batch, training):
+        terms = self(**batch, training=training)
+        weight = self.kl_schedule(self.step.value)
+        values = objectives.elbo(
+            terms["log_likelihood"], terms["kl"], terms["auxiliary"], kl_weight=weight
+        )
+        loss = -objectives.masked_mean(values, batch.get("mask"))
+        return terms, loss / (self.event_size if self.loss_per == "value" else 1.0)
+
+    def _update_metrics(self, terms, loss, mask):
+        """All are means over real frames, so that they do not depend on how data are batched."""
+        log_likelihood, kl = terms["log_likelihood"], terms["kl"]
+        count = tf.cast(tf.size(kl) if mask is None else tf.math.count_nonzero(mask), tf.float32)
+
+        def mean(x):
+            return objectives.masked_mean(x, mask)
+
+        values = [loss, mean(log_likelihood - kl), mean(log_likelihood), mean(kl)]
+        for tracker, value in zip(
+            self._trackers, [*values, self.kl_schedule(self.step.value)], strict=True
+        ):
+            tracker.update_state(value, sample_weight=count)
+        if self.latent_size:
+            inner = None if mask is None else tf.repeat(mask, self.steps_per_frame, axis=1)
+            self._active_units.update_state(terms["posterior_mean"], inner)
+        return {metric.name: metric.result() for metric in self.metrics}
+
+    @property
+    def metrics(self):
+        return [*self._trackers, self._active_units]
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
+        """Train, as in Keras, on `x`: an array (N, T, D), a dict of arrays, or batches.
+
+        Args:
+            x: `frames`, or a dict of `frames`[, `previous`, `mask`], as arrays with N rows; or a
+                `tf.data.Dataset` or `EpochDataset` of batches of them. The order of epoch e is a
+                function of the model's seed and e, so a resumed run repeats an uninterrupted one;
+                a `tf.data.Dataset` keeps its own order.
+            y: must be None.
+            batch_size: of arrays; 32 by default.
+            epochs: as in Keras, like all other arguments.
+
+        Raises:
+            ValueError: data of a wrong kind, shape or value.
+        """
+        inputs.refuse_targets(y, kwargs)
+        endless = kwargs.get("steps_per_epoch") is not None
+        data = inputs.pipeline(
+            self, x, batch_size, kwargs.pop("shuffle", True), endless, lambda: int(self.step)
+        )
+        if kwargs.get("validation_data") is not None:
+            rows = kwargs.pop("validation_batch_size", None) or batch_size
+            kwargs["validation_data"] = inputs.pipeline(self, kwargs["validation_data"], rows)
+        with inputs.our_errors():
+            return super().fit(data, epochs=epochs, shuffle=False, **kwargs)
+
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+        """Mean metrics over real frames, nats per frame; `x` as in `fit`.
+
+        `bound` is exact without latents, else a single-sample ELBO.
+        """
+        inputs.refuse_targets(y, kwargs)
+        if not kwargs.get("_use_cached_eval_dataset"):
+            x, batch_size = inputs.pipeline(self, x, batch_size), None
+        with inputs.our_errors():
+            return super().evaluate(x, batch_size=batch_size, **kwargs)
