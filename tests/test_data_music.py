@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from srnn_tf.data import plot_pianoroll, write_midi
-from srnn_tf.data.music import _pitch_range, held_notes, replacing
+from srnn_tf.data.music import _pitch_range, held_notes
+from srnn_tf.files import replacing
 
 mido = pytest.importorskip("mido")
 

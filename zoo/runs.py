@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from srnn_tf import SequenceModel, recipes, zoo
+from srnn_tf.files import replacing
 
 
 @contextlib.contextmanager
@@ -27,29 +26,10 @@ def clear_errors() -> Iterator[None]:
         raise SystemExit(2) from error
 
 
-def write(path: Path, save: Callable[[str], Any]) -> None:
-    """Let `save` write a temporary file in the same folder, then rename it to `path`.
-
-    Raises:
-        OSError: the folder is not writable or the disk is full; nothing is left behind.
-    """
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-", suffix=path.name)
-        os.close(handle)
-        save(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.remove(temporary)
-
-
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON file atomically."""
-    text = json.dumps(values, indent=2) + "\n"
-    write(path, lambda temporary: Path(temporary).write_text(text))
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +124,12 @@ class Run:
         model = self.build()
         load_weights(model, path)
         return model
+
+
+def save_weights(model: SequenceModel, path: Path) -> None:
+    """Write weights, optimizer slots and counters atomically."""
+    with replacing(path) as temporary:
+        model.save_weights(temporary)
 
 
 def load_weights(model: SequenceModel, path: Path) -> None:

@@ -36,11 +36,11 @@ class KeepBest(keras.callbacks.Callback):
         logs["valid"] = value
         if value > self.best:
             self.best = value
-            runs.write(self.run.folder / "best.weights.h5", self.model.save_weights)
+            runs.save_weights(self.model, self.run.folder / "best.weights.h5")
             state = {"valid": value, "step": int(self.model.step), "protocol": "paper"}
             runs.write_json(self.run.folder / "best.json", state)
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
-        runs.write(self.run.checkpoint, self.model.save_weights)
+        runs.save_weights(self.model, self.run.checkpoint)
 
 
 class StopAt(keras.callbacks.Callback):

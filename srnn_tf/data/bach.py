@@ -35,8 +35,8 @@ from pathlib import Path
 
 import numpy as np
 
-from srnn_tf.data.music import replacing
 from srnn_tf.data.splits import LOWEST_NOTE, NUM_NOTES, PARTS, Splits
+from srnn_tf.files import replacing
 
 VOICES = ("Alto", "Bass", "Soprano", "Tenor")
 FRAMES_PER_QUARTER = 2

@@ -1,50 +1,19 @@
 """Piano rolls as things to hear and to look at: MIDI files and pictures."""
 
 import os
-import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from srnn_tf.data.splits import LOWEST_NOTE, check_roll
+from srnn_tf.files import replacing
 
 TICKS_PER_QUARTER = 480
 VELOCITY = 80
 BLACK_KEYS = (1, 3, 6, 8, 10)  # semitones above C
 C4 = 60
-
-
-@contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place when the block ends well.
-
-    Readers see the old file or the whole new one, never a part; a failed block leaves nothing.
-
-    Args:
-        path: the file to write; its folder must exist.
-
-    Raises:
-        FileNotFoundError: the folder of `path` does not exist.
-        IsADirectoryError: `path` is a folder.
-
-    Example:
-        with replacing("song.mid") as temporary:
-            temporary.write_bytes(b"...")
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"path={path} is a folder; a file name is needed")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path={path}: the folder {path.parent} does not exist")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def held_notes(roll: np.ndarray) -> list[tuple[int, int, int]]:

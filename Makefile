@@ -1,0 +1,35 @@
+# `make demo` and `make test` each work alone, with Python 3.11 to 3.13 and a package index.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-slow lint bench clean
+
+# Remade when the dependencies change.
+.venv.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed, this is " + sys.version) if not (3, 11) <= sys.version_info < (3, 14) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: .venv.installed
+	$(BIN)/python -m zoo.demo --out demo
+
+test: .venv.installed lint
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-slow: .venv.installed
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# PyTorch, for the comparison, is not among the development dependencies.
+bench: .venv.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m benchmarks.train_step
+
+clean:
+	rm -rf $(VENV) .venv.installed demo

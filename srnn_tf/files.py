@@ -1,0 +1,40 @@
+"""Files that are written whole or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path beside `path` that takes its place when the block ends well.
+
+    Readers see the old file or the whole new one, never a part; a failed block leaves nothing.
+
+    Args:
+        path: the file to write; its folder must exist. The temporary name ends like it.
+
+    Raises:
+        FileNotFoundError: the folder of `path` does not exist.
+        IsADirectoryError: `path` is a folder.
+        OSError: it cannot be written, for instance because the disk is full.
+
+    Example:
+        with replacing("song.mid") as temporary:
+            temporary.write_bytes(b"...")
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"path={path} is a folder; a file name is needed")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path={path}: the folder {path.parent} does not exist")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
