@@ -1,4 +1,4 @@
-"""What a Keras user would write: the same models from stock layers, `keras.layers.LSTM` above all."""
+"""What a Keras user would write: the same models from stock layers, `keras.layers.LSTM` first."""
 
 from __future__ import annotations
 

@@ -40,6 +40,15 @@ def choice(name: str, value: Any, known: Iterable[str]) -> None:
         raise unknown(f"`{name}`", value, known)
 
 
+def frame_shape(shape: Any, event_size: int, name: str = "frames") -> None:
+    """The shape is (B, T, D), as far as it is known."""
+    rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
+    if rank != 3:
+        raise ValueError(f"`{name}` must have rank 3, (B, T, {event_size}); received shape {shape}")
+    if shape[-1] not in (event_size, None):
+        raise ValueError(f"`{name}` must have {event_size} values per step; received shape {shape}")
+
+
 def frames(values: Any, event_size: int, binary: bool, name: str = "frames") -> np.ndarray:
     """The array as float32 (B, T, D), after every check.
 
@@ -51,14 +60,7 @@ def frames(values: Any, event_size: int, binary: bool, name: str = "frames") -> 
         array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise ValueError(f"`{name}` must be a numeric array (B, T, {event_size})") from error
-    if array.ndim != 3:
-        raise ValueError(
-            f"`{name}` must have rank 3, (B, T, {event_size}); received shape {array.shape}"
-        )
-    if array.shape[-1] != event_size:
-        raise ValueError(
-            f"`{name}` must have {event_size} values per step; received shape {array.shape}"
-        )
+    frame_shape(array.shape, event_size, name)
     if 0 in array.shape:
         raise ValueError(f"`{name}` must not be empty; received shape {array.shape}")
     if not np.isfinite(array).all():
@@ -102,10 +104,7 @@ def check_batch(batch: dict[str, tf.Tensor], event_size: int, binary: bool) -> d
     for name in ("frames", "previous"):
         if name in batch:
             x = batch[name] = tf.cast(batch[name], tf.float32)
-            if x.shape.rank != 3 or x.shape[-1] not in (event_size, None):
-                raise ValueError(
-                    f"`{name}` must have shape (B, T, {event_size}); received {x.shape}"
-                )
+            frame_shape(x.shape, event_size, name)
             finite = tf.reduce_all(tf.math.is_finite(x))
             conditions.append((finite, f"`{name}` must be finite; received NaN or infinity"))
             if binary:

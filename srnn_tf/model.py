@@ -125,6 +125,7 @@ class SequenceModel(TrainedModel):
             `auxiliary`: each (B, T), nats, zero under the mask. `states` after each row's last
             real step. With latents also `posterior_mean`.
         """
+        self._check_call(frames, previous, mask)
         frames = tf.cast(frames, tf.float32)
         if mask is not None:
             mask = tf.cast(mask, tf.bool)
@@ -137,6 +138,17 @@ class SequenceModel(TrainedModel):
         terms = self.terms(steps, before, inner_mask, noise, states, nn.site(seed, 1))
         per_frame = ("log_likelihood", "kl", "auxiliary")
         return terms | {name: self.sum_frames(terms[name]) for name in per_frame}
+
+    def _check_call(self, frames, previous, mask):
+        """Shapes always, values where they are known: not inside a `tf.function`."""
+        given = {"frames": frames} | ({} if previous is None else {"previous": previous})
+        for name, x in given.items():
+            if tf.executing_eagerly():
+                checks.frames(x, self.event_size, self.binary, name)
+            else:
+                checks.frame_shape(x.shape, self.event_size, name)
+        if mask is not None and tf.executing_eagerly():
+            checks.mask(mask, tuple(frames.shape[:2]))
 
     def terms(self, steps, previous, mask=None, noise=None, states=None, seed=None):
         """The terms of `call` per step of the structure: `steps` are (B, S, frame_size)."""
