@@ -82,7 +82,9 @@ def mixed(lstm, unroll, rank_one):
         kernel, base, recurrent = weights
         first, states = lstm(inputs["z"], [recurrent], states, **options)
         second, states = unroll({"x": first[..., :3], "k": inputs["k"]}, [], states, **options)
-        third, states = rank_one(second["sum"][..., 0], [kernel, base, recurrent], states)
+        third, states = rank_one(
+            second["sum"][..., 0], [kernel, base, recurrent], states, **options
+        )
         return (first, second, third), states
 
     return run
@@ -141,12 +143,18 @@ def built(cell):
     return cell
 
 
-U, STATES, KEYS = draw(1, H, 4 * H), (draw(2, B, H), draw(3, B, H)), tf.constant([[0, 1, 2] * 4] * B)
+U, STATES, KEYS = (
+    draw(1, H, 4 * H),
+    (draw(2, B, H), draw(3, B, H)),
+    tf.constant([[0, 1, 2] * 4] * B),
+)
 Z, X, NEST = draw(4, B, 12, 4 * H), draw(5, B, 12), {"x": draw(6, B, 12, 3), "k": KEYS}
 ONE, WIDE = [draw(7, 4 * H), draw(8, 4 * H), U], [draw(7, 4 * H), draw(8, B, 4 * H), U]
 PAIR, GRU = built(Pair()), built(nn.GRUCell(H))
-MIXED = [mixed(*f) for f in ((lstm, unroll(PAIR), rank_one),
-                             (lstm_loop, unroll_loop(PAIR), rank_one_loop))]
+MIXED = [
+    mixed(*f)
+    for f in ((lstm, unroll(PAIR), rank_one), (lstm_loop, unroll_loop(PAIR), rank_one_loop))
+]
 CASES = {
     "lstm": Case(lstm, lstm_loop, Z, [U], STATES),
     "lstm_time_major": Case(time_major(lstm), lstm_loop, Z, [U], STATES),
@@ -166,6 +174,12 @@ BASIC = ["lstm", "rank_one", "unroll"]
 REVERSIBLE = [name for name in CASES if name.startswith(("lstm", "rank_one"))]
 
 
+def real(lengths, x):
+    """1 at the real steps of x (B, T, ...), 0 past the end of a row."""
+    mask = tf.sequence_mask(lengths, x.shape[1], x.dtype)
+    return tf.reshape(mask, [*mask.shape, *[1] * (x.shape.rank - 2)])
+
+
 def project(nest):
     """A fixed random projection of all floating tensors: every upstream gradient differs."""
     tensors = [x for x in tf.nest.flatten(nest) if x.dtype.is_floating]
@@ -180,14 +194,7 @@ def evaluate(run, tensors, cell=None, **options):
         tape.watch(sources)
         outputs, states = run(*tensors, **options)
         if options.get("lengths") is not None:
-            steps = tf.nest.flatten(outputs)[0].shape[1]
-            real = tf.sequence_mask(options["lengths"], steps)
-
-            def cut(x):
-                shape = [*real.shape, *[1] * (x.shape.rank - 2)]
-                return tf.where(tf.reshape(real, shape), x, tf.zeros_like(x))
-
-            outputs = tf.nest.map_structure(cut, outputs)
+            outputs = tf.nest.map_structure(lambda x: x * real(options["lengths"], x), outputs)
         loss = project((outputs, states))
     weights = [] if cell is None else cell.trainable_variables
     return outputs, states, tape.gradient(loss, [*sources, *weights]), loss
@@ -222,3 +229,104 @@ def test_values_and_gradients_equal_those_of_a_python_loop(name, options):
     case = CASES[name]
     ours = evaluate(case.run, case.tensors(), case.cell, **options)
     assert_close(ours, evaluate(case.reference, case.tensors(), case.cell, **options))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_step(name):
+    case = CASES[name]
+    ours = evaluate(case.run, case.tensors(1), case.cell)
+    assert_close(ours, evaluate(case.reference, case.tensors(1), case.cell))
+
+
+COMPILED = [(n, o) for n, o in ALL if o == list(options_of(n))[-1] or n in BASIC and not o]
+
+
+@pytest.mark.parametrize(("name", "options"), COMPILED, ids=label)
+def test_graph_and_xla_agree_with_eager(name, options):
+    case = CASES[name]
+    call = partial(evaluate, case.run, cell=case.cell)
+    expected = call(case.tensors(), **options)
+    for wrap in (graph, xla):
+        assert_close(wrap(call)(case.tensors(), **options), expected)
+
+
+@pytest.mark.parametrize("name", ["lstm", "rank_one_context", "unroll", "unroll_gru"])
+def test_gradients_equal_finite_differences(name):
+    case = CASES[name]
+    flat = tf.nest.flatten(case.tensors())
+    gradients = iter(evaluate(case.run, case.tensors())[2])
+
+    def moved(i, by):
+        tensors = [*flat[:i], flat[i] + by, *flat[i + 1 :]]
+        return evaluate(case.run, tf.nest.pack_sequence_as(case.tensors(), tensors))[3]
+
+    for i in (i for i, x in enumerate(flat) if x.dtype.is_floating):
+        direction = draw(70 + i, *flat[i].shape)
+        slope = (moved(i, 0.01 * direction) - moved(i, -0.01 * direction)) / 0.02
+        expected = tf.reduce_sum(direction * next(gradients))
+        np.testing.assert_allclose(slope, expected, rtol=1e-2, atol=1e-2)
+
+
+PADDED = [(n, o) for n, o in ALL if n in BASIC and "lengths" in o]
+
+
+@pytest.mark.parametrize(("name", "options"), PADDED, ids=label)
+def test_a_padded_row_equals_the_row_alone(name, options):
+    case, reverse = CASES[name], "reverse" in options
+    outputs, states = case.run(*case.tensors(), **options)
+    for row, n in enumerate(LENGTHS):
+        pick = partial(tf.nest.map_structure, lambda x, row=row: x[row : row + 1])
+        turn = partial(tf.nest.map_structure, lambda x: x[:, ::-1] if reverse else x)
+        inputs, weights, first = case.tensors(n)
+        alone, ends = case.run(turn(pick(inputs)), weights, pick(first))
+        assert_close(pick(states), ends)
+        assert_close(tf.nest.map_structure(lambda x, n=n: x[:, :n], pick(outputs)), turn(alone))
+
+
+@pytest.mark.parametrize(("name", "options"), PADDED, ids=label)
+def test_padding_changes_nothing(name, options):
+    case = CASES[name]
+    inputs, *rest = case.tensors()
+
+    def spoil(x):
+        return x + (100 if x.dtype.is_floating else 1) * (1 - real(LENGTHS, x))
+
+    clean = evaluate(case.run, (inputs, *rest), case.cell, **options)
+    spoiled = tf.nest.map_structure(spoil, inputs), *rest
+    for a, b in zip(
+        *map(tf.nest.flatten, (clean, evaluate(case.run, spoiled, case.cell, **options))),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(tf.convert_to_tensor(a), tf.convert_to_tensor(b))
+
+
+@pytest.mark.parametrize("name", BASIC)
+def test_the_states_of_an_empty_row_do_not_move(name):
+    case = CASES[name]
+    for wrap in (lambda f: f, xla):
+        states = wrap(lambda *x: case.run(*x, lengths=[T, 0, 3])[1])(*case.tensors())
+        assert_close([s[1] for s in states], [s[1] for s in case.states])
+
+
+@pytest.mark.parametrize("name", ["lstm", "rank_one", "rank_one_context", "unroll_gru"])
+def test_bfloat16(name):
+    case = CASES[name]
+    half = tf.nest.map_structure(lambda x: tf.cast(x, tf.bfloat16), case.tensors())
+    outputs, states, gradients, _ = ours = evaluate(case.run, half, case.cell, lengths=LENGTHS)
+    assert_close(ours, evaluate(case.run, case.tensors(), case.cell, lengths=LENGTHS), 0.05)
+    assert outputs.dtype == states[0].dtype == gradients[0].dtype == tf.bfloat16
+    assert states[-1].dtype == (tf.bfloat16 if case.cell else tf.float32)
+
+
+@pytest.mark.parametrize("name", BASIC)
+def test_one_trace_per_number_of_steps(name):
+    case, traces = CASES[name], []
+
+    @graph
+    def program(tensors):
+        traces.append(name)
+        return evaluate(case.run, tensors, case.cell)
+
+    for steps in (4, 12, 4, 12):
+        program(case.tensors(steps))
+    assert len(traces) == 2
