@@ -8,7 +8,7 @@ major, (T, B, ...), so that a step of their loop reads one contiguous slice.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -120,6 +120,18 @@ class GaussianHead(keras.layers.Layer):
         return tf.split(params, 2, axis=-1)
 
 
+class Scalars(NamedTuple):
+    """One value per step, embedded as x * kernel + bias, the embedding never formed."""
+
+    x: tf.Tensor  # (T, B)
+    kernel: tf.Tensor  # (E,)
+    bias: tf.Tensor  # (E,)
+
+    def embedding(self) -> tf.Tensor:
+        """What it stands for, (T, B, E)."""
+        return self.x[..., None] * self.kernel + self.bias
+
+
 class LSTM(keras.layers.Layer):
     """A long short-term memory layer over `scan.lstm`, time major.
 
@@ -127,6 +139,7 @@ class LSTM(keras.layers.Layer):
         units: H.
 
     Shapes: call(x (T, B, E), state, lengths, reverse) -> outputs (T, B, H), state (h, c).
+    x may be `Scalars`, whose projection is one number per step and row times a fixed vector.
     """
 
     def __init__(self, units: int, **kwargs):
@@ -142,11 +155,15 @@ class LSTM(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=wide, initializer="zeros")
 
     def call(self, x, state=None, lengths=None, reverse=False):
-        inputs = project(x, self.kernel, self.bias, self.compute_dtype)
-        recurrent = tf.cast(self.recurrent_kernel, self.compute_dtype)
-        return scan.lstm(
-            inputs, recurrent, state, lengths=lengths, reverse=reverse, time_major=True
-        )
+        dtype = self.compute_dtype
+        recurrent = tf.cast(self.recurrent_kernel, dtype)
+        where = dict(lengths=lengths, reverse=reverse, time_major=True)
+        if isinstance(x, Scalars):
+            rows = tf.stack([x.kernel, x.bias]) @ self.kernel + [[0.0], [1.0]] * self.bias
+            kernel, base = tf.unstack(tf.cast(rows, dtype))
+            return scan.lstm_rank_one(tf.cast(x.x, dtype), kernel, base, recurrent, state, **where)
+        inputs = project(x, self.kernel, self.bias, dtype)
+        return scan.lstm(inputs, recurrent, state, **where)
 
     def zero_state(self, batch_size: Any) -> tuple[tf.Tensor, tf.Tensor]:
         h = tf.zeros([batch_size, self.units], self.compute_dtype)
@@ -205,6 +222,7 @@ class GRU(keras.layers.Layer):
         self.cell.build()
 
     def call(self, x, state=None, lengths=None, reverse=False):
+        x = x.embedding() if isinstance(x, Scalars) else x
         inputs = project(x, self.kernel, self.bias, self.compute_dtype)
         inputs = scan.flip(inputs, lengths) if reverse else inputs
         state = self.zero_state(tf.shape(x)[1]) if state is None else state

@@ -12,8 +12,8 @@ import numpy as np
 
 from srnn_tf import SequenceModel, data
 
-# The most values (B * T * D) scored at once: bounds memory, flat models included.
-MAX_VALUES = 2_000_000
+# The most steps of the structure (rows times steps) scored at once: bounds memory.
+MAX_STEPS = 200_000
 
 
 def bound_name(model: SequenceModel) -> str:
@@ -32,7 +32,7 @@ def score(
     Under "paper" the first step of each sequence (flat models: the first value) is not scored.
     """
     total = 0.0
-    max_steps = MAX_VALUES // model.event_size
+    max_steps = MAX_STEPS // model.steps_per_frame
     for batch in data.batches(sequences, batch_size, max_steps=max_steps):
         values = model.log_prob(batch["frames"], batch["mask"], protocol=protocol).numpy()
         total += float(values[batch["index"] >= 0].astype(np.float64).sum())

@@ -103,7 +103,7 @@ def sequence_lengths(mask: tf.Tensor | None) -> tf.Tensor | None:
 class Embedding(keras.layers.Layer):
     """The linear embedding of a step, shared by all recurrences of a structure, then dropout.
 
-    Shapes: call(x (B, T, D), seed) -> (T, B, E).
+    Shapes: call(x (B, T, D), seed) -> (T, B, E); for D = 1 without dropout, `nn.Scalars`.
     """
 
     def __init__(self, size: int, dropout: float, **kwargs):
@@ -115,7 +115,11 @@ class Embedding(keras.layers.Layer):
         self.dense.build(input_shape)
 
     def call(self, x, seed=None):
-        return nn.dropout(self.dense(nn.time_major(x)), self.dropout, seed)
+        x = nn.time_major(x)
+        if x.shape[-1] == 1 and (seed is None or self.dropout == 0.0):
+            kernel, bias = self.dense.kernel.value, self.dense.bias.value
+            return nn.Scalars(x[..., 0], kernel[0], bias)
+        return nn.dropout(self.dense(x), self.dropout, seed)
 
 
 class RecurrentStack(keras.layers.Layer):
