@@ -100,7 +100,7 @@ def mask(values: Any, shape: tuple[int, int]) -> np.ndarray:
 
 def check_batch(batch: dict[str, tf.Tensor], event_size: int, binary: bool) -> dict[str, tf.Tensor]:
     """The same checks as TensorFlow operations, for a map over a `tf.data` pipeline."""
-    conditions = []
+    batch, conditions = dict(batch), []
     for name in ("frames", "previous"):
         if name in batch:
             x = batch[name] = tf.cast(batch[name], tf.float32)
@@ -111,12 +111,17 @@ def check_batch(batch: dict[str, tf.Tensor], event_size: int, binary: bool) -> d
                 zero_one = tf.reduce_all((x == 0.0) | (x == 1.0))
                 message = f"`{name}` must be 0 or 1 for a Bernoulli likelihood"
                 conditions.append((zero_one, message))
+    if "previous" in batch:
+        same = tf.reduce_all(tf.shape(batch["previous"]) == tf.shape(batch["frames"]))
+        conditions.append((same, "`previous` must have the shape of `frames`"))
     if "mask" in batch:
         m = batch["mask"] = tf.cast(batch["mask"], tf.bool)
         if m.shape.rank != 2:
             raise ValueError(f"`mask` must have shape (B, T); received {m.shape}")
         same = tf.reduce_all(tf.shape(m) == tf.shape(batch["frames"])[:2])
         conditions.append((same, "`mask` must have the shape (B, T) of `frames`"))
+        first = tf.reduce_all(m[:, 0])
+        conditions.append((first, "`mask` must have a real first step in each row"))
         holes = tf.reduce_any(m[:, 1:] & ~m[:, :-1])
         conditions.append((~holes, "`mask` must be true, then false, along each row"))
     asserts = [tf.debugging.Assert(ok, [f"{MARK} {text}"]) for ok, text in conditions]
