@@ -57,7 +57,7 @@ def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
         rate: the share of values set to zero, in [0, 1).
         seed: (2,) int32; None leaves x as it is.
     """
-    level = round(rate * 256)
+    level = min(round(rate * 256), 255)
     if seed is None or level == 0:
         return x
     size = tf.size(x)

@@ -54,7 +54,7 @@ def lstm(
     h0, c0 = _initial(initial_state, inputs.dtype, tf.shape(inputs)[1], recurrent_kernel)
     last = _last_index(lengths, inputs)
     outputs, c_last = _lstm_dense(inputs, recurrent_kernel, h0, c0, last)
-    return _finish(outputs, c_last, last, lengths, reverse, time_major)
+    return _finish(outputs, h0, c_last, lengths, reverse, time_major)
 
 
 def lstm_rank_one(
@@ -102,7 +102,7 @@ def lstm_rank_one(
     h0, c0 = _initial(initial_state, inputs.dtype, tf.shape(inputs)[1], recurrent_kernel)
     last = _last_index(lengths, inputs)
     outputs, c_last = _lstm_rank_one(inputs, kernel, base, recurrent_kernel, h0, c0, last)
-    return _finish(outputs, c_last, last, lengths, reverse, time_major)
+    return _finish(outputs, h0, c_last, lengths, reverse, time_major)
 
 
 @tf.custom_gradient
@@ -203,7 +203,8 @@ def _lstm_backward(d_hs, d_c_last, last, saved, recurrent_kernel):
         (0, tf.cast(dc, dtype), dc, array_of(slopes)),
         maximum_iterations=steps,
     )
-    return dz.stack(), dh0, dc0
+    # A row without a real step keeps its initial state.
+    return dz.stack(), dh0, dc0 + tf.where((last < 0)[:, None], d_c_last, 0.0)
 
 
 def _kernel_gradient(hs, h0, dz):
@@ -244,8 +245,12 @@ def _initial(state, dtype, rows, recurrent_kernel):
     return tf.cast(h, dtype), tf.cast(c, tf.float32)
 
 
-def _finish(outputs, c_last, last, lengths, reverse, time_major):
-    state = (_at(outputs, last) if lengths is not None else outputs[-1], c_last)
+def _finish(outputs, h0, c_last, lengths, reverse, time_major):
+    if lengths is None:
+        state = (outputs[-1], c_last)
+    else:  # a row without a real step keeps its initial state
+        h_last = _at(outputs, tf.maximum(_last_index(lengths, outputs), 0))
+        state = (tf.where(lengths[:, None] > 0, h_last, h0), c_last)
     if reverse:
         outputs = flip(outputs, lengths)
     return outputs if time_major else swap_time(outputs), state
