@@ -4,7 +4,7 @@
 
 Each contender makes the whole update: forward, backward, clipping to norm 0.5, Adam. Times are
 medians over rounds in which the contenders, each in a process of its own, take turns; a ratio above
-1 means that ours is faster. Peak memory is that after three updates, less what importing costs.
+1 means that ours is faster. Peak memory is that after two updates, less what importing costs.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _work(contender: str, case: str) -> None:
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts anew, from what the imports left resident
     step, _ = make(contender, case)
-    for _ in range(3):  # compile, warm up
+    for _ in range(2):  # compile, warm up
         step()
     print(_memory("VmHWM") - before, flush=True)
     for _ in sys.stdin:

@@ -1,11 +1,6 @@
 """The loops over time against plain Python loops that TensorFlow differentiates."""
 
-import resource
-import subprocess
-import sys
-import time
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
@@ -17,23 +12,19 @@ from srnn_tf import nn, scan
 
 B, T, H = 3, 6, 4
 LENGTHS = np.array([6, 2, 4], np.int32)
-graph, xla = tf.function, partial(tf.function, jit_compile=True)
+graph, xla, tree = tf.function, partial(tf.function, jit_compile=True), tf.nest.map_structure
 
 
 def draw(seed, *shape):
     return tf.constant(np.random.default_rng(seed).normal(0.0, 0.7, shape), tf.float32)
 
 
-def swap(x):
-    return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
-
-
 class Pair(keras.layers.Layer):
     """Two states, nests in and out, an integer input that picks a row of the weights."""
 
     def build(self, input_shape=None):
-        self.kernel = self.add_weight(shape=(3, H), initializer="glorot_normal")
-        self.table = self.add_weight(shape=(4, H), initializer="random_normal")
+        self.kernel = self.add_weight(shape=(3, H))
+        self.table = self.add_weight(shape=(4, H))
 
     def call(self, inputs, states, training=False):
         slow, fast = states
@@ -43,14 +34,8 @@ class Pair(keras.layers.Layer):
 
 
 # Every case is run(inputs, weights, states, **options) -> outputs, states; batch major.
-
-
-def lstm(z, weights, states, **options):
-    return scan.lstm(z, *weights, states, **options)
-
-
-def rank_one(x, weights, states, **options):
-    return scan.lstm_rank_one(x, *weights, states, **options)
+def over(scan):
+    return lambda inputs, weights, states, **options: scan(inputs, *weights, states, **options)
 
 
 def unroll(cell):
@@ -59,16 +44,14 @@ def unroll(cell):
 
 def time_major(run):
     def swapped(inputs, weights, states, **options):
-        inputs = tf.nest.map_structure(swap, inputs)
+        inputs = tree(nn.time_major, inputs)
         outputs, states = run(inputs, weights, states, time_major=True, **options)
-        return tf.nest.map_structure(swap, outputs), states
+        return tree(nn.time_major, outputs), states
 
     return swapped
 
 
 def twice(run):
-    """The same weights used twice, the second time from where the first one ended."""
-
     def both(inputs, weights, states, **options):
         first, states = run(inputs, weights, states, **options)
         second, states = run(inputs, weights, states, **options)
@@ -79,12 +62,9 @@ def twice(run):
 
 def mixed(lstm, unroll, rank_one):
     def run(inputs, weights, states, **options):
-        kernel, base, recurrent = weights
-        first, states = lstm(inputs["z"], [recurrent], states, **options)
+        first, states = lstm(inputs["z"], weights[2:], states, **options)
         second, states = unroll({"x": first[..., :3], "k": inputs["k"]}, [], states, **options)
-        third, states = rank_one(
-            second["sum"][..., 0], [kernel, base, recurrent], states, **options
-        )
+        third, states = rank_one(second["sum"][..., 0], weights, states, **options)
         return (first, second, third), states
 
     return run
@@ -95,12 +75,11 @@ def loop(step, inputs, states, lengths=None, reverse=False):
     outputs = [None] * tf.nest.flatten(inputs)[0].shape[1]
     order = range(len(outputs))
     for t in reversed(order) if reverse else order:
-        outputs[t], new = step(tf.nest.map_structure(lambda x, t=t: x[:, t], inputs), states)
+        outputs[t], new = step(tree(lambda x, t=t: x[:, t], inputs), states)
         if lengths is not None:
-            hold = partial(tf.where, (t < lengths)[:, None])
-            new = tf.nest.map_structure(hold, new, states)
+            new = tree(partial(tf.where, (t < lengths)[:, None]), new, states)
         states = new
-    return tf.nest.map_structure(lambda *x: tf.stack(x, axis=1), *outputs), states
+    return tree(lambda *x: tf.stack(x, axis=1), *outputs), states
 
 
 def lstm_loop(z, weights, states, **options):
@@ -133,7 +112,7 @@ class Case(NamedTuple):
     cell: Any = None
 
     def tensors(self, steps=T):
-        return tf.nest.map_structure(lambda x: x[:, :steps], self.inputs), self.weights, self.states
+        return tree(lambda x: x[:, :steps], self.inputs), self.weights, self.states
 
 
 def built(cell):
@@ -143,35 +122,25 @@ def built(cell):
     return cell
 
 
-U, STATES, KEYS = (
-    draw(1, H, 4 * H),
-    (draw(2, B, H), draw(3, B, H)),
-    tf.constant([[0, 1, 2] * 4] * B),
-)
-Z, X, NEST = draw(4, B, 12, 4 * H), draw(5, B, 12), {"x": draw(6, B, 12, 3), "k": KEYS}
+U, STATES = draw(1, H, 4 * H), (draw(2, B, H), draw(3, B, H))
+Z, X, KEYS = draw(4, B, 12, 4 * H), draw(5, B, 12), tf.constant([[0, 1, 2] * 4] * B)
 ONE, WIDE = [draw(7, 4 * H), draw(8, 4 * H), U], [draw(7, 4 * H), draw(8, B, 4 * H), U]
+NEST = {"x": draw(6, B, 12, 3), "k": KEYS}
 PAIR, GRU = built(Pair()), built(nn.GRUCell(H))
-MIXED = [
-    mixed(*f)
-    for f in ((lstm, unroll(PAIR), rank_one), (lstm_loop, unroll_loop(PAIR), rank_one_loop))
-]
-CASES = {
-    "lstm": Case(lstm, lstm_loop, Z, [U], STATES),
-    "lstm_time_major": Case(time_major(lstm), lstm_loop, Z, [U], STATES),
-    "rank_one": Case(rank_one, rank_one_loop, X, ONE, STATES),
-    "rank_one_context": Case(rank_one, rank_one_loop, X, WIDE, STATES),
-    "rank_one_time_major": Case(time_major(rank_one), rank_one_loop, X, WIDE, STATES),
+BASIC = {
+    "lstm": Case(over(scan.lstm), lstm_loop, Z, [U], STATES),
     "unroll": Case(unroll(PAIR), unroll_loop(PAIR), NEST, [], STATES, PAIR),
-    "unroll_time_major": Case(
-        time_major(unroll(PAIR)), unroll_loop(PAIR), NEST, [], STATES, PAIR),
-    "unroll_gru": Case(unroll(GRU), unroll_loop(GRU), Z[..., :3 * H], [], STATES[:1], GRU),
-    "lstm_twice": Case(twice(lstm), twice(lstm_loop), Z, [U], STATES),
-    "rank_one_twice": Case(twice(rank_one), twice(rank_one_loop), X, WIDE, STATES),
-    "unroll_twice": Case(twice(unroll(PAIR)), twice(unroll_loop(PAIR)), NEST, [], STATES, PAIR),
-    "mixed": Case(*MIXED, {"z": Z, "k": KEYS}, WIDE, STATES, PAIR),
-}  # fmt: skip
-BASIC = ["lstm", "rank_one", "unroll"]
-REVERSIBLE = [name for name in CASES if name.startswith(("lstm", "rank_one"))]
+    "rank_one": Case(over(scan.lstm_rank_one), rank_one_loop, X, ONE, STATES),
+}
+OURS, LOOPS = ([getattr(c, kind) for c in BASIC.values()] for kind in ("run", "reference"))
+CASES = BASIC | {
+    "rank_one_context": BASIC["rank_one"]._replace(weights=WIDE),
+    "unroll_gru": Case(unroll(GRU), unroll_loop(GRU), Z[..., : 3 * H], [], STATES[:1], GRU),
+    "mixed": Case(mixed(*OURS), mixed(*LOOPS), {"z": Z, "k": KEYS}, WIDE, STATES, PAIR),
+}
+for n, c in BASIC.items():
+    CASES[f"{n}_time_major"] = c._replace(run=time_major(c.run))
+    CASES[f"{n}_twice"] = c._replace(run=twice(c.run), reference=twice(c.reference))
 
 
 def real(lengths, x):
@@ -180,153 +149,151 @@ def real(lengths, x):
     return tf.reshape(mask, [*mask.shape, *[1] * (x.shape.rank - 2)])
 
 
-def project(nest):
-    """A fixed random projection of all floating tensors: every upstream gradient differs."""
-    tensors = [x for x in tf.nest.flatten(nest) if x.dtype.is_floating]
-    pairs = [(tf.cast(x, tf.float32), draw(90 + i, *x.shape)) for i, x in enumerate(tensors)]
-    return tf.add_n([tf.reduce_sum(x * w) for x, w in pairs])
-
-
 def evaluate(run, tensors, cell=None, **options):
     """Outputs (zero past the end of a row), states, gradients, and their scalar."""
     sources = [x for x in tf.nest.flatten(tensors) if x.dtype.is_floating]
     with tf.GradientTape() as tape:
         tape.watch(sources)
         outputs, states = run(*tensors, **options)
-        if options.get("lengths") is not None:
-            outputs = tf.nest.map_structure(lambda x: x * real(options["lengths"], x), outputs)
-        loss = project((outputs, states))
+        if "lengths" in options:
+            outputs = tree(lambda x: x * real(options["lengths"], x), outputs)
+        ends = [x for x in tf.nest.flatten((outputs, states)) if x.dtype.is_floating]
+        # A fixed random projection, so that every upstream gradient differs.
+        ends = [tf.cast(x, tf.float32) * draw(90 + i, *x.shape) for i, x in enumerate(ends)]
+        loss = tf.add_n([tf.reduce_sum(x) for x in ends])
     weights = [] if cell is None else cell.trainable_variables
     return outputs, states, tape.gradient(loss, [*sources, *weights]), loss
 
 
 def assert_close(actual, expected, tolerance=1e-5):
-    pairs = zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True)
-    for a, e in pairs:
+    for a, e in zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True):
         a, e = (np.asarray(tf.convert_to_tensor(x)).astype(np.float32) for x in (a, e))
         assert a.shape == e.shape and np.isfinite(e).all() and np.abs(e).max() > 0
         np.testing.assert_allclose(a, e, rtol=0, atol=tolerance * max(1.0, np.abs(e).max()))
 
 
-def options_of(name):
-    padded = {"lengths": LENGTHS}
-    yield {}
-    yield padded
-    if name in REVERSIBLE:
-        yield {"reverse": True}
-        yield padded | {"reverse": True}
+PAD, BACK = {"lengths": LENGTHS}, {"reverse": True}
+OPTIONS = {"plain": {}, "padded": PAD, "reverse": BACK, "both": PAD | BACK}
+ALL = [(n, o) for n in CASES for o in OPTIONS
+       if o in ("plain", "padded") or n.startswith(("lstm", "rank"))]  # fmt: skip
+# Programs take a second or two to compile.
+COMPILED = [(n, o) for n, o in ALL if o == dict(ALL)[n] or (n in BASIC and o == "plain")]
+PADDED = [(n, o) for n, o in ALL if n in BASIC and o in ("padded", "both")]
+cases = partial(pytest.mark.parametrize, ("name", "option"))
 
 
-ALL = [(name, o) for name in CASES for o in options_of(name)]
+@pytest.mark.parametrize("steps", [1, T])
+@cases(ALL)
+def test_values_and_gradients_equal_those_of_a_python_loop(name, option, steps):
+    case, options = CASES[name], dict(OPTIONS[option])
+    if "lengths" in options:
+        options["lengths"] = LENGTHS.clip(1, steps)
+    ours = evaluate(case.run, case.tensors(steps), case.cell, **options)
+    assert_close(ours, evaluate(case.reference, case.tensors(steps), case.cell, **options))
 
 
-def label(value):
-    return value if isinstance(value, str) else "+".join(value) or "plain"
-
-
-@pytest.mark.parametrize(("name", "options"), ALL, ids=label)
-def test_values_and_gradients_equal_those_of_a_python_loop(name, options):
-    case = CASES[name]
-    ours = evaluate(case.run, case.tensors(), case.cell, **options)
-    assert_close(ours, evaluate(case.reference, case.tensors(), case.cell, **options))
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_one_step(name):
-    case = CASES[name]
-    ours = evaluate(case.run, case.tensors(1), case.cell)
-    assert_close(ours, evaluate(case.reference, case.tensors(1), case.cell))
-
-
-COMPILED = [(n, o) for n, o in ALL if o == list(options_of(n))[-1] or n in BASIC and not o]
-
-
-@pytest.mark.parametrize(("name", "options"), COMPILED, ids=label)
-def test_graph_and_xla_agree_with_eager(name, options):
-    case = CASES[name]
+@cases(COMPILED)
+def test_graph_and_xla_agree_with_eager(name, option):
+    case, options = CASES[name], OPTIONS[option]
     call = partial(evaluate, case.run, cell=case.cell)
     expected = call(case.tensors(), **options)
     for wrap in (graph, xla):
         assert_close(wrap(call)(case.tensors(), **options), expected)
 
 
-@pytest.mark.parametrize("name", ["lstm", "rank_one_context", "unroll", "unroll_gru"])
+@pytest.mark.parametrize("name", ["lstm", "rank_one_context", "unroll"])
 def test_gradients_equal_finite_differences(name):
-    case = CASES[name]
-    flat = tf.nest.flatten(case.tensors())
+    case, flat = CASES[name], tf.nest.flatten(CASES[name].tensors())
     gradients = iter(evaluate(case.run, case.tensors())[2])
 
-    def moved(i, by):
-        tensors = [*flat[:i], flat[i] + by, *flat[i + 1 :]]
-        return evaluate(case.run, tf.nest.pack_sequence_as(case.tensors(), tensors))[3]
+    def at(i, x):
+        tensors = tf.nest.pack_sequence_as(case.tensors(), [*flat[:i], x, *flat[i + 1 :]])
+        return evaluate(case.run, tensors)[3]
 
-    for i in (i for i, x in enumerate(flat) if x.dtype.is_floating):
-        direction = draw(70 + i, *flat[i].shape)
-        slope = (moved(i, 0.01 * direction) - moved(i, -0.01 * direction)) / 0.02
+    for i, x in ((i, x) for i, x in enumerate(flat) if x.dtype.is_floating):
+        direction = draw(70 + i, *x.shape)
+        slope = (at(i, x + 0.01 * direction) - at(i, x - 0.01 * direction)) / 0.02
         expected = tf.reduce_sum(direction * next(gradients))
         np.testing.assert_allclose(slope, expected, rtol=1e-2, atol=1e-2)
 
 
-PADDED = [(n, o) for n, o in ALL if n in BASIC and "lengths" in o]
-
-
-@pytest.mark.parametrize(("name", "options"), PADDED, ids=label)
-def test_a_padded_row_equals_the_row_alone(name, options):
-    case, reverse = CASES[name], "reverse" in options
+@cases(PADDED)
+def test_a_padded_row_equals_the_row_alone(name, option):
+    case, options = CASES[name], OPTIONS[option]
     outputs, states = case.run(*case.tensors(), **options)
+    turn = partial(tree, lambda x: x[:, ::-1] if "reverse" in options else x)
     for row, n in enumerate(LENGTHS):
-        pick = partial(tf.nest.map_structure, lambda x, row=row: x[row : row + 1])
-        turn = partial(tf.nest.map_structure, lambda x: x[:, ::-1] if reverse else x)
+        pick = partial(tree, lambda x, row=row: x[row : row + 1])
         inputs, weights, first = case.tensors(n)
         alone, ends = case.run(turn(pick(inputs)), weights, pick(first))
         assert_close(pick(states), ends)
-        assert_close(tf.nest.map_structure(lambda x, n=n: x[:, :n], pick(outputs)), turn(alone))
+        assert_close(tree(lambda x, n=n: x[:, :n], pick(outputs)), turn(alone))
 
 
-@pytest.mark.parametrize(("name", "options"), PADDED, ids=label)
-def test_padding_changes_nothing(name, options):
-    case = CASES[name]
+@cases(PADDED)
+def test_padding_changes_nothing(name, option):
+    case, options = CASES[name], OPTIONS[option]
     inputs, *rest = case.tensors()
 
     def spoil(x):
         return x + (100 if x.dtype.is_floating else 1) * (1 - real(LENGTHS, x))
 
-    clean = evaluate(case.run, (inputs, *rest), case.cell, **options)
-    spoiled = tf.nest.map_structure(spoil, inputs), *rest
-    for a, b in zip(
-        *map(tf.nest.flatten, (clean, evaluate(case.run, spoiled, case.cell, **options))),
-        strict=True,
-    ):
+    def answer(inputs):
+        return tf.nest.flatten(evaluate(case.run, (inputs, *rest), case.cell, **options))
+
+    for a, b in zip(answer(inputs), answer(tree(spoil, inputs)), strict=True):
         np.testing.assert_array_equal(tf.convert_to_tensor(a), tf.convert_to_tensor(b))
 
 
 @pytest.mark.parametrize("name", BASIC)
 def test_the_states_of_an_empty_row_do_not_move(name):
     case = CASES[name]
-    for wrap in (lambda f: f, xla):
-        states = wrap(lambda *x: case.run(*x, lengths=[T, 0, 3])[1])(*case.tensors())
+    run = partial(case.run, lengths=np.array([T, 0, 3], np.int32))
+    for states in (run(*case.tensors())[1], xla(run)(*case.tensors())[1]):
         assert_close([s[1] for s in states], [s[1] for s in case.states])
 
 
 @pytest.mark.parametrize("name", ["lstm", "rank_one", "rank_one_context", "unroll_gru"])
 def test_bfloat16(name):
     case = CASES[name]
-    half = tf.nest.map_structure(lambda x: tf.cast(x, tf.bfloat16), case.tensors())
-    outputs, states, gradients, _ = ours = evaluate(case.run, half, case.cell, lengths=LENGTHS)
-    assert_close(ours, evaluate(case.run, case.tensors(), case.cell, lengths=LENGTHS), 0.05)
+    half = tree(lambda x: tf.cast(x, tf.bfloat16), case.tensors())
+    outputs, states, gradients, _ = ours = evaluate(case.run, half, case.cell, **PAD)
+    assert_close(ours, evaluate(case.run, case.tensors(), case.cell, **PAD), 0.05)
     assert outputs.dtype == states[0].dtype == gradients[0].dtype == tf.bfloat16
     assert states[-1].dtype == (tf.bfloat16 if case.cell else tf.float32)
 
 
-@pytest.mark.parametrize("name", BASIC)
-def test_one_trace_per_number_of_steps(name):
-    case, traces = CASES[name], []
+def count(x, states, training=False):
+    return states[0] + 1, (states[0] + 1, states[1] * x)
 
-    @graph
-    def program(tensors):
-        traces.append(name)
-        return evaluate(case.run, tensors, case.cell)
 
-    for steps in (4, 12, 4, 12):
-        program(case.tensors(steps))
-    assert len(traces) == 2
+def test_unroll_carries_integers_and_gives_them_no_gradient():
+    x, states = tf.constant([[2.0, 3.0]]), (tf.constant([5]), tf.constant([1.0]))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        counts, (last, product) = scan.unroll(count, x, states)
+    assert counts.numpy().tolist() == [[6, 7]] and last.numpy() == 7 and product.numpy() == 6
+    assert tape.gradient(product, x).numpy().tolist() == [[3.0, 2.0]]
+
+
+X4, Z4 = X[:, :4], Z[:, :4]
+REFUSED = {
+    "wide inputs": lambda: scan.lstm(Z4[..., 1:], U),
+    "flat inputs": lambda: scan.lstm(X4, U),
+    "kernel": lambda: scan.lstm(Z4, U[:, 1:]),
+    "rank one rank": lambda: scan.lstm_rank_one(Z4, *ONE),
+    "rank one recurrent": lambda: scan.lstm_rank_one(X4, *ONE[:2], U[:, 1:]),
+    "rank one kernel": lambda: scan.lstm_rank_one(X4, ONE[0][:1], *ONE[1:]),
+    "rank one base": lambda: scan.lstm_rank_one(X4, ONE[0], ONE[1][:1], U),
+    "state": lambda: scan.lstm(Z4, U, (STATES[0][:, 1:], STATES[1])),
+    "no inputs": lambda: scan.unroll(PAIR, {}, STATES),
+    "grown state": lambda: scan.unroll(lambda x, s, training: (x, tf.stack([s, s])), X4, X[:, 0]),
+    "cast state": lambda: scan.unroll(lambda x, s, training: (x, s > 0), X4, X[:, 0]),
+    "more states": lambda: scan.unroll(lambda x, s, training: (x, (s, s)), X4, X[:, 0]),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_shapes_that_do_not_fit_are_refused(what):
+    with pytest.raises(ValueError, match="must|shape"):
+        REFUSED[what]()

@@ -158,7 +158,7 @@ def batches(
 
     Example:
         >>> data = batches([np.ones([n, 88]) for n in (5, 9, 30)], batch_size=2)
-        >>> sorted(i for b in data for i in b["index"] if i >= 0)
+        >>> sorted(int(i) for b in data for i in b["index"] if i >= 0)
         [0, 1, 2]
     """
     lengths = np.array([len(s) for s in sequences], dtype=np.int64)

@@ -48,7 +48,8 @@ def lstm(
     Reference: Hochreiter and Schmidhuber (1997); gates as in Gers et al. (2000).
     """
     inputs = inputs if time_major else swap_time(inputs)
-    _check_lstm(inputs, recurrent_kernel)
+    _check_kernel(recurrent_kernel)
+    _check_width("inputs", inputs, recurrent_kernel.shape[1], (3,))
     if reverse:
         inputs = flip(inputs, lengths)
     h0, c0 = _initial(initial_state, inputs.dtype, tf.shape(inputs)[1], recurrent_kernel)
@@ -94,7 +95,10 @@ def lstm_rank_one(
     inputs = inputs if time_major else swap_time(inputs)
     if inputs.shape.rank != 2:
         raise ValueError(f"`inputs` must be (B, T) scalars; received shape {inputs.shape}")
-    base = tf.convert_to_tensor(base)
+    _check_kernel(recurrent_kernel)
+    kernel, base = tf.convert_to_tensor(kernel), tf.convert_to_tensor(base)
+    _check_width("kernel", kernel, recurrent_kernel.shape[1], (1,))
+    _check_width("base", base, recurrent_kernel.shape[1], (1, 2))
     if base.shape.rank == 1:
         base = tf.broadcast_to(base, [tf.shape(inputs)[1], base.shape[0]])
     if reverse:
@@ -241,7 +245,9 @@ def _initial(state, dtype, rows, recurrent_kernel):
     if state is None:
         zeros = tf.zeros([rows, recurrent_kernel.shape[0]])
         return tf.cast(zeros, dtype), zeros
-    h, c = state
+    h, c = (tf.convert_to_tensor(s) for s in state)
+    for array in (h, c):
+        _check_width("initial_state", array, recurrent_kernel.shape[0], (2,))
     return tf.cast(h, dtype), tf.cast(c, tf.float32)
 
 
@@ -256,11 +262,15 @@ def _finish(outputs, h0, c_last, lengths, reverse, time_major):
     return outputs if time_major else swap_time(outputs), state
 
 
-def _check_lstm(inputs, recurrent_kernel):
+def _check_kernel(recurrent_kernel):
     units, width = recurrent_kernel.shape
     if width != 4 * units:
         raise ValueError(f"`recurrent_kernel` must be (H, 4H); received {recurrent_kernel.shape}")
-    if inputs.shape.rank != 3 or inputs.shape[-1] != width:
+
+
+def _check_width(name, array, width, ranks):
+    if array.shape.rank not in ranks or array.shape[-1] != width:
         raise ValueError(
-            f"`inputs` must end in 4H = {width} projected values per step; received {inputs.shape}"
+            f"`{name}` must end in {width} values, as `recurrent_kernel` has it, and have rank "
+            f"{' or '.join(map(str, ranks))}; received shape {array.shape}"
         )

@@ -1,0 +1,133 @@
+"""Which module may import which, and calls that the package must not make, read from the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import srnn_tf
+
+PACKAGE = Path(srnn_tf.__file__).parent
+CODE = "structures emissions model zoo convert sampling scoring training".split()
+# What is on the left never reaches, directly or through others, what is on the right.
+NEVER = {
+    "nn": [*CODE, "recipes", "data"],
+    "scan": [*CODE, "recipes", "data", "nn"],
+    "likelihoods": [*CODE, "recipes", "data"],
+    "checks": [*CODE, "recipes", "data", "nn"],
+    "registry": [*CODE, "recipes", "data", "nn"],
+    "structures": ["emissions", "model", "zoo", "recipes"],
+    "emissions": ["structures", "model", "zoo", "recipes"],
+    "data": [*CODE, "recipes"],
+    "recipes": [*CODE, "nn", "scan", "likelihoods"],
+    "model": ["zoo", "recipes"],
+}
+OUTSIDE = {"zoo", "benchmarks", "tests", "torch"}
+FORBIDDEN = (
+    "tf.keras", "tensorflow.keras", "tensorflow.python", "tf_keras", "tfp.layers",
+    "tensorflow_probability.layers", "keras.layers.Dropout", "keras.random", "tf.random.normal",
+    "tf.random.uniform", "tf.random.set_seed", "tf.nn.dropout", "pickle.load", "pickle.loads",
+    "pickle.Unpickler", "eval", "exec",
+)  # fmt: skip
+ALLOWED = {("data/pianoroll.py", "pickle.Unpickler")}  # the base of a restricted one
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {module_name(p): p for p in sorted(PACKAGE.rglob("*.py"))}
+PARTS = {name.split(".")[1] for name in SOURCES if "." in name}
+
+
+def imports(source):
+    """Dotted names of all imports; `from a import b` gives `a.b`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def dotted(node):
+    """`a.b.c` of an attribute chain on a name, else None."""
+    if isinstance(node, ast.Name):
+        return node.id
+    value = dotted(node.value) if isinstance(node, ast.Attribute) else None
+    return value and f"{value}.{node.attr}"
+
+
+def violations(source):
+    """Forbidden names that a source imports or uses."""
+    used = {dotted(n) for n in ast.walk(ast.parse(source))} | set(imports(source))
+    return sorted(
+        f for f in FORBIDDEN if any(u == f or (u or "").startswith(f + ".") for u in used)
+    )
+
+
+def reached(start):
+    """Top-level parts of the package that the modules of one part import, and so on."""
+    seen, waiting = set(), [start]
+    while waiting:
+        part = waiting.pop()
+        seen.add(part)
+        own = [p for name, p in SOURCES.items() if name.split(".")[1:2] == [part]]
+        names = {name for path in own for name in imports(path.read_text("utf-8"))}
+        parts = {n.split(".")[1] for n in names if n.startswith("srnn_tf.")}
+        waiting += parts - seen
+    return seen - {start}
+
+
+@pytest.mark.parametrize("part", NEVER)
+def test_imports_point_one_way(part):
+    assert part in PARTS
+    assert not reached(part) & set(NEVER[part])
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_module_uses_nothing_that_is_forbidden(name):
+    source = SOURCES[name].read_text("utf-8")
+    path = SOURCES[name].relative_to(PACKAGE).as_posix()
+    assert [v for v in violations(source) if (path, v) not in ALLOWED] == []
+    names = set(imports(source))
+    assert not {n.split(".")[0] for n in names} & OUTSIDE
+    # Anything but a module, and a bare `import srnn_tf`, would hide where it comes from.
+    own = [n.split(".") for n in names if n.split(".")[0] == "srnn_tf"]
+    assert all(len(n) > 1 and n[1] in PARTS for n in own)
+
+
+def test_the_walk_over_imports_follows_them():
+    assert reached("scan") == set()
+    assert {"nn", "scan", "registry", "likelihoods"} <= reached("emissions")
+    assert {"structures", "emissions", "recipes", "model"} <= reached("zoo")
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import tensorflow as tf\nx = tf.keras.layers.Dense(3)", "tf.keras"),
+        ("from tensorflow.keras import layers", "tensorflow.keras"),
+        ("from tensorflow import keras", "tensorflow.keras"),
+        (
+            "def f():\n    from tensorflow_probability import layers",
+            "tensorflow_probability.layers",
+        ),
+        ("x = tf.random.normal([3])", "tf.random.normal"),
+        ("layer = keras.layers.Dropout(0.5)", "keras.layers.Dropout"),
+        ("from keras.layers import Dropout", "keras.layers.Dropout"),
+        ("x = pickle.load(file)", "pickle.load"),
+        ("from pickle import loads", "pickle.loads"),
+        ("x = eval('1')", "eval"),
+    ],
+)
+def test_forbidden_names_are_found(source, found):
+    assert violations(source) == [found]
+
+
+@pytest.mark.parametrize(
+    "source", ["tf.random.stateless_uniform", "model.eval()", "keras.layers.Dense", "'tf.keras'"]
+)
+def test_other_names_are_not(source):
+    assert violations(source) == []
