@@ -3,8 +3,8 @@
     python -m benchmarks.train_step [--cases f_rnn_midi,...] [--rounds 7] [--json FILE]
 
 Each contender makes the whole update: forward, backward, clipping to norm 0.5, Adam. Times are
-medians over rounds in which the contenders, each in a process of its own, take turns; a ratio above
-1 means that ours is faster. Peak memory is that after two updates, less what importing costs.
+medians over rounds in which the contenders, each in a process of its own, take turns of half a
+second; a ratio above 1 means that ours is faster. Peak memory is that after two updates, less what importing costs.
 """
 
 from __future__ import annotations
@@ -99,7 +99,10 @@ def make(contender: str, case: str):
 
 
 def _work(contender: str, case: str) -> None:
-    """A worker: one update per line of input, its seconds on a line of output; at the end, MB."""
+    """A worker: first its peak MB, then for each line of input one turn, answered in seconds.
+
+    A turn is half a second of updates in a row, at least one, as in a training.
+    """
     if contender == "torch":
         from benchmarks import torch_models  # noqa: F401
     else:
@@ -111,10 +114,14 @@ def _work(contender: str, case: str) -> None:
     for _ in range(2):  # compile, warm up
         step()
     print(_memory("VmHWM") - before, flush=True)
+    start = time.perf_counter()
+    step()
+    count = max(1, int(0.5 / (time.perf_counter() - start)))
     for _ in sys.stdin:
         start = time.perf_counter()
-        step()
-        print(time.perf_counter() - start, flush=True)
+        for _ in range(count):
+            step()
+        print((time.perf_counter() - start) / count, flush=True)
 
 
 def _memory(field: str) -> float:
@@ -132,7 +139,7 @@ class Worker:
         self.process = subprocess.Popen(command, text=True, stderr=subprocess.DEVNULL, **pipe)
         self.peak_mb = float(self.process.stdout.readline())
 
-    def step(self) -> float:
+    def turn(self) -> float:
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         return float(self.process.stdout.readline())
@@ -148,7 +155,7 @@ def measure(case: str, rounds: int) -> tuple[dict[str, float], dict[str, float]]
     times = {c: [] for c in workers}
     for _ in range(rounds):
         for contender, worker in workers.items():
-            times[contender].append(worker.step())
+            times[contender].append(worker.turn())
     for worker in workers.values():
         worker.close()
     median = {c: statistics.median(t) for c, t in times.items()}
