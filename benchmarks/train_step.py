@@ -4,7 +4,8 @@
 
 Each contender makes the whole update: forward, backward, clipping to norm 0.5, Adam. Times are
 medians over rounds in which the contenders, each in a process of its own, take turns of half a
-second; a ratio above 1 means that ours is faster. Peak memory is that after two updates, less what importing costs.
+second; a ratio above 1 means that ours is faster. Peak memory is that after two updates, less what
+importing costs.
 """
 
 from __future__ import annotations
