@@ -1,0 +1,185 @@
+"""One table of small models that the tests draw from, and what they share.
+
+A new structure or emission needs one row here; the tests fail until it has one.
+"""
+
+import dataclasses
+import functools
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf import SequenceModel, nn, scoring
+
+EVENT_SIZE = 3
+
+# name: its small config, and whether its posterior reads steps after its own.
+STRUCTURES = {
+    "rnn": ({"units": 5, "embedding_size": 4, "num_layers": 2}, False),
+    "parallel_srnn": (
+        {"units": 5, "embedding_size": 4, "num_layers": 2, "latent_size": 3, "hidden_size": 4},
+        True,
+    ),
+}
+CELLS = ("lstm", "gru")
+EMISSIONS = {"factorized": {}}
+LIKELIHOODS = {
+    "bernoulli": {"class": "bernoulli"},
+    "normal": {"class": "gaussian_mixture", "num_components": 1},
+    "mixture": {"class": "gaussian_mixture", "num_components": 3},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One model: names of rows above; `flat` ones see one value per step."""
+
+    structure: str
+    cell: str
+    emission: str
+    likelihood: str
+    flat: bool = False
+
+    def __str__(self):
+        names = [self.structure, self.cell, self.emission, self.likelihood]
+        return "-".join(names + ["flat"] * self.flat)
+
+    @property
+    def latent(self):
+        return "latent_size" in STRUCTURES[self.structure][0]
+
+
+CASES = [
+    Case(structure, cell, emission, likelihood, flat)
+    for structure, cell, emission, likelihood, flat in itertools.product(
+        STRUCTURES, CELLS, EMISSIONS, LIKELIHOODS, (False, True)
+    )
+]
+
+
+def cases(**wanted):
+    """The cases with these fields; a field may be a tuple of choices."""
+
+    def fits(case):
+        pairs = [(getattr(case, name), value) for name, value in wanted.items()]
+        return all(x in value if isinstance(value, tuple) else x == value for x, value in pairs)
+
+    found = [case for case in CASES if fits(case)]
+    assert found, wanted
+    return found
+
+
+def structure_config(name, cell="lstm", **changes):
+    return {"class": name, **STRUCTURES[name][0], "cell": cell, **changes}
+
+
+def emission_config(name, likelihood, event_size=EVENT_SIZE, **changes):
+    config = {"class": name, **EMISSIONS[name], "event_size": event_size}
+    return {**config, "likelihood": LIKELIHOODS[likelihood], **changes}
+
+
+def build(case, event_size=EVENT_SIZE, dtype=None, scale=0.6, weights=0, structure=(), **kwargs):
+    """A fresh model of random weights, not compiled with XLA.
+
+    `structure` changes arguments of the structure, `kwargs` those of the model.
+    """
+    policy = {} if dtype is None else {"dtype": dtype}
+    width = 1 if case.flat else event_size
+    model = SequenceModel(
+        structure_config(case.structure, case.cell, **dict(structure), **policy),
+        emission_config(case.emission, case.likelihood, width, **policy),
+        event_size=event_size,
+        **kwargs,
+    )
+    model.xla = False
+    return randomize(model, scale, weights)
+
+
+@functools.cache
+def shared(case):
+    """The model of a case, made once; tests must not change it."""
+    return build(case)
+
+
+def randomize(layer, scale=0.6, seed=0):
+    """Set every trainable weight, biases too, so that none is at a special value."""
+    random = np.random.default_rng(seed)
+    for weight in layer.trainable_variables:
+        weight.assign(random.normal(0.0, scale, weight.shape))
+    return layer
+
+
+def frames(case, rows=3, steps=7, seed=0, event_size=EVENT_SIZE):
+    """Float32 (rows, steps, event_size) that the case's likelihood accepts."""
+    random = np.random.default_rng(seed)
+    shape = [rows, steps, event_size]
+    values = random.normal(0.0, 1.0, shape)
+    if case.likelihood == "bernoulli":
+        values = random.random(shape) < 0.4
+    return values.astype(np.float32)
+
+
+def noise(rows, steps, latent_size, seed=0):
+    draws = np.random.default_rng(seed).normal(0.0, 1.0, [rows, steps, latent_size])
+    return tf.constant(draws, tf.float32)
+
+
+def lengths_mask(lengths, steps):
+    return np.arange(steps) < np.array(lengths)[:, None]
+
+
+def table_noise(model, steps, sample=0):
+    """The draws (1, steps, Z) that `log_prob` without a seed scores sample `sample` with."""
+    seed = nn.fold_in(nn.fold_in(scoring.TABLE_SEED, 0), sample)
+    return nn.time_major(nn.normal([steps, 1, model.latent_size], seed))
+
+
+def all_binary(steps, event_size):
+    """Every sequence of zeros and ones, float32 (2^(steps * event_size), steps, event_size)."""
+    values = list(itertools.product((0, 1), repeat=steps * event_size))
+    return np.array(values, np.float32).reshape(-1, steps, event_size)
+
+
+def flatten(states):
+    return [np.asarray(s, np.float32) for s in tf.nest.flatten(states)]
+
+
+def count_traces(layer):
+    """A list that grows by one each time Python runs the layer: once per compilation."""
+    calls, original = [], layer.call
+
+    @functools.wraps(original)
+    def counting(*args, **kwargs):
+        calls.append(1)
+        return original(*args, **kwargs)
+
+    layer.call = counting
+    return calls
+
+
+def toy(rows, steps, seed=0, width=3):
+    """Binary sequences that flip in each step: all but the first is certain, one bit per row."""
+    start = np.random.default_rng(seed).integers(0, 2, [rows, 1, 1])
+    return np.broadcast_to((start + np.arange(steps)[:, None]) % 2, [rows, steps, width]).astype(
+        np.float32
+    )
+
+
+def rolls(lengths, seed=0, width=88, density=0.1):
+    """Binary sequences (T_i, width), uint8."""
+    random = np.random.default_rng(seed)
+    return [(random.random((n, width)) < density).astype(np.uint8) for n in lengths]
+
+
+def write_mat(path, seed=0, lengths=(30, 24, 18)):
+    """A small data file of piano rolls; to be read with `edition="any"`."""
+    import scipy.io
+
+    cells = {}
+    for i, part in enumerate(("train", "valid", "test")):
+        cell = np.empty([1, len(lengths)], object)
+        cell[0, :] = rolls(lengths, seed + i)
+        cells[f"{part}data"] = cell
+    scipy.io.savemat(path, cells)
+    return str(path)

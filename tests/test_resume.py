@@ -1,0 +1,226 @@
+"""What is saved comes back, and a killed run goes on as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from srnn_tf import data
+from tests import harness
+
+ROOT = Path(__file__).parent.parent
+SRNN = harness.cases(structure="parallel_srnn", cell="gru", likelihood="mixture", flat=False)[0]
+
+# Trains for 5 epochs with dropout and shuffling; waits to be killed in the middle of epoch 3.
+FIT = """
+    import json, pathlib, sys, time
+    import keras
+    from tests import harness, test_resume
+
+    folder, wait = pathlib.Path(sys.argv[1]), sys.argv[2] == "wait"
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            (folder / f"epoch-{epoch}").write_text(json.dumps(logs["loss"]))
+            self.epoch = epoch + 1
+
+        def on_train_batch_end(self, batch, logs=None):
+            if wait and int(self.model.step) == 3 * 2 + 1:
+                (folder / "waiting").touch()
+                time.sleep(600)
+
+    model = harness.build(test_resume.SRNN, structure={"dropout": 0.5, "num_layers": 1})
+    model.compile("adam", run_eagerly=True)
+    backup = keras.callbacks.BackupAndRestore(folder / "backup")
+    x = harness.frames(test_resume.SRNN, rows=7, steps=3)
+    model.fit(x, batch_size=4, epochs=5, verbose=0, callbacks=[Watch(), backup])
+"""
+
+# `zoo.train` with epochs of 3 updates and a small recipe; waits after update 7 of 8.
+ZOO = """
+    import dataclasses, functools, pathlib, sys, time
+    import keras
+    from srnn_tf import recipes, training
+    from zoo import train
+
+    folder, wait, mat = pathlib.Path(sys.argv[1]), sys.argv[2] == "wait", sys.argv[3]
+    recipe = recipes.get("f_srnn_jsb")
+    small = {**recipe.structure, "units": 8, "embedding_size": 8, "latent_size": 4}
+    changed = dataclasses.replace(recipe, structure=small, window=5, batch_size=4)
+    recipes.RECIPES[recipe.name] = changed
+    train.EPOCH = 3
+    compile = training.TrainedModel.compile
+    training.TrainedModel.compile = functools.partialmethod(compile, run_eagerly=True)
+    stop = train.StopAt.on_train_batch_end
+
+    def on_train_batch_end(self, batch, logs=None):
+        if wait and int(self.model.step) == 7:
+            (folder / "waiting").touch()
+            time.sleep(600)
+        stop(self, batch, logs)
+
+    train.StopAt.on_train_batch_end = on_train_batch_end
+    arguments = ["--data", mat, "--edition", "any", "--steps", "8"]
+    train.main([recipe.name, "--out", str(folder), *arguments])
+"""
+
+
+def start(script, folder, *arguments):
+    folder.mkdir(exist_ok=True)
+    file = folder.parent / f"{folder.name}.py"
+    file.write_text(textwrap.dedent(script))
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
+    command = [sys.executable, str(file), str(folder), *arguments]
+    return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors.decode()[-3000:]
+
+
+def kill(process, folder):
+    """SIGKILL once the process waits in the middle of an epoch."""
+    deadline = time.monotonic() + 300
+    while not (folder / "waiting").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read().decode()[-3000:]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def same(found, expected):
+    """Equal to 6 digits; JSON values."""
+    if isinstance(expected, dict):
+        return found.keys() == expected.keys() and all(same(found[k], expected[k]) for k in found)
+    return found == (expected if isinstance(expected, str) else pytest.approx(expected, rel=1e-6))
+
+
+@pytest.fixture(scope="module")
+def killed_runs(tmp_path_factory):
+    """Of each script: the folder of an uninterrupted run, of a resumed one, and what the latter
+    held when it was killed. The processes run side by side."""
+    folder = tmp_path_factory.mktemp("resume")
+    mat = harness.write_mat(folder / "jsb.mat", lengths=(20, 20))
+    scripts = {"fit": (FIT, []), "zoo": (ZOO, [mat])}
+    whole = {name: folder / f"{name}-whole" for name in scripts}
+    cut = {name: folder / f"{name}-cut" for name in scripts}
+    running = {n: start(text, cut[n], "wait", *more) for n, (text, more) in scripts.items()}
+    others = [start(text, whole[n], "go", *more) for n, (text, more) in scripts.items()]
+    for name, process in running.items():
+        kill(process, cut[name])
+    saved = {name: {file.name for file in cut[name].iterdir()} for name in scripts}
+    others += [start(text, cut[n], "go", *more) for n, (text, more) in scripts.items()]
+    for process in others:
+        finish(process)
+    return whole, cut, saved
+
+
+@pytest.mark.parametrize("script", ["fit", "zoo"])
+def test_a_killed_run_repeats_an_uninterrupted_one(script, killed_runs):
+    whole, cut, saved = (part[script] for part in killed_runs)
+    if script == "fit":
+        assert saved == {"backup", "waiting", "epoch-0", "epoch-1", "epoch-2"}
+        names = [f"epoch-{i}" for i in range(5)]
+    else:
+        assert {"checkpoint.weights.h5", "best.json", "run.json"} <= saved
+        assert "result.json" not in saved and not [n for n in saved if n.startswith(".")]
+        names = ["result.json", "best.json"]
+    for name in names:
+        expected, found = (json.loads((folder / name).read_text()) for folder in (whole, cut))
+        assert same(found, expected), (name, found, expected)
+
+
+class Stop(keras.callbacks.Callback):
+    """An interruption in the middle of an epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.step) == 7:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("endless", [False, True])
+def test_streams_go_on_where_the_backup_was_made(endless, tmp_path):
+    """With `steps_per_epoch` the epochs of the fit are not those of the data."""
+    stream = data.streams(harness.rolls([22], width=3, density=0.5), 2, 3)
+    assert stream.batches_per_epoch == 4
+    args = {"epochs": 3, "verbose": 0, "steps_per_epoch": 3 if endless else None}
+
+    def fit(*callbacks):
+        case = harness.cases(structure="rnn", cell="gru", likelihood="bernoulli", flat=False)[0]
+        model = harness.build(case, structure={"dropout": 0.5})
+        model.compile("adam", run_eagerly=True)
+        return model.fit(stream, callbacks=list(callbacks), **args).history["loss"]
+
+    expected = fit()
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+    with pytest.raises(KeyboardInterrupt):
+        fit(backup, Stop())
+    resumed = fit(keras.callbacks.BackupAndRestore(tmp_path / "backup"))
+    assert len(resumed) == (1 if endless else 2)
+    assert resumed == pytest.approx(expected[-len(resumed) :], rel=1e-6)
+
+
+def test_a_keras_file_holds_everything(tmp_path):
+    settings = {"kl_schedule": {"initial": 0.1, "increment": 0.01, "final": 0.5}, "window": 2}
+    model = harness.build(SRNN, dtype="mixed_bfloat16", seed=5, **settings)
+    optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.02, 10))
+    model.compile(optimizer, clipnorm=2.0, loss_per="value", run_eagerly=True)
+    x = harness.frames(SRNN, rows=4, steps=4)
+    model.fit(x, batch_size=4, epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.get_config() == model.get_config()
+    assert (int(again.step), again.clipnorm, again.loss_per) == (2, 2.0, "value")
+    assert not again.xla and again.run_eagerly
+    for a, b in zip(again.optimizer.variables, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    scores = [m.log_prob(x, protocol="paper") for m in (again, model)]
+    np.testing.assert_array_equal(*scores)
+    on = [m.fit(x, batch_size=4, epochs=2, verbose=0).history["loss"] for m in (again, model)]
+    assert on[0] == on[1]
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_keras_file_holds_the_jit_flag(jit, tmp_path):
+    model = harness.build(SRNN)
+    model.compile("sgd", jit_compile=jit, steps_per_execution=2)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert again.xla == again.jit_compile == jit and again.steps_per_execution == 2
+    harness.build(SRNN).save(tmp_path / "raw.keras")
+    assert not keras.models.load_model(tmp_path / "raw.keras").compiled
+
+
+def test_a_saved_model_scores_without_python(tmp_path):
+    case = harness.cases(structure="parallel_srnn", cell="lstm", likelihood="mixture", flat=True)[0]
+    model, x = harness.build(case), harness.frames(case)
+    module = tf.Module()
+    module.model = model
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, harness.EVENT_SIZE])])
+    def bound(frames):
+        out = model(frames)
+        return out["log_likelihood"] - out["kl"]
+
+    module.bound = bound
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    for rows, steps in ((3, 7), (2, 4)):
+        part = x[:rows, :steps]
+        np.testing.assert_allclose(loaded.bound(part), bound(part), rtol=1e-5)
+        out = model(part)
+        np.testing.assert_allclose(bound(part), out["log_likelihood"] - out["kl"], rtol=1e-4)
+    graph = bound.get_concrete_function().graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    assert len(nodes) > 100 and not [n.op for n in nodes if "PyFunc" in n.op]

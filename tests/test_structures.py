@@ -1,0 +1,229 @@
+"""What every latent structure promises."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from srnn_tf import emissions, likelihoods, registry, structures
+from tests import harness
+
+ROWS, STEPS, WIDTH = 3, 6, harness.EVENT_SIZE
+PAIRS = [(name, cell) for name in harness.STRUCTURES for cell in harness.CELLS]
+LATENT = [p for p in PAIRS if harness.cases(structure=p[0])[0].latent]
+DETERMINISTIC = [p for p in PAIRS if p not in LATENT]
+
+
+def make(name, cell, **changes):
+    structure = structures.get(harness.structure_config(name, cell, **changes))
+    structure.build((None, None, WIDTH))
+    return harness.randomize(structure)
+
+
+def data(seed, rows=ROWS, steps=STEPS):
+    return tf.constant(np.random.default_rng(seed).normal(size=[rows, steps, WIDTH]), tf.float32)
+
+
+@pytest.fixture(params=PAIRS, ids="-".join, scope="module")
+def pair(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def structure(pair):
+    return make(*pair)
+
+
+@pytest.fixture(params=LATENT, ids="-".join, scope="module")
+def latent(request):
+    return make(*request.param)
+
+
+def draws(structure, rows=ROWS, steps=STEPS, seed=0):
+    return (
+        harness.noise(rows, steps, structure.latent_size, seed) if structure.latent_size else None
+    )
+
+
+def close(actual, expected, atol=1e-5):
+    np.testing.assert_allclose(
+        np.asarray(actual, np.float32), np.asarray(expected, np.float32), rtol=0, atol=atol
+    )
+
+
+def test_the_table_has_every_structure_emission_and_likelihood():
+    assert set(harness.STRUCTURES) == set(structures.STRUCTURES)
+    assert set(harness.EMISSIONS) == set(emissions.EMISSIONS)
+    classes = {config["class"] for config in harness.LIKELIHOODS.values()}
+    assert classes == set(likelihoods.LIKELIHOODS)
+
+
+def test_shapes_and_dtypes(structure):
+    x = data(0)
+    trace = structure(x, targets=data(1), noise=draws(structure))
+    assert trace.context.shape == [ROWS, STEPS, structure.context_size]
+    for part in (trace.kl, trace.log_ratio, trace.auxiliary):
+        assert part.shape == [ROWS, STEPS] and part.dtype == tf.float32
+    units = [ROWS, STEPS, structure.latent_size]
+    for part in (trace.posterior_mean, trace.posterior_log_variance, trace.kl_per_unit):
+        assert part.shape == units if structure.latent_size else part is None
+    tf.nest.assert_same_structure(trace.states, structure.initial_states(ROWS))
+
+
+def test_whole_sequence_equals_step_by_step(structure):
+    x, noise = data(0), draws(structure)
+    whole = structure(x, noise=noise)
+    states, contexts = structure.initial_states(ROWS), []
+    for t in range(STEPS):
+        part = None if noise is None else noise[:, t : t + 1]
+        step = structure(x[:, t : t + 1], states=states, noise=part)
+        states = step.states
+        contexts.append(step.context)
+    close(whole.context, tf.concat(contexts, axis=1))
+    for a, b in zip(harness.flatten(whole.states), harness.flatten(states), strict=True):
+        close(a, b)
+    assert np.ptp(np.asarray(whole.context), axis=1).min() > 1e-3  # steps do differ
+
+
+def test_prior_costs_nothing(latent):
+    trace = latent(data(0), noise=draws(latent))
+    for part in (trace.kl, trace.log_ratio, trace.auxiliary, trace.kl_per_unit):
+        assert not np.any(part)
+
+
+def test_posterior_costs_something(latent):
+    trace = latent(data(0), targets=data(1), noise=draws(latent))
+    assert np.min(trace.kl) >= 0 and np.min(trace.kl_per_unit) >= -1e-6
+    assert np.max(trace.kl) > 0.1
+    close(trace.kl, np.sum(trace.kl_per_unit, axis=-1))
+
+
+def test_analytic_kl_is_the_mean_of_the_log_ratio(latent):
+    rows = 20_000
+    x, y = (tf.repeat(data(seed, rows=1, steps=3), rows, axis=0) for seed in (0, 1))
+    trace = latent(x, targets=y, noise=draws(latent, rows, 3))
+    difference = np.asarray(trace.log_ratio - trace.kl, np.float64)
+    error = difference.std(axis=0) / np.sqrt(rows)
+    assert (np.abs(difference.mean(axis=0)) < 3 * error).all()
+    assert (error < 0.05 * np.asarray(trace.kl).mean(axis=0)).all()  # the test has power
+
+
+def test_prior_contexts_are_causal(structure):
+    x, noise = data(0), draws(structure)
+    weights = data(2)[..., :1]
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        context = structure(x, noise=noise).context * tf.repeat(weights, 5, axis=-1)
+        sums = [tf.reduce_sum(context[:, t]) for t in range(STEPS)]
+    for t, total in enumerate(sums):
+        gradient = np.abs(tape.gradient(total, x))
+        assert not gradient[:, t + 1 :].any()
+        assert gradient[:, : t + 1].max(axis=(0, 2)).min() > 0
+
+
+@pytest.mark.parametrize("pair", LATENT, ids="-".join)
+def test_posterior_reads_the_steps_it_should(pair):
+    structure, x, y = make(*pair), data(0), data(1)
+    noise = draws(structure)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(y)
+        mean = structure(x, targets=y, noise=noise).posterior_mean
+        sums = [tf.reduce_sum(mean[:, t]) for t in range(STEPS)]
+    for t, total in enumerate(sums[:-1]):
+        gradient = np.abs(tape.gradient(total, y))
+        assert gradient[:, t].any()
+        assert gradient[:, t + 1 :].any() == harness.STRUCTURES[pair[0]][1]
+
+
+@pytest.mark.parametrize("pair", DETERMINISTIC, ids="-".join)
+def test_without_latents_targets_are_not_read(pair):
+    structure, x = make(*pair), data(0)
+    with_targets, without = structure(x, targets=data(1)), structure(x)
+    np.testing.assert_array_equal(with_targets.context, without.context)
+    assert not np.any(with_targets.kl) and not np.any(with_targets.log_ratio)
+
+
+def test_padding_changes_nothing(structure):
+    lengths = [STEPS, 2, 4]
+    mask = harness.lengths_mask(lengths, STEPS)
+    noise = draws(structure)
+
+    def run(seed):
+        x, y = (tf.where(mask[..., None], data(s), data(s + seed)) for s in (0, 1))
+        return structure(x, targets=y, noise=noise, mask=tf.constant(mask))
+
+    one, other = run(2), run(4)
+    close(tf.boolean_mask(one.context, mask), tf.boolean_mask(other.context, mask), 1e-6)
+    close(tf.boolean_mask(one.kl, mask), tf.boolean_mask(other.kl, mask), 1e-6)
+    for a, b in zip(harness.flatten(one.states), harness.flatten(other.states), strict=True):
+        close(a, b, 1e-6)
+
+
+def test_a_padded_row_is_the_row_alone(structure):
+    lengths = [STEPS, 2, 4]
+    x, y, noise = data(0), data(1), draws(structure)
+    mask = tf.constant(harness.lengths_mask(lengths, STEPS))
+    batch = structure(x, targets=y, noise=noise, mask=mask)
+    for row, n in enumerate(lengths):
+        part = None if noise is None else noise[row : row + 1, :n]
+        alone = structure(x[row : row + 1, :n], targets=y[row : row + 1, :n], noise=part)
+        close(batch.context[row, :n], alone.context[0])
+        close(batch.kl[row, :n], alone.kl[0])
+        states = zip(harness.flatten(batch.states), harness.flatten(alone.states), strict=True)
+        for together, single in states:
+            close(together[row], single[0])
+
+
+def test_gradients_match_finite_differences(structure):
+    """Along one random direction through all weights, padding and backward passes included."""
+    x, y, noise = data(0), data(1), draws(structure)
+    mask = tf.constant(harness.lengths_mask([STEPS, 2, 4], STEPS))
+    weights, random = structure.trainable_variables, np.random.default_rng(0)
+    direction = [random.normal(size=w.shape).astype(np.float32) for w in weights]
+    readout = random.normal(size=[ROWS, STEPS, structure.context_size]) * mask[..., None]
+
+    def value():
+        trace = structure(x, targets=y, noise=noise, mask=mask)
+        kl = tf.where(mask, trace.kl, 0.0)
+        return tf.reduce_sum(trace.context * tf.cast(readout, tf.float32)) + tf.reduce_sum(kl)
+
+    def moved(size):
+        for w, v, d in zip(weights, start, direction, strict=True):
+            w.assign(v + size * d)
+        return float(value())
+
+    with tf.GradientTape() as tape:
+        total = value()
+    gradients = tape.gradient(total, weights)
+    analytic = sum(np.sum(g * d) for g, d in zip(gradients, direction, strict=True))
+    start = [w.numpy() for w in weights]
+    numeric = (moved(2e-3) - moved(-2e-3)) / 4e-3
+    moved(0.0)
+    np.testing.assert_allclose(analytic, numeric, rtol=0.01)
+    assert all(np.any(g) for g in gradients)
+
+
+def test_config_round_trip(structure):
+    config = json.loads(json.dumps(registry.describe(structures.STRUCTURES, structure)))
+    again = structures.get(config)
+    again.build((None, None, WIDTH))
+    assert registry.describe(structures.STRUCTURES, again) == config
+    again.set_weights(structure.get_weights())
+    noise = draws(structure)
+    close(again(data(0), noise=noise).context, structure(data(0), noise=noise).context, 0)
+
+
+def test_dropout_needs_a_seed(pair, structure):
+    dropped = make(*pair, dropout=0.5)
+    x, noise = data(0), draws(structure)
+
+    def context(layer, seed=None):
+        seed = None if seed is None else tf.constant([seed, 0])
+        return np.asarray(layer(x, targets=x, noise=noise, seed=seed).context)
+
+    np.testing.assert_array_equal(context(dropped), context(structure))
+    np.testing.assert_array_equal(context(dropped, 1), context(dropped, 1))
+    assert (context(dropped, 1) == 0.0).mean() > 0.2  # the last one is before the emission
+    assert np.abs(context(dropped, 1) - context(dropped, 2)).max() > 0.1
+    np.testing.assert_array_equal(context(structure, 1), context(structure))

@@ -1,0 +1,223 @@
+"""The zoo: names, recipes, and the two commands from end to end."""
+
+import dataclasses
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from srnn_tf import data, emissions, objectives, recipes, structures, zoo
+from tests import harness
+from zoo import evaluate, runs, train
+
+NAME, STEPS = "f_srnn_jsb", 5
+
+
+def test_names():
+    models = ("f_rnn", "f_srnn", "rnn_flat", "srnn_flat")
+    wanted = {f"{model}_{dataset}" for model in models for dataset in data.names()}
+    assert set(zoo.names()) == wanted and zoo.names() == sorted(wanted)
+    assert all(re.fullmatch("[a-z0-9]+(_[a-z0-9]+)+", name) for name in zoo.names())
+
+
+@pytest.mark.parametrize("name", zoo.names())
+def test_every_recipe_is_whole(name):
+    recipe = recipes.get(name)
+    assert recipe.name == name and name.endswith(f"_{recipe.dataset}")
+    assert recipe.dataset in data.names()
+    json.dumps(dataclasses.asdict(recipe))
+    structure, emission = structures.get(recipe.structure), emissions.get(recipe.emission)
+    assert (emission.event_size == 1) == ("flat" in name)
+    assert recipe.event_size % emission.event_size == 0
+    assert (structure.latent_size > 0) == ("srnn" in name)
+    assert recipe.loss_per in ("step", "value") and recipe.clipnorm > 0
+    assert recipe.learning_rate > recipe.final_learning_rate > 0
+    assert min(recipe.window, recipe.batch_size, recipe.steps) > 0
+    objectives.KLSchedule(**recipe.kl_schedule)
+
+
+def test_a_shorter_run_takes_the_same_course():
+    recipe = recipes.get(NAME)
+    whole = objectives.KLSchedule(**recipe.scaled_kl_schedule(recipe.steps))
+    short = objectives.KLSchedule(**recipe.scaled_kl_schedule(recipe.steps // 10))
+    assert whole == objectives.KLSchedule(**recipe.kl_schedule)
+    for step in range(0, recipe.steps, 2000):
+        assert float(short(step // 10)) == pytest.approx(float(whole(step)))
+    assert float(whole(0)) == pytest.approx(0.2) and float(whole(recipe.steps)) == 1.0
+    assert zoo.build(NAME, steps=100).kl_schedule.increment == pytest.approx(0.02)
+
+
+def test_build_is_the_recipe():
+    model, recipe = zoo.build("rnn_flat_bach", seed=3), recipes.get("rnn_flat_bach")
+    assert (model.event_size, model.frame_size, model.seed) == (88, 1, 3)
+    assert model.window == recipe.window and model.steps_per_frame == 88
+    assert model.structure.config["num_layers"] == 3
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The recipe at a size for tests, evaluated eagerly."""
+    recipe = recipes.get(NAME)
+    structure = {**recipe.structure, "units": 6, "embedding_size": 6, "latent_size": 3}
+    changed = dataclasses.replace(
+        recipe, structure=structure, window=5, batch_size=4, reported="-1.0, protocol paper, ELBO"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(recipes.RECIPES, NAME, changed)
+        patch.setattr(train, "EPOCH", 2)
+        compile = runs.SequenceModel.compile
+        patch.setattr(
+            runs.SequenceModel, "compile", lambda *a, **k: compile(*a, run_eagerly=True, **k)
+        )
+        yield changed
+
+
+@pytest.fixture(scope="module")
+def finished(small, tmp_path_factory):
+    """The folder of a run of 5 updates, its data file, and what was printed."""
+    folder = tmp_path_factory.mktemp("zoo")
+    file = harness.write_mat(folder / "JSB_Chorales.mat", lengths=(18, 18))
+    arguments = ["--data", file, "--edition", "any"]
+    out = folder / "run"
+    train.main([NAME, "--out", str(out), *arguments, "--steps", str(STEPS), "--seed", "4"])
+    return out, arguments
+
+
+def load(folder, name):
+    return json.loads((folder / name).read_text())
+
+
+def test_train_writes_a_whole_run(finished):
+    folder, _ = finished
+    files = {file.name for file in folder.iterdir()}
+    wanted = {"run.json", "best.json", "result.json", "logs"}
+    assert files == wanted | {"checkpoint.weights.h5", "best.weights.h5"}
+    run, best, result = (load(folder, f"{name}.json") for name in ("run", "best", "result"))
+    assert run == {"recipe": NAME, "steps": STEPS, "seed": 4, "frames": [36, 36, 36]}
+    assert best["protocol"] == "paper" and 0 < best["step"] <= STEPS
+    assert result["unit"] == "nats per step" and {"paper", "full"} <= set(result)
+    assert all(-88 * np.log(2) * 2 < result[p] < 0 for p in ("paper", "full"))
+    assert list((folder / "logs").rglob("events.*"))
+
+
+def test_a_run_holds_the_model_it_says(finished, small):
+    folder, arguments = finished
+    run = runs.Run.open(str(folder))
+    last, best = run.build(), run.best_model()
+    runs.load_weights(last, run.checkpoint)
+    assert int(last.step) == STEPS and int(last.optimizer.iterations) == STEPS
+    rate = float(last.optimizer.learning_rate)
+    assert rate == pytest.approx(small.final_learning_rate, rel=1e-3)
+    splits = data.load("jsb", arguments[1], edition="any")
+    held = load(folder, "best.json")
+    assert int(best.step) == held["step"]
+    assert evaluate.score(best, splits.valid, "paper") == pytest.approx(held["valid"], rel=1e-5)
+    assert evaluate.score(last, splits.valid, "paper") <= held["valid"] + 1e-5
+    scores = load(folder, "result.json")
+    for protocol in ("paper", "full"):
+        score = evaluate.score(best, splits.test, protocol)
+        assert score == pytest.approx(scores[protocol], rel=1e-5)
+
+
+def test_evaluate_prints_unit_protocol_and_bound(finished, capsys):
+    folder, arguments = finished
+    evaluate.main([str(folder), *arguments])
+    printed, scores = capsys.readouterr().out, load(folder, "result.json")
+    for protocol in ("paper", "full"):
+        line = f"test: {scores[protocol]:.4f} nats per step, protocol {protocol}, ELBO"
+        assert line in printed
+    assert f"{NAME}, weights of step {load(folder, 'best.json')['step']} of {STEPS}" in printed
+
+
+def test_the_same_command_again_only_scores(finished, capsys):
+    folder, arguments = finished
+    before = load(folder, "result.json"), (folder / "checkpoint.weights.h5").read_bytes()
+    command = [NAME, "--out", str(folder), *arguments, "--steps", str(STEPS), "--seed", "4"]
+    train.main(command)
+    assert (load(folder, "result.json"), (folder / "checkpoint.weights.h5").read_bytes()) == before
+    printed = capsys.readouterr().out
+    assert f"going on from step {STEPS} of {STEPS}" in printed
+    assert "the paper's code: -1.0, protocol paper, ELBO" in printed
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_score_is_total_nats_over_scored_steps(flat):
+    case = harness.cases(structure="rnn", cell="lstm", likelihood="bernoulli", flat=flat)[0]
+    model, sequences = harness.build(case, window=3), harness.rolls((4, 7, 1), width=3, density=0.5)
+    for protocol, unscored in (("full", 0.0), ("paper", 1 / 3 if flat else 1.0)):
+        total = sum(float(model.log_prob(s[None], protocol=protocol)[0]) for s in sequences)
+        expected = total / (12 - 3 * unscored)
+        found = evaluate.score(model, sequences, protocol, batch_size=2)
+        assert found == pytest.approx(expected, rel=1e-5)
+    assert evaluate.bound_name(model) == "exact"
+
+
+WRONG = {
+    "name": ([train.main, "f_srn_jsb"], "unknown recipe 'f_srn_jsb'. Did you mean 'f_srnn_jsb'?"),
+    "no data": ([train.main, NAME], "jsb is read from a file"),
+    "missing file": ([train.main, NAME, "--data", "no.mat"], "no.mat"),
+    "another kind": ([train.main, NAME, "--data", "README.md"], "README.md"),
+    "steps": ([train.main, NAME, "MAT", "--steps", "0"], "`--steps` must be at least 1"),
+    "seed": ([train.main, NAME, "MAT", "--seed", "-1"], "received -1"),
+    "edition": ([train.main, NAME, "MAT", "--edition", "x"], "edition='x'"),
+    "no run": ([evaluate.main, "EMPTY"], "holds no run"),
+    "another run": ([train.main, NAME, "MAT", "--steps", "9", "--out", "RUN"], "another run"),
+    "a file": ([train.main, NAME, "MAT", "--out", "RUN/run.json/x"], "cannot make the folder"),
+    "damage": ([evaluate.main, "DAMAGED", "MAT"], "best.weights.h5 is damaged"),
+    "best.json": ([train.main, NAME, "MAT", "--steps", "9", "--out", "BEST"], "best.json"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_wrong_command_is_one_line_and_status_2(mistake, finished, tmp_path, capsys):
+    (command, *given), message = WRONG[mistake]
+    folder, arguments = finished
+    identity = load(folder, "run.json")
+    for name in ("damaged", "best"):
+        (tmp_path / name).mkdir()
+        steps = STEPS if name == "damaged" else 9
+        (tmp_path / name / "run.json").write_text(json.dumps({**identity, "steps": steps}))
+    (tmp_path / "damaged" / "best.weights.h5").write_text("no weights")
+    (tmp_path / "best" / "best.json").write_text("{}")
+    places = {"RUN": folder, "EMPTY": tmp_path, "DAMAGED": tmp_path / "damaged"}
+    places |= {"BEST": tmp_path / "best"}
+    line = []
+    for word in given:
+        for name, place in places.items():
+            word = word.replace(name, str(place)) if word.startswith(name) else word
+        line += arguments if word == "MAT" else [word]
+    if command is train.main and "--out" not in line:
+        line += ["--out", str(tmp_path / "out")]
+    if mistake in ("another run", "best.json", "a file"):
+        line += ["--seed", "4"]
+    with pytest.raises(SystemExit) as error:
+        command(line)
+    errors = capsys.readouterr().err
+    assert error.value.code == 2
+    assert errors.startswith("error: ") and errors.count("\n") == 1 and message in errors
+
+
+def test_words_that_argparse_refuses(capsys):
+    for command, line in ((train.main, []), (evaluate.main, ["x", "--split", "all"])):
+        with pytest.raises(SystemExit) as error:
+            command(line)
+        assert error.value.code == 2 and "error: " in capsys.readouterr().err
+
+
+def test_a_failed_write_does_not_end_in_a_half_run(small, tmp_path, monkeypatch):
+    """A disk that fills up during training is an error of one line, and the run can go on."""
+    run = runs.Run.create(str(tmp_path), NAME, STEPS, 0, [])
+    model = run.build()
+    runs.save_weights(model, run.checkpoint)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save_weights", full)
+    with pytest.raises(SystemExit) as error, runs.clear_errors():
+        runs.save_weights(model, run.checkpoint)
+    assert error.value.code == 2
+    assert {file.name for file in tmp_path.iterdir()} == {"run.json", "checkpoint.weights.h5"}
+    runs.load_weights(run.build(), run.checkpoint)
