@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import json
 import os
 
 import numpy as np
@@ -254,39 +253,20 @@ def test_no_call_changes_the_mask_it_is_given(way):
     np.testing.assert_array_equal(given[1], mask)
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="cannot make the folder .*file/run"):
-        runs.Run.create(str(tmp_path / "file" / "run"), "f_rnn_bach", 5, 0, [])
-    with pytest.raises(ValueError, match="`--steps` must be at least 1; received 0"):
-        runs.Run.create(str(tmp_path), "f_rnn_bach", 0, 0, [])
-    with pytest.raises(ValueError, match="seed.*; received -1"):
-        runs.Run.create(str(tmp_path / "new"), "f_rnn_bach", 5, -1, []).build()
-    assert not (tmp_path / "new" / "run.json").exists()  # else the folder is lost to seed 0
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "end": lambda content: content[:-100],
+    "text": lambda content: b"no weights",
+    "zeros": lambda content: content[: len(content) // 2] + bytes(len(content) // 2),
+}
 
 
-def test_a_folder_of_another_run(tmp_path):
-    runs.Run.create(str(tmp_path), "f_rnn_bach", 5, 0, [1, 2, 3])
-    runs.Run.create(str(tmp_path), "f_rnn_bach", 5, 0, [1, 2, 3])
-    for change in (("f_rnn_jsb", 5, 0, [1, 2, 3]), ("f_rnn_bach", 5, 1, [1, 2, 3])):
-        with pytest.raises(ValueError, match="holds another run, .*f_rnn_bach"):
-            runs.Run.create(str(tmp_path), *change)
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(ValueError, match="run.json is not valid JSON"):
-        runs.Run.open(str(tmp_path))
-    (tmp_path / "run.json").write_text(json.dumps({"steps": 3}))
-    with pytest.raises(ValueError, match="run.json is not a run's"):
-        runs.Run.open(str(tmp_path))
-    with pytest.raises(ValueError, match="holds no run"):
-        runs.Run.open(str(tmp_path / "elsewhere"))
-
-
-@pytest.mark.parametrize("keep", [0, 100, 0.5, 0.99])
-def test_a_damaged_checkpoint_is_named(keep, tmp_path):
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_is_named(damage, tmp_path):
     model, path = harness.build(KINDS["normal"]), tmp_path / "checkpoint.weights.h5"
     runs.save_weights(model, path)
-    content = path.read_bytes()
-    path.write_bytes(content[: int(keep * len(content)) if keep < 1 else keep])
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
     with pytest.raises(ValueError, match="checkpoint.weights.h5 is damaged"):
         runs.load_weights(model, path)
     runs.save_weights(harness.build(KINDS["normal"], structure={"units": 6}), path)

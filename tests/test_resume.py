@@ -20,66 +20,65 @@ from tests import harness
 ROOT = Path(__file__).parent.parent
 SRNN = harness.cases(structure="parallel_srnn", cell="gru", likelihood="mixture", flat=False)[0]
 
-# Trains for 5 epochs with dropout and shuffling; waits to be killed in the middle of epoch 3.
-FIT = """
-    import json, pathlib, sys, time
-    import keras
-    from tests import harness, test_resume
-
-    folder, wait = pathlib.Path(sys.argv[1]), sys.argv[2] == "wait"
-
-    class Watch(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            (folder / f"epoch-{epoch}").write_text(json.dumps(logs["loss"]))
-            self.epoch = epoch + 1
-
-        def on_train_batch_end(self, batch, logs=None):
-            if wait and int(self.model.step) == 3 * 2 + 1:
-                (folder / "waiting").touch()
-                time.sleep(600)
-
-    model = harness.build(test_resume.SRNN, structure={"dropout": 0.5, "num_layers": 1})
-    model.compile("adam", run_eagerly=True)
-    backup = keras.callbacks.BackupAndRestore(folder / "backup")
-    x = harness.frames(test_resume.SRNN, rows=7, steps=3)
-    model.fit(x, batch_size=4, epochs=5, verbose=0, callbacks=[Watch(), backup])
-"""
-
-# `zoo.train` with epochs of 3 updates and a small recipe; waits after update 7 of 8.
-ZOO = """
-    import dataclasses, functools, pathlib, sys, time
+# `fit` trains for 5 epochs with dropout and shuffling; `zoo` runs `zoo.train` with epochs of 3
+# updates and a small recipe. Told to wait, they wait in the middle of an epoch to be killed.
+SCRIPT = """
+    import dataclasses, functools, json, pathlib, sys, time
     import keras
     from srnn_tf import recipes, training
+    from tests import harness, test_resume
     from zoo import train
 
-    folder, wait, mat = pathlib.Path(sys.argv[1]), sys.argv[2] == "wait", sys.argv[3]
-    recipe = recipes.get("f_srnn_jsb")
-    small = {**recipe.structure, "units": 8, "embedding_size": 8, "latent_size": 4}
-    changed = dataclasses.replace(recipe, structure=small, window=5, batch_size=4)
-    recipes.RECIPES[recipe.name] = changed
-    train.EPOCH = 3
-    compile = training.TrainedModel.compile
-    training.TrainedModel.compile = functools.partialmethod(compile, run_eagerly=True)
-    stop = train.StopAt.on_train_batch_end
+    def block(folder):
+        (folder / "waiting").touch()
+        time.sleep(600)
 
-    def on_train_batch_end(self, batch, logs=None):
-        if wait and int(self.model.step) == 7:
-            (folder / "waiting").touch()
-            time.sleep(600)
-        stop(self, batch, logs)
+    def fit(folder, wait):
+        class Watch(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                (folder / f"epoch-{epoch}").write_text(json.dumps(logs["loss"]))
 
-    train.StopAt.on_train_batch_end = on_train_batch_end
-    arguments = ["--data", mat, "--edition", "any", "--steps", "8"]
-    train.main([recipe.name, "--out", str(folder), *arguments])
+            def on_train_batch_end(self, batch, logs=None):
+                if wait and int(self.model.step) == 3 * 2 + 1:
+                    block(folder)
+
+        model = harness.build(test_resume.SRNN, structure={"dropout": 0.5, "num_layers": 1})
+        model.compile("adam", run_eagerly=True)
+        backup = keras.callbacks.BackupAndRestore(folder / "backup")
+        x = harness.frames(test_resume.SRNN, rows=7, steps=3)
+        model.fit(x, batch_size=4, epochs=5, verbose=0, callbacks=[Watch(), backup])
+
+    def zoo(folder, wait):
+        recipe = recipes.get("f_srnn_jsb")
+        small = {**recipe.structure, "units": 8, "embedding_size": 8, "latent_size": 4}
+        changed = dataclasses.replace(recipe, structure=small, window=5, batch_size=4)
+        recipes.RECIPES[recipe.name] = changed
+        train.EPOCH = 3
+        compile, stop = training.TrainedModel.compile, train.StopAt.on_train_batch_end
+        training.TrainedModel.compile = functools.partialmethod(compile, run_eagerly=True)
+
+        def on_train_batch_end(self, batch, logs=None):
+            if wait and int(self.model.step) == 7:
+                block(folder)
+            stop(self, batch, logs)
+
+        train.StopAt.on_train_batch_end = on_train_batch_end
+        mat = str(folder.parent / "jsb.mat")
+        arguments = ["--data", mat, "--edition", "any", "--steps", "8"]
+        train.main([recipe.name, "--out", str(folder), *arguments])
+
+    for name in sys.argv[3:]:
+        folder = pathlib.Path(sys.argv[1]) / f"{name}-{sys.argv[2]}"
+        folder.mkdir(exist_ok=True)
+        {"fit": fit, "zoo": zoo}[name](folder, wait=sys.argv[2] == "cut" and len(sys.argv) == 4)
 """
 
 
-def start(script, folder, *arguments):
-    folder.mkdir(exist_ok=True)
-    file = folder.parent / f"{folder.name}.py"
-    file.write_text(textwrap.dedent(script))
+def start(folder, run, *names):
+    """The scripts `names` in one process; a single one of the run "cut" waits to be killed."""
+    (folder / "script.py").write_text(textwrap.dedent(SCRIPT))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
-    command = [sys.executable, str(file), str(folder), *arguments]
+    command = [sys.executable, str(folder / "script.py"), str(folder), run, *names]
     return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
@@ -108,27 +107,25 @@ def same(found, expected):
 
 @pytest.fixture(scope="module")
 def killed_runs(tmp_path_factory):
-    """Of each script: the folder of an uninterrupted run, of a resumed one, and what the latter
-    held when it was killed. The processes run side by side."""
+    """The folder of all runs, and what each killed one held before it was resumed."""
     folder = tmp_path_factory.mktemp("resume")
-    mat = harness.write_mat(folder / "jsb.mat", lengths=(20, 20))
-    scripts = {"fit": (FIT, []), "zoo": (ZOO, [mat])}
-    whole = {name: folder / f"{name}-whole" for name in scripts}
-    cut = {name: folder / f"{name}-cut" for name in scripts}
-    running = {n: start(text, cut[n], "wait", *more) for n, (text, more) in scripts.items()}
-    others = [start(text, whole[n], "go", *more) for n, (text, more) in scripts.items()]
-    for name, process in running.items():
-        kill(process, cut[name])
-    saved = {name: {file.name for file in cut[name].iterdir()} for name in scripts}
-    others += [start(text, cut[n], "go", *more) for n, (text, more) in scripts.items()]
-    for process in others:
-        finish(process)
-    return whole, cut, saved
+    harness.write_mat(folder / "jsb.mat", lengths=(20, 20))
+    names = ("fit", "zoo")
+    waiting = {name: start(folder, "cut", name) for name in names}
+    uninterrupted, saved = start(folder, "whole", *names), {}
+    for name, process in waiting.items():
+        kill(process, folder / f"{name}-cut")
+        saved[name] = {file.name for file in (folder / f"{name}-cut").iterdir()}
+    resumed = start(folder, "cut", *names)
+    finish(uninterrupted)
+    finish(resumed)
+    return folder, saved
 
 
 @pytest.mark.parametrize("script", ["fit", "zoo"])
 def test_a_killed_run_repeats_an_uninterrupted_one(script, killed_runs):
-    whole, cut, saved = (part[script] for part in killed_runs)
+    folder, saved = killed_runs[0], killed_runs[1][script]
+    whole, cut = (folder / f"{script}-{run}" for run in ("whole", "cut"))
     if script == "fit":
         assert saved == {"backup", "waiting", "epoch-0", "epoch-1", "epoch-2"}
         names = [f"epoch-{i}" for i in range(5)]

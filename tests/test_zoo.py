@@ -206,6 +206,33 @@ def test_words_that_argparse_refuses(capsys):
         assert error.value.code == 2 and "error: " in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot make the folder .*file/run"):
+        runs.Run.create(str(tmp_path / "file" / "run"), "f_rnn_bach", 5, 0, [])
+    with pytest.raises(ValueError, match="`--steps` must be at least 1; received 0"):
+        runs.Run.create(str(tmp_path), "f_rnn_bach", 0, 0, [])
+    with pytest.raises(ValueError, match="seed.*; received -1"):
+        runs.Run.create(str(tmp_path / "new"), "f_rnn_bach", 5, -1, []).build()
+    assert not (tmp_path / "new" / "run.json").exists()  # else the folder is lost to seed 0
+
+
+def test_a_folder_of_another_run(tmp_path):
+    runs.Run.create(str(tmp_path), "f_rnn_bach", 5, 0, [1, 2, 3])
+    runs.Run.create(str(tmp_path), "f_rnn_bach", 5, 0, [1, 2, 3])
+    for change in (("f_rnn_jsb", 5, 0, [1, 2, 3]), ("f_rnn_bach", 5, 1, [1, 2, 3])):
+        with pytest.raises(ValueError, match="holds another run, .*f_rnn_bach"):
+            runs.Run.create(str(tmp_path), *change)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(ValueError, match="run.json is not valid JSON"):
+        runs.Run.open(str(tmp_path))
+    (tmp_path / "run.json").write_text(json.dumps({"steps": 3}))
+    with pytest.raises(ValueError, match="run.json is not a run's"):
+        runs.Run.open(str(tmp_path))
+    with pytest.raises(ValueError, match="holds no run"):
+        runs.Run.open(str(tmp_path / "elsewhere"))
+
+
 def test_a_failed_write_does_not_end_in_a_half_run(small, tmp_path, monkeypatch):
     """A disk that fills up during training is an error of one line, and the run can go on."""
     run = runs.Run.create(str(tmp_path), NAME, STEPS, 0, [])
