@@ -7,6 +7,7 @@ entry points, and by `check_batch` in the `tf.data` pipeline that `fit` and `eva
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ MARK = "srnn_tf:"
 def sizes(minimum: int = 1, **values: int) -> None:
     """Each argument is an integer of at least `minimum`."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
             raise ValueError(
                 f"`{name}` must be an integer of at least {minimum}; received {value!r}"
             )
@@ -99,34 +100,74 @@ def mask(values: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def check_batch(batch: dict[str, tf.Tensor], event_size: int, binary: bool) -> dict[str, tf.Tensor]:
-    """The same checks as TensorFlow operations, for a map over a `tf.data` pipeline."""
+    """The same checks as TensorFlow operations, for a map over a `tf.data` pipeline.
+
+    What shapes and dtypes show is refused at once, values when they come.
+    """
     batch, conditions = dict(batch), []
     for name in ("frames", "previous"):
         if name in batch:
-            x = batch[name] = tf.cast(batch[name], tf.float32)
-            frame_shape(x.shape, event_size, name)
-            finite = tf.reduce_all(tf.math.is_finite(x))
-            conditions.append((finite, f"`{name}` must be finite; received NaN or infinity"))
-            if binary:
-                zero_one = tf.reduce_all((x == 0.0) | (x == 1.0))
-                message = f"`{name}` must be 0 or 1 for a Bernoulli likelihood"
-                conditions.append((zero_one, message))
+            batch[name], more = _checked_frames(batch[name], event_size, binary, name)
+            conditions += more
+    shape = tf.shape(batch["frames"])
     if "previous" in batch:
-        same = tf.reduce_all(tf.shape(batch["previous"]) == tf.shape(batch["frames"]))
-        conditions.append((same, "`previous` must have the shape of `frames`"))
+        message = "`previous` must have the shape of `frames`"
+        same = _same_shape(batch["previous"], batch["frames"].shape, shape, message)
+        conditions.append((same, message))
     if "mask" in batch:
-        m = batch["mask"] = tf.cast(batch["mask"], tf.bool)
-        if m.shape.rank != 2:
-            raise ValueError(f"`mask` must have shape (B, T); received {m.shape}")
-        same = tf.reduce_all(tf.shape(m) == tf.shape(batch["frames"])[:2])
-        conditions.append((same, "`mask` must have the shape (B, T) of `frames`"))
-        first = tf.reduce_all(m[:, 0])
-        conditions.append((first, "`mask` must have a real first step in each row"))
-        holes = tf.reduce_any(m[:, 1:] & ~m[:, :-1])
-        conditions.append((~holes, "`mask` must be true, then false, along each row"))
-    asserts = [tf.debugging.Assert(ok, [f"{MARK} {text}"]) for ok, text in conditions]
-    with tf.control_dependencies([a for a in asserts if a is not None]):
-        return {name: tf.identity(x) for name, x in batch.items()}
+        message = "`mask` must have the shape (B, T) of `frames`"
+        same = _same_shape(batch["mask"], batch["frames"].shape[:2], shape[:2], message)
+        conditions.append((same, message))
+        batch["mask"], more = _checked_mask(batch["mask"])
+        conditions += more
+    asserts = []
+    for ok, text in conditions:
+        with tf.control_dependencies(asserts):  # in this order: the first mistake is the one told
+            asserts.append(tf.debugging.Assert(ok, [f"{MARK} {text}"]))
+    with tf.control_dependencies(asserts):
+        result = {name: tf.identity(x) for name, x in batch.items()}
+    for name in {"frames", "previous"} & set(result):
+        result[name].set_shape([None, None, event_size])
+    return result
+
+
+def _checked_frames(x, event_size, binary, name):
+    if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
+        raise ValueError(f"`{name}` must be numeric; received {x.dtype.name}")
+    if x.shape.rank is None:
+        raise ValueError(f"`{name}` must have rank 3, (B, T, {event_size}); its rank is not known")
+    frame_shape(x.shape, event_size, name)
+    x = tf.cast(x, tf.float32)
+    conditions = [
+        (tf.shape(x)[-1] == event_size, f"`{name}` must have {event_size} values per step"),
+        (tf.size(x) > 0, f"`{name}` must not be empty"),
+        (
+            tf.reduce_all(tf.math.is_finite(x)),
+            f"`{name}` must be finite; received NaN or infinity",
+        ),
+    ]
+    if binary:
+        zero_one = tf.reduce_all((x == 0.0) | (x == 1.0))
+        conditions.append((zero_one, f"`{name}` must be 0 or 1 for a Bernoulli likelihood"))
+    return x, conditions
+
+
+def _checked_mask(mask):
+    boolean = tf.cast(mask, tf.bool)
+    exact = tf.reduce_all(tf.cast(boolean, tf.float32) == tf.cast(mask, tf.float32))
+    holes = tf.reduce_any(boolean[:, 1:] & ~boolean[:, :-1])
+    first = tf.reduce_all(boolean[:, :1])
+    return boolean, [
+        (exact, "`mask` must be boolean"),
+        (first, "`mask` must have a real first step in each row"),
+        (~holes, "`mask` must be true, then false, along each row"),
+    ]
+
+
+def _same_shape(x, static, dynamic, message):
+    if not x.shape.is_compatible_with(static):
+        raise ValueError(f"{message}, {static}; received {x.shape}")
+    return tf.reduce_all(tf.shape(x) == dynamic)
 
 
 def _where(array: np.ndarray) -> tuple[int, ...]:

@@ -40,9 +40,11 @@ def pipeline(
     Raises:
         ValueError: data of another kind, or that fail a check.
     """
+    if is_batched(data) and batch_size is not None:
+        raise ValueError("`batch_size` must be None for a dataset, which holds batches")
     if isinstance(data, tf.data.Dataset):
-        if batch_size is not None:
-            raise ValueError("`batch_size` must be None for a dataset, which holds batches")
+        if data.cardinality() == 0:
+            raise ValueError("the dataset is empty: it holds no batch")
         return data.map(lambda *batch: _checked(model, as_dict(batch)))
     if not isinstance(data, EpochDataset):
         arrays = _arrays(model, data)
@@ -50,6 +52,11 @@ def pipeline(
         checks.sizes(batch_size=batch_size)
         data = array_batches(arrays, batch_size, model.seed, shuffle)
     return data.as_dataset(start, endless).map(lambda batch: _checked(model, batch))
+
+
+def is_batched(data: Any) -> bool:
+    """Whether the data come in batches already."""
+    return isinstance(data, (tf.data.Dataset, EpochDataset))
 
 
 def as_dict(batch: Any) -> dict[str, tf.Tensor]:
@@ -62,7 +69,10 @@ def as_dict(batch: Any) -> dict[str, tf.Tensor]:
         return {"frames": batch}
     if "frames" not in batch:
         raise ValueError(f"a batch must hold `frames`; received {sorted(batch)}")
-    return {name: batch[name] for name in KEYS if name in batch}
+    strange = sorted(set(batch) - set(KEYS))
+    if strange:
+        raise ValueError(f"a batch may hold {', '.join(KEYS)}; received {strange} too")
+    return dict(batch)
 
 
 def refuse_targets(y: Any, kwargs: Mapping[str, Any]) -> None:
@@ -70,7 +80,7 @@ def refuse_targets(y: Any, kwargs: Mapping[str, Any]) -> None:
     if y is not None:
         raise ValueError("`y` must be None: the model is a density of `x` alone")
     for name in ("validation_split", "sample_weight", "class_weight"):
-        if kwargs.get(name):
+        if kwargs.get(name) is not None and not np.all(np.equal(kwargs[name], 0.0)):
             raise ValueError(f"`{name}` is not supported; pass `validation_data` and `mask`")
 
 

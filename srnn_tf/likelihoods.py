@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import nn
+from srnn_tf import checks, nn
 
 tfd = tfp.distributions
 
@@ -120,8 +120,7 @@ class GaussianMixture(Likelihood):
     """
 
     def __init__(self, num_components: int = 20):
-        if num_components < 1:
-            raise ValueError(f"`num_components` must be at least 1; received {num_components}")
+        checks.sizes(num_components=num_components)
         self.num_components = num_components
 
     @property

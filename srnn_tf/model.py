@@ -225,6 +225,8 @@ class SequenceModel(TrainedModel):
         frames = checks.frames(frames, self.event_size, self.binary)
         mask = None if mask is None else checks.mask(mask, frames.shape[:2])
         checks.sizes(num_samples=num_samples)
+        if seed is not None:
+            checks.sizes(minimum=0, seed=seed)
         checks.choice("protocol", protocol, scoring.PROTOCOLS)
         return self._scorer(frames, mask, num_samples, seed, protocol)
 

@@ -35,7 +35,7 @@ class Scorer:
         mask = np.pad(mask, [(0, 0), (0, padding)])
         draws = num_samples if self.model.latent_size else 1
         program = self._program()
-        first = nn.fold_in(TABLE_SEED if seed is None else [seed, 1], 0)
+        first = nn.fold_in(TABLE_SEED if seed is None else [seed % 2**31, 1], 0)
         total = tf.zeros([rows])
         for s in range(draws):
             draw = nn.fold_in(first, s)

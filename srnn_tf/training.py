@@ -161,11 +161,18 @@ class TrainedModel(keras.Model):
         inputs.refuse_targets(y, kwargs)
         endless = kwargs.get("steps_per_epoch") is not None
         data = inputs.pipeline(
-            self, x, batch_size, kwargs.pop("shuffle", True), endless, lambda: int(self.step)
+            self,
+            x,
+            batch_size,
+            kwargs.pop("shuffle", True),
+            endless,
+            lambda: int(self.step.numpy()),
         )
-        if kwargs.get("validation_data") is not None:
+        held_out = kwargs.get("validation_data")
+        if held_out is not None:
             rows = kwargs.pop("validation_batch_size", None) or batch_size
-            kwargs["validation_data"] = inputs.pipeline(self, kwargs["validation_data"], rows)
+            rows = None if inputs.is_batched(held_out) else rows
+            kwargs["validation_data"] = inputs.pipeline(self, held_out, rows)
         with inputs.our_errors():
             return super().fit(data, epochs=epochs, shuffle=False, **kwargs)
 

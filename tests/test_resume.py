@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import data
+from srnn_tf import SequenceModel, data
 from tests import harness
 
 ROOT = Path(__file__).parent.parent
@@ -166,6 +166,16 @@ def test_streams_go_on_where_the_backup_was_made(endless, tmp_path):
     resumed = fit(keras.callbacks.BackupAndRestore(tmp_path / "backup"))
     assert len(resumed) == (1 if endless else 2)
     assert resumed == pytest.approx(expected[-len(resumed) :], rel=1e-6)
+
+
+@pytest.mark.parametrize("case", harness.cases(likelihood=("bernoulli", "mixture")), ids=str)
+def test_a_config_is_json_and_rebuilds_the_model(case):
+    model, x = harness.shared(case), harness.frames(case, steps=2)
+    config = json.loads(json.dumps(model.get_config()))
+    again = SequenceModel.from_config(config)
+    assert json.loads(json.dumps(again.get_config())) == config
+    again.set_weights(model.get_weights())
+    np.testing.assert_array_equal(again(x)["log_likelihood"], model(x)["log_likelihood"])
 
 
 def test_a_keras_file_holds_everything(tmp_path):

@@ -195,13 +195,12 @@ def test_compiled_training_learns(case):
     assert len(calls) == traces  # compiled once
 
 
-def test_dropout_and_noise_differ_by_step_and_seed():
-    x = frames(SRNN)
-
+@pytest.mark.parametrize(("case", "dropout"), [(SRNN, 0.0), (RNN, 0.5)], ids=["noise", "dropout"])
+def test_randomness_differs_by_step_and_seed(case, dropout):
     def losses(seed):
-        model = harness.build(SRNN, structure={"dropout": 0.5}, seed=seed)
-        model.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
-        return model.fit(x, batch_size=5, epochs=2, verbose=0).history["log_likelihood"]
+        settings = {"structure": {"dropout": dropout}, "seed": seed}
+        model = compiled(case, keras.optimizers.SGD(0.0), settings)
+        return model.fit(frames(), batch_size=5, epochs=2, verbose=0).history["log_likelihood"]
 
     one, same, other = losses(0), losses(0), losses(1)
     assert one == same and one[0] != one[1] and one[0] != other[0]
@@ -239,7 +238,7 @@ def test_xla_is_the_default_but_not_under_a_strategy():
 
 def test_fit_under_a_strategy():
     with tf.distribute.MirroredStrategy(["/cpu:0"]).scope():
-        model = harness.build(RNN)
+        model = harness.build(RNN, structure={"num_layers": 1})
         model.compile()
     losses = model.fit(frames(), batch_size=5, epochs=2, verbose=0).history["loss"]
     alone = compiled(RNN).fit(frames(), batch_size=5, epochs=2, verbose=0).history["loss"]

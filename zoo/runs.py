@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from srnn_tf import SequenceModel, recipes, zoo
+from srnn_tf import SequenceModel, checks, recipes, zoo
 from srnn_tf.files import replacing
 
 
@@ -60,6 +60,7 @@ class Run:
         steps = recipe.steps if steps is None else steps
         if steps < 1:
             raise ValueError(f"`--steps` must be at least 1; received {steps}")
+        checks.sizes(minimum=0, seed=seed)
         path = Path(folder)
         identity = {"recipe": name, "steps": steps, "seed": seed, "frames": frames}
         try:
@@ -140,7 +141,7 @@ def load_weights(model: SequenceModel, path: Path) -> None:
     """
     try:
         model.load_weights(path)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged or of another model: {error}") from error
 
 

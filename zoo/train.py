@@ -29,7 +29,13 @@ class KeepBest(keras.callbacks.Callback):
         super().__init__()
         self.run, self.sequences = run, sequences
         path = run.folder / "best.json"
-        self.best = runs.read_json(path)["valid"] if path.is_file() else float("-inf")
+        self.best = float("-inf")
+        if path.is_file():
+            held = runs.read_json(path)
+            try:
+                self.best = float(held["valid"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise ValueError(f"{path} holds no score `valid`; received {held}") from error
 
     def on_epoch_end(self, epoch, logs=None):
         value = evaluate.score(self.model, self.sequences, "paper")

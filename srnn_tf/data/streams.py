@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from srnn_tf import checks
+
 Batch = dict[str, np.ndarray]
 
 
@@ -106,6 +108,9 @@ def streams(
 
     Reference: Lai et al., arXiv:1902.01388.
     """
+    checks.sizes(batch_size=batch_size, num_steps=num_steps)
+    checks.sizes(minimum=0, seed=seed)
+    _check_width(sequences)
     steps = sum(len(s) for s in sequences) // batch_size
     if steps < 2:
         raise ValueError(
@@ -161,6 +166,8 @@ def batches(
         >>> sorted(int(i) for b in data for i in b["index"] if i >= 0)
         [0, 1, 2]
     """
+    checks.sizes(batch_size=batch_size, max_shapes=max_shapes)
+    _check_width(sequences)
     lengths = np.array([len(s) for s in sequences], dtype=np.int64)
     if lengths.size == 0 or lengths.min() < 1:
         raise ValueError("`sequences` must be non-empty arrays (T, D); one is empty, or none came")
@@ -174,6 +181,14 @@ def batches(
         for start in range(0, len(members), rows):
             result.append(_padded(sequences, members[start : start + rows], rows, int(bound)))
     return result
+
+
+def _check_width(sequences: Sequence[np.ndarray]) -> None:
+    shapes = {np.shape(s)[1:] for s in sequences}
+    if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
+        raise ValueError(
+            f"`sequences` must be arrays (T, D) of one width D; received steps of {sorted(shapes)}"
+        )
 
 
 def _bounds(lengths: np.ndarray, max_shapes: int) -> np.ndarray:
