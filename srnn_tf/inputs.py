@@ -13,6 +13,8 @@ from srnn_tf import checks
 from srnn_tf.data.streams import EpochDataset, array_batches
 
 KEYS = ("frames", "previous", "mask")
+# Nothing here needs AutoGraph, which would wrap our errors in its own.
+plain = tf.autograph.experimental.do_not_convert
 ACCEPTED = (
     "an array (N, T, D), a dict of `frames`[, `previous`, `mask`], or a tf.data.Dataset or "
     "EpochDataset of batches of these"
@@ -45,13 +47,13 @@ def pipeline(
     if isinstance(data, tf.data.Dataset):
         if data.cardinality() == 0:
             raise ValueError("the dataset is empty: it holds no batch")
-        return data.map(lambda *batch: _checked(model, as_dict(batch)))
+        return data.map(plain(lambda *batch: _checked(model, as_dict(batch))))
     if not isinstance(data, EpochDataset):
         arrays = _arrays(model, data)
         batch_size = 32 if batch_size is None else batch_size
         checks.sizes(batch_size=batch_size)
         data = array_batches(arrays, batch_size, model.seed, shuffle)
-    return data.as_dataset(start, endless).map(lambda batch: _checked(model, batch))
+    return data.as_dataset(start, endless).map(plain(lambda batch: _checked(model, batch)))
 
 
 def is_batched(data: Any) -> bool:
@@ -69,10 +71,10 @@ def as_dict(batch: Any) -> dict[str, tf.Tensor]:
         return {"frames": batch}
     if "frames" not in batch:
         raise ValueError(f"a batch must hold `frames`; received {sorted(batch)}")
-    strange = sorted(set(batch) - set(KEYS))
+    strange = sorted(set(batch) - {*KEYS, "index"})  # `data.batches` says which row is which
     if strange:
         raise ValueError(f"a batch may hold {', '.join(KEYS)}; received {strange} too")
-    return dict(batch)
+    return {name: batch[name] for name in KEYS if name in batch}
 
 
 def refuse_targets(y: Any, kwargs: Mapping[str, Any]) -> None:

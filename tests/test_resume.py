@@ -18,6 +18,7 @@ from srnn_tf import SequenceModel, data
 from tests import harness
 
 ROOT = Path(__file__).parent.parent
+LSTM = harness.cases(structure="parallel_srnn", cell="lstm", likelihood="mixture", flat=True)[0]
 SRNN = harness.cases(structure="parallel_srnn", cell="gru", likelihood="mixture", flat=False)[0]
 
 # `fit` trains for 5 epochs with dropout and shuffling; `zoo` runs `zoo.train` with epochs of 3
@@ -168,7 +169,7 @@ def test_streams_go_on_where_the_backup_was_made(endless, tmp_path):
     assert resumed == pytest.approx(expected[-len(resumed) :], rel=1e-6)
 
 
-@pytest.mark.parametrize("case", harness.cases(likelihood=("bernoulli", "mixture")), ids=str)
+@pytest.mark.parametrize("case", harness.cases(cell="gru", likelihood="mixture") + [LSTM], ids=str)
 def test_a_config_is_json_and_rebuilds_the_model(case):
     model, x = harness.shared(case), harness.frames(case, steps=2)
     config = json.loads(json.dumps(model.get_config()))
@@ -210,8 +211,7 @@ def test_a_keras_file_holds_the_jit_flag(jit, tmp_path):
 
 
 def test_a_saved_model_scores_without_python(tmp_path):
-    case = harness.cases(structure="parallel_srnn", cell="lstm", likelihood="mixture", flat=True)[0]
-    model, x = harness.build(case), harness.frames(case)
+    model, x = harness.build(LSTM), harness.frames(LSTM)
     module = tf.Module()
     module.model = model
 

@@ -36,6 +36,10 @@ def batches(**arrays):
     return tf.data.Dataset.from_tensor_slices(arrays).batch(2)
 
 
+def without_index(batch):
+    return {name: batch[name] for name in ("frames", "mask")}
+
+
 KINDS = {
     "array": lambda x: x,
     "list": lambda x: x.tolist(),
@@ -44,7 +48,7 @@ KINDS = {
     "dataset of arrays": lambda x: tf.data.Dataset.from_tensor_slices(x).batch(2),
     "dataset of dicts": lambda x: batches(frames=x, previous=x, mask=MASK),
     "streams": lambda x: data.streams(x, 2, 3),
-    "batches": lambda x: tf.data.Dataset.from_tensors(data.batches(x, 5)[0]),
+    "batches": lambda x: tf.data.Dataset.from_tensors(without_index(data.batches(x, 5)[0])),
 }
 
 
