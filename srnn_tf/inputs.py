@@ -71,10 +71,10 @@ def as_dict(batch: Any) -> dict[str, tf.Tensor]:
         return {"frames": batch}
     if "frames" not in batch:
         raise ValueError(f"a batch must hold `frames`; received {sorted(batch)}")
-    strange = sorted(set(batch) - {*KEYS, "index"})  # `data.batches` says which row is which
+    strange = sorted(set(batch) - {*KEYS, "index"})
     if strange:
         raise ValueError(f"a batch may hold {', '.join(KEYS)}; received {strange} too")
-    return {name: batch[name] for name in KEYS if name in batch}
+    return dict(batch)
 
 
 def refuse_targets(y: Any, kwargs: Mapping[str, Any]) -> None:
@@ -124,4 +124,8 @@ def _arrays(model, data) -> dict[str, np.ndarray]:
 
 
 def _checked(model, batch):
+    batch = dict(batch)
+    index = batch.pop("index", None)
+    if index is not None:  # `data.batches` fills a batch up with rows that are no data
+        batch = {name: tf.boolean_mask(x, index >= 0) for name, x in batch.items()}
     return checks.check_batch(batch, model.event_size, model.binary)

@@ -100,7 +100,12 @@ class TrainedModel(keras.Model):
         with tf.GradientTape() as tape:
             terms, loss = self._loss(batch, training=True)
         gradients = tape.gradient(loss, self.trainable_variables)
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1:  # clip what all replicas found; the optimizer will add up their shares
+            context = tf.distribute.get_replica_context()
+            gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
         gradients, _ = tf.clip_by_global_norm(gradients, self.clipnorm)
+        gradients = [g / replicas for g in gradients] if replicas > 1 else gradients
         self.optimizer.apply(gradients, self.trainable_variables)
         logs = self._update_metrics(terms, loss, batch.get("mask"))
         self.step.assign_add(1)
