@@ -177,7 +177,7 @@ class SequenceModel(TrainedModel):
         batch nor on padding.
         """
         if seed is None:
-            return nn.normal([steps, self.latent_size], tf.constant(scoring.TABLE_SEED))[None]
+            rows, seed = 1, scoring.draw_seed()
         return nn.time_major(nn.normal([steps, rows, self.latent_size], seed))
 
     def sum_frames(self, values: tf.Tensor) -> tf.Tensor:

@@ -15,6 +15,11 @@ PROTOCOLS = ("full", "paper")
 TABLE_SEED = (1902, 1388)
 
 
+def draw_seed(seed: int | None = None, sample: int = 0) -> tf.Tensor:
+    """The seed (2,) of one draw of the latents; without a seed, that of the fixed table."""
+    return nn.fold_in(nn.fold_in(TABLE_SEED if seed is None else [seed % 2**31, 1], 0), sample)
+
+
 class Scorer:
     """`SequenceModel.log_prob` behind its checks; compiled once per shape.
 
@@ -35,11 +40,11 @@ class Scorer:
         mask = np.pad(mask, [(0, 0), (0, padding)])
         draws = num_samples if self.model.latent_size else 1
         program = self._program()
-        first = nn.fold_in(TABLE_SEED if seed is None else [seed % 2**31, 1], 0)
         total = tf.zeros([rows])
         for s in range(draws):
-            draw = nn.fold_in(first, s)
-            total += program(frames, mask, draw, shared=seed is None, protocol=protocol)
+            total += program(
+                frames, mask, draw_seed(seed, s), shared=seed is None, protocol=protocol
+            )
         return total / draws
 
     def _program(self):
@@ -63,8 +68,8 @@ class Scorer:
             steps, previous, mask = steps[:, 1:], steps[:, :-1], mask[:, 1:]
         noise = None
         if model.latent_size:
-            noise = nn.normal([steps.shape[1], 1 if shared else rows, model.latent_size], seed)
-            noise = tf.broadcast_to(nn.time_major(noise), [rows, steps.shape[1], model.latent_size])
+            noise = model.draw_noise(1 if shared else rows, steps.shape[1], seed)
+            noise = tf.broadcast_to(noise, [rows, *noise.shape[1:]])
         if protocol == "paper" and model.window is not None:
 
             def cut(x):

@@ -105,8 +105,7 @@ class TrainedModel(keras.Model):
             context = tf.distribute.get_replica_context()
             gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
         gradients, _ = tf.clip_by_global_norm(gradients, self.clipnorm)
-        gradients = [g / replicas for g in gradients] if replicas > 1 else gradients
-        self.optimizer.apply(gradients, self.trainable_variables)
+        self.optimizer.apply([g / replicas for g in gradients], self.trainable_variables)
         logs = self._update_metrics(terms, loss, batch.get("mask"))
         self.step.assign_add(1)
         return logs

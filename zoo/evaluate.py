@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from srnn_tf import SequenceModel, data
+from zoo import runs
 
 # The most steps of the structure (rows times steps) scored at once: bounds memory.
 MAX_STEPS = 200_000
@@ -49,8 +50,6 @@ def report(model: SequenceModel, sequences: Sequence[np.ndarray], split: str) ->
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    from zoo import runs
-
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", help="the folder that zoo.train wrote")
     parser.add_argument("--data", help="the data file, for data sets read from one")

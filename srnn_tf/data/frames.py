@@ -43,12 +43,5 @@ def windows(array: tf.Tensor, size: int) -> tf.Tensor:
     return tf.reshape(tf.pad(array, padding), [tf.shape(array)[0] * count, size, *rest])
 
 
-def join(array: tf.Tensor, rows: tf.Tensor, steps: int) -> tf.Tensor:
-    """Undo `windows`: (B * N, size, ...) to (B, steps, ...)."""
-    size = array.shape[1]
-    count = -(-steps // size)
-    return tf.reshape(array, [rows, count * size, *array.shape[2:]])[:, :steps]
-
-
 def _size(array, axis):
     return array.shape[axis] if array.shape[axis] is not None else tf.shape(array)[axis]
