@@ -7,7 +7,7 @@ entry points, and by `check_batch` in the `tf.data` pipeline that `fit` and `eva
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,13 @@ def rate(**values: float) -> None:
     for name, value in values.items():
         if not 0.0 <= value < 1.0:
             raise ValueError(f"`{name}` must be in [0, 1); received {value!r}")
+
+
+def weight(**values: float) -> None:
+    """Each argument is a finite number of at least 0."""
+    for name, value in values.items():
+        if not isinstance(value, Real) or not 0.0 <= value < float("inf"):
+            raise ValueError(f"`{name}` must be a number of at least 0; received {value!r}")
 
 
 def choice(name: str, value: Any, known: Iterable[str]) -> None:

@@ -86,6 +86,11 @@ class SequenceModel(TrainedModel):
         self.supports_masking = True
         self.structure, self.emission = structure, emission
         self.frame_size, self.window, self.seed = frame_size, window, seed
+        self.reconstruction = None  # of x_{t-1} from the backward recurrence, a cost in training
+        if structure.reconstruction_weight:
+            self.reconstruction = emissions.Factorized(
+                frame_size, emission.likelihood, dtype=emission.dtype_policy, name="reconstruction"
+            )
         self._scorer, self._sampler = scoring.Scorer(self), sampling.Sampler(self)
         self.build()
 
@@ -97,6 +102,8 @@ class SequenceModel(TrainedModel):
     def build(self, input_shape=None):
         self.structure.build((None, None, self.frame_size))
         self.emission.build((None, None, self.structure.context_size))
+        if self.reconstruction is not None:
+            self.reconstruction.build((None, None, self.structure.backward_size))
         self.built = True
 
     def call(
@@ -122,7 +129,8 @@ class SequenceModel(TrainedModel):
 
         Returns:
             `log_likelihood`, log p(x_t | z_<=t, x_<t) at the draw, KL not subtracted; `kl`;
-            `auxiliary`: each (B, T), nats, zero under the mask. `states` after each row's last
+            `log_ratio`, log q(z_t) - log p(z_t) at the draw; `auxiliary`, what training adds: each
+            (B, T), nats, zero under the mask. `states` after each row's last
             real step. With latents also `posterior_mean`.
         """
         self._check_call(frames, previous, mask)
@@ -136,7 +144,7 @@ class SequenceModel(TrainedModel):
             noise = self.draw_noise(tf.shape(steps)[0], tf.shape(steps)[1], nn.site(seed, 0))
         inner_mask = None if mask is None else tf.repeat(mask, self.steps_per_frame, axis=1)
         terms = self.terms(steps, before, inner_mask, noise, states, nn.site(seed, 1))
-        per_frame = ("log_likelihood", "kl", "auxiliary")
+        per_frame = ("log_likelihood", "kl", "log_ratio", "auxiliary")
         return terms | {name: self.sum_frames(terms[name]) for name in per_frame}
 
     def _check_call(self, frames, previous, mask):
@@ -156,6 +164,12 @@ class SequenceModel(TrainedModel):
             previous, targets=steps, states=states, noise=noise, mask=mask, seed=seed
         )
         log_likelihood = self.emission(trace.context).log_prob(steps)
+        auxiliary = trace.auxiliary
+        if self.reconstruction is not None and trace.backward is not None:
+            log_prob = self.reconstruction(trace.backward).log_prob(previous)
+            first = tf.range(tf.shape(log_prob)[1]) == 0  # what precedes it need not be data
+            weight = self.structure.reconstruction_weight
+            auxiliary += tf.where(first, 0.0, weight * log_prob)
 
         def real(x):
             return x if mask is None else tf.where(mask, x, 0.0)
@@ -163,7 +177,8 @@ class SequenceModel(TrainedModel):
         terms = {
             "log_likelihood": real(log_likelihood),
             "kl": real(trace.kl),
-            "auxiliary": real(trace.auxiliary),
+            "log_ratio": real(trace.log_ratio),
+            "auxiliary": real(auxiliary),
             "states": trace.states,
         }
         if self.latent_size:

@@ -1,19 +1,17 @@
-"""Building blocks: random numbers, dropout, perceptrons, recurrent layers, Gaussians.
+"""Building blocks: random numbers, dropout, perceptrons, Gaussians.
 
 Everything random is a pure function of a seed, two int32 numbers, and comes from the philox
-generator: XLA's default generator takes about 40 times as long on a CPU. Recurrent layers are time
-major, (T, B, ...), so that a step of their loop reads one contiguous slice.
+generator: XLA's default generator takes about 40 times as long on a CPU.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
-
-from srnn_tf import scan
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -49,22 +47,37 @@ def normal(shape: Any, seed: tf.Tensor) -> tf.Tensor:
     return tf.math.ndtri(uniform(shape, seed))
 
 
-def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
-    """Inverted dropout with 8 random bits per value, the rate rounded to a multiple of 1/256.
+def keep(shape: Any, rate: float, seed: tf.Tensor | None) -> Any:
+    """Which values dropout keeps, bool, from 8 random bits each; () where it keeps all.
 
     Args:
-        x: any floating tensor.
-        rate: the share of values set to zero, in [0, 1).
-        seed: (2,) int32; None leaves x as it is.
+        shape: of the values.
+        rate: the share of values set to zero, in [0, 1), rounded to a multiple of 1/256.
+        seed: (2,) int32, or None for no dropout.
     """
-    level = min(round(rate * 256), 255)
+    level = _level(rate)
     if seed is None or level == 0:
-        return x
-    size = tf.size(x)
+        return ()
+    size = tf.reduce_prod(shape)
     words = _random_bits([(size + 3) // 4], seed)
     bits = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size]
-    keep = tf.reshape(bits, tf.shape(x)) >= tf.constant(level, tf.uint8)
-    return tf.where(keep, x * (256.0 / (256 - level)), tf.zeros_like(x))
+    return tf.reshape(bits, shape) >= tf.constant(level, tf.uint8)
+
+
+def drop(x: tf.Tensor, kept: Any, rate: float) -> tf.Tensor:
+    """x where `kept` by `keep`, scaled up, and zero elsewhere: inverted dropout."""
+    if isinstance(kept, tuple):
+        return x
+    return tf.where(kept, x * (256.0 / (256 - _level(rate))), tf.zeros_like(x))
+
+
+def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
+    """Inverted dropout; without a seed x as it is."""
+    return drop(x, keep(tf.shape(x), rate, seed), rate)
+
+
+def _level(rate):
+    return min(round(rate * 256), 255)
 
 
 def clipped_leaky_relu(x: tf.Tensor) -> tf.Tensor:
@@ -72,15 +85,46 @@ def clipped_leaky_relu(x: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(tf.maximum(x, x / 3.0), -3.0, 3.0)
 
 
-def project(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
-    """x (T, B, E) times a kernel (E, F), plus a bias, as one matrix product.
+class Scalars(NamedTuple):
+    """One value per step, embedded as x * kernel + bias, the embedding never formed."""
+
+    x: tf.Tensor  # (T, B)
+    kernel: tf.Tensor  # (E,)
+    bias: tf.Tensor  # (E,)
+
+    def embedding(self) -> tf.Tensor:
+        """What it stands for, (T, B, E)."""
+        return self.x[..., None] * self.kernel + self.bias
+
+    def projection(self, kernel: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
+        """The row and the base, each (F,), whose row * x + base is its product with (E, F)."""
+        rows = tf.stack([self.kernel, self.bias]) @ kernel + [[0.0], [1.0]] * bias
+        return tf.unstack(rows)
+
+
+def project(x: Any, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
+    """x (T, B, E), or `Scalars`, times a kernel (E, F), plus a bias, as one matrix product.
 
     `tf.matmul` of rank 3 would take the kernel's gradient one step at a time, then add them up.
     """
+    if isinstance(x, Scalars):
+        row, base = x.projection(kernel, bias)
+        return tf.cast(x.x[..., None] * row + base, dtype)
     x, kernel, bias = (tf.cast(a, dtype) for a in (x, kernel, bias))
     flat = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel) + bias
     shape = tf.shape(x)
     return tf.reshape(flat, [shape[0], shape[1], kernel.shape[-1]])
+
+
+class Part(NamedTuple):
+    """A layer inside a loop over time: `step(inputs_t, ..., dense)` for `scan.unroll`.
+
+    What does not depend on the loop's states is done before it, for all steps at once.
+    """
+
+    inputs: Any  # nest of (T, B, ...)
+    weights: dict[str, tuple[tf.Tensor, tf.Tensor | None]]
+    step: Callable
 
 
 class GaussianHead(keras.layers.Layer):
@@ -116,126 +160,46 @@ class GaussianHead(keras.layers.Layer):
         x = dropout(x, self.dropout, site(seed, 0))
         if self.hidden is not None:
             x = dropout(clipped_leaky_relu(self.hidden(x)), self.dropout, site(seed, 1))
-        params = tf.clip_by_value(tf.cast(self.out(x), tf.float32), -8.0, 8.0)
+        return self._gaussian(self.out(x))
+
+    def part(self, fixed: Any, rows: Any, seed: tf.Tensor | None = None) -> Part:
+        """The head on [fixed_t, state_t] inside a loop: `step(inputs_t, state_t, dense)`.
+
+        Args:
+            fixed: (T, B, F), what is known of all steps, the first features of its inputs; or None.
+            rows: (T, B), the leading axes.
+            seed: of dropout.
+        """
+        first = self.out if self.hidden is None else self.hidden
+        kernel, bias = (tf.cast(w, self.compute_dtype) for w in (first.kernel, first.bias))
+        width, rate, name = 0, self.dropout, self.name
+        inputs = {}
+        if fixed is not None:
+            fixed = fixed.embedding() if isinstance(fixed, Scalars) else fixed
+            width = fixed.shape[-1]
+            fixed = dropout(fixed, rate, site(seed, 0))
+            inputs["fixed"] = project(fixed, kernel[:width], bias, self.compute_dtype)
+            bias = None
+        inputs["keep"] = keep([*tf.unstack(rows), kernel.shape[0] - width], rate, site(seed, 1))
+        weights = {f"{name}_in": (kernel[width:], bias)}
+        if self.hidden is not None:
+            inputs["keep_hidden"] = keep([*tf.unstack(rows), self.hidden_size], rate, site(seed, 2))
+            out = (tf.cast(w, self.compute_dtype) for w in (self.out.kernel, self.out.bias))
+            weights[f"{name}_out"] = tuple(out)
+
+        def step(inputs, state, dense):
+            x = dense(drop(state, inputs["keep"], rate), f"{name}_in")
+            x = x + inputs["fixed"] if "fixed" in inputs else x
+            if self.hidden is not None:
+                x = drop(clipped_leaky_relu(x), inputs["keep_hidden"], rate)
+                x = dense(x, f"{name}_out")
+            return self._gaussian(x)
+
+        return Part(inputs, weights, step)
+
+    def _gaussian(self, x):
+        params = tf.clip_by_value(tf.cast(x, tf.float32), -8.0, 8.0)
         return tf.split(params, 2, axis=-1)
-
-
-class Scalars(NamedTuple):
-    """One value per step, embedded as x * kernel + bias, the embedding never formed."""
-
-    x: tf.Tensor  # (T, B)
-    kernel: tf.Tensor  # (E,)
-    bias: tf.Tensor  # (E,)
-
-    def embedding(self) -> tf.Tensor:
-        """What it stands for, (T, B, E)."""
-        return self.x[..., None] * self.kernel + self.bias
-
-
-class LSTM(keras.layers.Layer):
-    """A long short-term memory layer over `scan.lstm`, time major.
-
-    Args:
-        units: H.
-
-    Shapes: call(x (T, B, E), state, lengths, reverse) -> outputs (T, B, H), state (h, c).
-    x may be `Scalars`, whose projection is one number per step and row times a fixed vector.
-    """
-
-    def __init__(self, units: int, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.units = units
-
-    def build(self, input_shape):
-        wide = (4 * self.units,)
-        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], *wide))
-        self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel", shape=(self.units, *wide), initializer="orthogonal"
-        )
-        self.bias = self.add_weight(name="bias", shape=wide, initializer="zeros")
-
-    def call(self, x, state=None, lengths=None, reverse=False):
-        dtype = self.compute_dtype
-        recurrent = tf.cast(self.recurrent_kernel, dtype)
-        where = dict(lengths=lengths, reverse=reverse, time_major=True)
-        if isinstance(x, Scalars):
-            rows = tf.stack([x.kernel, x.bias]) @ self.kernel + [[0.0], [1.0]] * self.bias
-            kernel, base = tf.unstack(tf.cast(rows, dtype))
-            return scan.lstm_rank_one(tf.cast(x.x, dtype), kernel, base, recurrent, state, **where)
-        inputs = project(x, self.kernel, self.bias, dtype)
-        return scan.lstm(inputs, recurrent, state, **where)
-
-    def zero_state(self, batch_size: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        h = tf.zeros([batch_size, self.units], self.compute_dtype)
-        return h, tf.zeros([batch_size, self.units])
-
-
-class GRUCell(keras.layers.Layer):
-    """One step of a gated recurrent unit on projected inputs (B, 3H), gates in Keras' order.
-
-    The reset gate acts after the recurrent product, as in `keras.layers.GRU(reset_after=True)`.
-    """
-
-    def __init__(self, units: int, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.units = units
-
-    def build(self, input_shape=None):
-        self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel", shape=(self.units, 3 * self.units), initializer="orthogonal"
-        )
-        self.recurrent_bias = self.add_weight(
-            name="recurrent_bias", shape=(3 * self.units,), initializer="zeros"
-        )
-
-    def call(self, inputs, states, training=False):
-        def cast(w):
-            return tf.cast(w, inputs.dtype)
-
-        (state,) = states
-        recurrent = tf.matmul(state, cast(self.recurrent_kernel)) + cast(self.recurrent_bias)
-        n = 2 * self.units
-        update, reset = tf.split(tf.sigmoid(inputs[:, :n] + recurrent[:, :n]), 2, axis=-1)
-        candidate = tf.tanh(inputs[:, n:] + reset * recurrent[:, n:])
-        h = update * state + (1.0 - update) * candidate
-        return h, (h,)
-
-
-class GRU(keras.layers.Layer):
-    """A gated recurrent unit layer over `scan.unroll`, time major (Cho et al., arXiv:1406.1078).
-
-    Args:
-        units: H.
-
-    Shapes: call(x (T, B, E), state, lengths, reverse) -> outputs (T, B, H), state (h,).
-    """
-
-    def __init__(self, units: int, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.units = units
-        self.cell = GRUCell(units, dtype=self.dtype_policy, name="cell")
-
-    def build(self, input_shape):
-        wide = 3 * self.units
-        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], wide))
-        self.bias = self.add_weight(name="bias", shape=(wide,), initializer="zeros")
-        self.cell.build()
-
-    def call(self, x, state=None, lengths=None, reverse=False):
-        x = x.embedding() if isinstance(x, Scalars) else x
-        inputs = project(x, self.kernel, self.bias, self.compute_dtype)
-        inputs = scan.flip(inputs, lengths) if reverse else inputs
-        state = self.zero_state(tf.shape(x)[1]) if state is None else state
-        outputs, (h,) = scan.unroll(
-            self.cell, inputs, tuple(state), lengths=lengths, time_major=True
-        )
-        return (scan.flip(outputs, lengths) if reverse else outputs), (h,)
-
-    def zero_state(self, batch_size: Any) -> tuple[tf.Tensor]:
-        return (tf.zeros([batch_size, self.units], self.compute_dtype),)
-
-
-RECURRENT = {"lstm": LSTM, "gru": GRU}
 
 
 def site(seed: tf.Tensor | None, index: int) -> tf.Tensor | None:
@@ -259,3 +223,14 @@ def gaussian_kl(q: tuple[tf.Tensor, tf.Tensor], p: tuple[tf.Tensor, tf.Tensor]) 
     ratio = tf.exp(q_log_variance - p_log_variance)
     distance = tf.square(q_mean - p_mean) * tf.exp(-p_log_variance)
     return 0.5 * (p_log_variance - q_log_variance + ratio + distance - 1.0)
+
+
+def gaussian_draw(gaussian: tuple[tf.Tensor, tf.Tensor], noise: tf.Tensor) -> tf.Tensor:
+    """The draw of a Gaussian given as (mean, log variance) that standard normal `noise` stands for.
+
+    Example:
+        >>> float(gaussian_draw((tf.constant(1.0), tf.constant(0.0)), tf.constant(2.0)))
+        3.0
+    """
+    mean, log_variance = gaussian
+    return mean + noise * tf.exp(0.5 * log_variance)

@@ -14,11 +14,22 @@ from srnn_tf import SequenceModel, nn, scoring
 
 EVENT_SIZE = 3
 
-# name: its small config, and whether its posterior reads steps after its own.
+_LATENT = {"units": 5, "embedding_size": 4, "latent_size": 3}
+_DEEP = {"num_layers": 2, "hidden_size": 4}
+# name: its small config, and whether its posterior reads steps after its own. The name is that of
+# the class unless the config says otherwise.
 STRUCTURES = {
     "rnn": ({"units": 5, "embedding_size": 4, "num_layers": 2}, False),
-    "parallel_srnn": (
-        {"units": 5, "embedding_size": 4, "num_layers": 2, "latent_size": 3, "hidden_size": 4},
+    "storn": ({**_LATENT, **_DEEP}, False),
+    "vrnn": ({**_LATENT, "hidden_size": 4}, False),
+    "vrnn_linear": ({"class": "vrnn", **_LATENT}, False),
+    "srnn": ({**_LATENT, "hidden_size": 4}, True),
+    "srnn_residual": ({"class": "srnn", **_LATENT, "residual_posterior": True}, True),
+    "zforcing": ({**_LATENT, "hidden_size": 4, "alpha": 0.3, "beta": 0.2}, True),
+    "zforcing_goyal": ({"class": "zforcing", **_LATENT, "timing": "goyal", "alpha": 0.3}, True),
+    "parallel_srnn": ({**_LATENT, **_DEEP}, True),
+    "parallel_srnn_embedding": (
+        {"class": "parallel_srnn", **_LATENT, "generator_input": "embedding"},
         True,
     ),
 }

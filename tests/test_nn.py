@@ -13,7 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from test_scan import BASIC, draw, graph, xla
 
-from srnn_tf import nn
+from srnn_tf import nn, recurrent
 
 SEED = tf.constant([3, 14])
 MODES = {"eager": lambda f: f, "graph": graph, "xla": xla}
@@ -142,20 +142,19 @@ REAL = (np.arange(6) < LENGTHS[:, None])[..., None]
 
 def pair_of_layers(name):
     """A layer of ours and that of Keras with the same weights."""
-    ours = nn.RECURRENT[name](4)
+    ours = recurrent.RECURRENT[name](4)
     theirs = keras.layers.GRU if name == "gru" else keras.layers.LSTM
     theirs = theirs(4, return_sequences=True, return_state=True)
     ours.build((None, None, 5)), theirs.build((None, None, 5))
     for i, weight in enumerate(ours.weights):
         weight.assign(draw(20 + i, *weight.shape))
-    cell = getattr(ours, "cell", ours)
-    bias = ours.bias if cell is ours else np.stack([ours.bias, cell.recurrent_bias])
-    theirs.set_weights([ours.kernel, cell.recurrent_kernel, bias])
+    bias = np.stack([ours.bias, ours.recurrent_bias]) if name == "gru" else ours.bias
+    theirs.set_weights([ours.kernel, ours.recurrent_kernel, bias])
     return ours, theirs
 
 
 @pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("name", nn.RECURRENT)
+@pytest.mark.parametrize("name", recurrent.RECURRENT)
 def test_recurrent_layers_equal_those_of_keras(name, padded):
     ours, theirs = pair_of_layers(name)
     mask = tf.sequence_mask(LENGTHS, 6) if padded else None
@@ -175,7 +174,7 @@ def test_recurrent_layers_equal_those_of_keras(name, padded):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", nn.RECURRENT)
+@pytest.mark.parametrize("name", recurrent.RECURRENT)
 def test_reversed_layers_start_at_the_end_of_each_row(name):
     layer = pair_of_layers(name)[0]
     outputs, states = layer(nn.time_major(X), lengths=LENGTHS, reverse=True)
@@ -186,7 +185,7 @@ def test_reversed_layers_start_at_the_end_of_each_row(name):
             np.testing.assert_allclose(a[row], b[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", nn.RECURRENT)
+@pytest.mark.parametrize("name", recurrent.RECURRENT)
 def test_scalars_equal_their_embedding(name):
     layer = pair_of_layers(name)[0]
     scalars = nn.Scalars(draw(1, 6, 3), draw(2, 5), draw(3, 5))

@@ -18,7 +18,8 @@ DATASETS = ("bach", "nottingham", "muse", "jsb", "piano_midi")
 
 _COMMON = {"units": 256, "embedding_size": 256, "dropout": 0.5}
 _RNN = {"class": "rnn", **_COMMON}
-_SRNN = {"class": "parallel_srnn", "latent_size": 256, "hidden_size": 0, **_COMMON}
+_LATENT = {"latent_size": 256, "hidden_size": 0, **_COMMON}
+_SRNN = {"class": "parallel_srnn", **_LATENT}
 _KEYS = {"class": "factorized", "event_size": 88, "likelihood": "bernoulli"}
 _KEY = {"class": "factorized", "event_size": 1, "likelihood": "bernoulli"}
 
@@ -28,6 +29,12 @@ MODELS = {
     "f_srnn": (_SRNN, _KEYS),
     "rnn_flat": ({**_RNN, "num_layers": 3}, _KEY),
     "srnn_flat": (_SRNN, _KEY),
+    # The structures that the paper's SRNN is compared with, at its sizes.
+    "storn": ({"class": "storn", **_LATENT}, _KEYS),
+    "vrnn": ({"class": "vrnn", **_LATENT}, _KEYS),
+    "fraccaro_srnn": ({"class": "srnn", **_LATENT}, _KEYS),
+    "zforcing": ({"class": "zforcing", "alpha": 0.0025, "beta": 0.0025, **_LATENT}, _KEYS),
+    "zforcing_no_aux": ({"class": "zforcing", **_LATENT}, _KEYS),
 }
 
 REPORTED = {

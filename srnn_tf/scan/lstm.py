@@ -54,6 +54,10 @@ def lstm(
         inputs = flip(inputs, lengths)
     h0, c0 = _initial(initial_state, inputs.dtype, tf.shape(inputs)[1], recurrent_kernel)
     last = _last_index(lengths, inputs)
+    if inputs.shape[0] == 1:  # no loop
+        h, c = lstm_step(inputs[0] + tf.matmul(h0, recurrent_kernel), c0)
+        c = tf.where((last >= 0)[:, None], c, c0)
+        return _finish(h[None], h0, c, lengths, False, time_major)
     outputs, c_last = _lstm_dense(inputs, recurrent_kernel, h0, c0, last)
     return _finish(outputs, h0, c_last, lengths, reverse, time_major)
 
@@ -103,10 +107,37 @@ def lstm_rank_one(
         base = tf.broadcast_to(base, [tf.shape(inputs)[1], base.shape[0]])
     if reverse:
         inputs = flip(inputs, lengths)
+    if inputs.shape[0] == 1:  # no loop
+        projected = base + tf.transpose(inputs) * kernel
+        where = dict(lengths=lengths, time_major=time_major)
+        projected = projected[None] if time_major else projected[:, None]
+        return lstm(projected, recurrent_kernel, initial_state, **where)
     h0, c0 = _initial(initial_state, inputs.dtype, tf.shape(inputs)[1], recurrent_kernel)
     last = _last_index(lengths, inputs)
     outputs, c_last = _lstm_rank_one(inputs, kernel, base, recurrent_kernel, h0, c0, last)
     return _finish(outputs, h0, c_last, lengths, reverse, time_major)
+
+
+def lstm_step(z: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """One step of `lstm` after its products, for cells under `unroll`.
+
+    Args:
+        z: (B, 4H), the projected inputs and recurrent product added up.
+        c: (B, H) float32, the cell state.
+
+    Returns:
+        h in the dtype of `z`, and c, each (B, H).
+
+    Example:
+        >>> h, c = lstm_step(tf.zeros([2, 12]), tf.ones([2, 3]))
+        >>> float(c[0, 0])
+        0.5
+    """
+    scale, gain, shift = _gate_constants(c.shape[-1], z.dtype)
+    gates = tf.cast(tf.tanh(z * scale) * gain + shift, c.dtype)
+    i, f, g, o = tf.split(gates, 4, axis=-1)
+    c = f * c + i * g
+    return tf.cast(o * tf.tanh(c), z.dtype), c
 
 
 @tf.custom_gradient

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf.scan.arrays import new_array, num_steps, swap_time
+from srnn_tf.scan.dense import Dense, Weights, weight_gradients
 
 
 def unroll(
@@ -15,6 +16,7 @@ def unroll(
     inputs: Any,
     states: Any,
     *,
+    weights: Weights | None = None,
     lengths: tf.Tensor | None = None,
     time_major: bool = False,
     training: bool = False,
@@ -27,14 +29,19 @@ def unroll(
     whatever the cell computes inside. Gradients reach `inputs`, `states` and the cell's trainable
     weights, so whatever else a cell reads must come in through `inputs`. First derivatives only.
 
+    With `weights` the cell is a function `cell(inputs, states, dense)` that multiplies by them
+    through `dense(x, name)` = x W + b alone. Their gradients are then taken by one product each
+    after the loop, which is several times as fast as adding them up step by step.
+
     Args:
         cell: a built Keras layer, or any callable, `cell(inputs, states, training=...)`, a pure
             function of its arguments and weights that returns (outputs, states).
         inputs: nest of (B, T, ...).
         states: nest of (B, ...); a step must return the same shapes and dtypes.
+        weights: from a name to a kernel (F, G) and a bias (G,), or None for none.
         lengths: (B,) int32; the states of a row stop changing after its last real step.
         time_major: inputs and outputs are (T, B, ...).
-        training: passed to the cell.
+        training: passed to the cell, without `weights`.
 
     Returns:
         outputs, a nest of (B, T, ...), and the states after the last step.
@@ -48,12 +55,18 @@ def unroll(
         >>> outputs, total = unroll(add, tf.ones([2, 5]), tf.zeros([2]))
         >>> total.numpy()
         array([5., 5.], dtype=float32)
+        >>> def affine(x, s, dense):
+        ...     return s, dense(s, "w") + x
+        >>> _, last = unroll(affine, tf.ones([2, 5, 3]), tf.zeros([2, 3]), weights={
+        ...     "w": (2.0 * tf.eye(3), None)})
+        >>> float(last[0, 0])
+        31.0
     """
     flat = [tf.convert_to_tensor(x) for x in tf.nest.flatten(inputs)]
     if not flat:
         raise ValueError(f"`inputs` must hold at least one tensor; received {inputs!r}")
     flat = flat if time_major else [swap_time(x) for x in flat]
-    loop = _Unroll(cell, inputs, states, lengths, training)
+    loop = _Unroll(cell, inputs, states, weights, lengths, training)
     outputs, last = loop.run(flat, [tf.convert_to_tensor(s) for s in tf.nest.flatten(states)])
     outputs = outputs if time_major else [swap_time(o) for o in outputs]
     return tf.nest.pack_sequence_as(loop.output_structure, outputs), tf.nest.pack_sequence_as(
@@ -62,23 +75,45 @@ def unroll(
 
 
 class _Unroll:
-    """One call of `unroll`: a pure step over flat lists, and the two loops around it."""
+    """One call of `unroll`: a pure step over flat lists, and the two loops around it.
 
-    def __init__(self, cell, inputs, states, lengths, training):
+    `tensors` are what the step reads besides: the flat `weights`, or the values of the cell's
+    variables.
+    """
+
+    def __init__(self, cell, inputs, states, weights, lengths, training):
         self.cell, self.lengths, self.training = cell, lengths, training
         self.input_structure, self.state_structure = inputs, states
-        self.variables = list(getattr(cell, "trainable_variables", ()))
+        self.weights = None if weights is None else dict(weights)
+        self.variables = [] if weights else list(getattr(cell, "trainable_variables", ()))
         self.output_structure = None  # known after the first trace of the cell
+        self.calls = []  # of `dense` in one step, known after the first trace
 
-    def step(self, t, inputs, states, weights):
-        """The cell on flat lists, its weights replaced by the tensors `weights`."""
-        scope = keras.StatelessScope(state_mapping=list(zip(self.variables, weights, strict=True)))
-        with scope:
-            outputs, new = self.cell(
-                tf.nest.pack_sequence_as(self.input_structure, inputs),
-                tf.nest.pack_sequence_as(self.state_structure, states),
-                training=self.training,
-            )
+    def tensors(self):
+        if self.weights is None:
+            return [v.value for v in self.variables]
+        return [w for w in tf.nest.flatten(self.weights) if w is not None]
+
+    def packed(self, tensors):
+        """`weights` with these tensors in place of its own."""
+        rest = iter(tensors)
+        return {
+            name: tuple(None if w is None else next(rest) for w in self.weights[name])
+            for name in sorted(self.weights)
+        }
+
+    def step(self, t, inputs, states, tensors, dense=None):
+        """The cell on flat lists, reading `tensors`."""
+        x = tf.nest.pack_sequence_as(self.input_structure, inputs)
+        s = tf.nest.pack_sequence_as(self.state_structure, states)
+        if self.weights is None:
+            mapping = list(zip(self.variables, tensors, strict=True))
+            with keras.StatelessScope(state_mapping=mapping):
+                outputs, new = self.cell(x, s, training=self.training)
+        else:
+            dense = dense or Dense(self.packed(tensors))
+            outputs, new = self.cell(x, s, dense)
+            self.calls = dense.calls
         self.output_structure = outputs
         new = tf.nest.flatten(new)
         _check_states(states, new)
@@ -90,33 +125,36 @@ class _Unroll:
         return tf.nest.flatten(outputs), new
 
     def run(self, inputs, states):
+        if inputs[0].shape[0] == 1:  # no loop: TensorFlow differentiates a single step
+            outputs, last = self.step(0, [x[0] for x in inputs], states, self.tensors())
+            return [o[None] for o in outputs], last
         num_inputs, num_states = len(inputs), len(states)
         counts = []
 
         @tf.custom_gradient
         def loop(*flat):
             xs, first = flat[:num_inputs], list(flat[num_inputs : num_inputs + num_states])
-            weights = list(flat[num_inputs + num_states :])
-            outputs, last, visited = self.forward(xs, first, weights)
+            tensors = list(flat[num_inputs + num_states :])
+            outputs, last, visited = self.forward(xs, first, tensors)
             counts.append(len(outputs))
 
             def backward(*gradients):
                 d_outputs, d_last = gradients[: len(outputs)], gradients[len(outputs) :]
-                return self.backward(xs, visited, weights, d_outputs, d_last)
+                return self.backward(xs, visited, tensors, d_outputs, d_last)
 
             return tuple(outputs) + tuple(last), backward
 
-        results = loop(*inputs, *states, *[v.value for v in self.variables])
+        results = loop(*inputs, *states, *self.tensors())
         return list(results[: counts[-1]]), list(results[counts[-1] :])
 
-    def forward(self, inputs, states, weights):
+    def forward(self, inputs, states, tensors):
         steps = num_steps(inputs[0])
         # Only the shapes of the outputs are used: XLA and the graph prune this step.
-        shapes, _ = self.step(0, [x[0] for x in inputs], states, weights)
+        shapes, _ = self.step(0, [x[0] for x in inputs], states, tensors)
 
         def body(t, states, outputs, visited):
             visited = [a.write(t, s) for a, s in zip(visited, states, strict=True)]
-            values, states = self.step(t, [x[t] for x in inputs], states, weights)
+            values, states = self.step(t, [x[t] for x in inputs], states, tensors)
             return (
                 t + 1,
                 states,
@@ -130,51 +168,75 @@ class _Unroll:
         )
         return [a.stack() for a in outputs], states, [a.stack() for a in visited]
 
-    def backward(self, inputs, visited, weights, d_outputs, d_states):
-        """Gradients of the flat inputs, the first states and the weights."""
+    def backward(self, inputs, visited, tensors, d_outputs, d_states):
+        """Gradients of the flat inputs, the first states and the tensors."""
         steps = num_steps(inputs[0])
+        weights = None if self.weights is None else self.packed(tensors)
+        transposed = weights and {n: tf.transpose(kernel) for n, (kernel, _) in weights.items()}
+        # In this loop, gradients of variables are added up, those of `dense` taken after it.
+        summed = [] if weights is not None else tensors
+        calls = list(self.calls)
 
-        def real(tensors):
-            return [x for x in tensors if x.dtype.is_floating]
-
-        def body(k, d_states, d_weights, d_inputs):
-            t = steps - 1 - k
-            xs, states = [x[t] for x in inputs], [s[t] for s in visited]
-            sources = [*real(xs), *real(states), *weights]
+        def differentiate(t, xs, states, d_states):
+            rows = tf.shape((states or xs)[0])[0]
+            probes = [tf.zeros([rows, c.y.shape[-1]], c.y.dtype) for c in calls]
+            dense = None if weights is None else Dense(weights, transposed, probes)
+            sources = [*_real(xs), *_real(states), *summed, *probes]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(sources)
-                outputs, new = self.step(t, xs, states, weights)
-            upstream = [d[t] for d in real(d_outputs)] + d_states
-            gradients = tape.gradient(
-                real(outputs) + real(new), sources, upstream, tf.UnconnectedGradients.ZERO
-            )
-            dx = gradients[: len(real(xs))]
-            d_states = gradients[len(dx) : len(dx) + len(d_states)]
-            d_weights = [
-                a + g for a, g in zip(d_weights, gradients[len(dx) + len(d_states) :], strict=True)
-            ]
-            return (
-                k + 1,
-                d_states,
-                d_weights,
-                [a.write(t, g) for a, g in zip(d_inputs, dx, strict=True)],
-            )
+                outputs, new = self.step(t, xs, states, tensors, dense)
+            upstream = [d[t] for d in _real(d_outputs)] + d_states
+            targets = _real(outputs) + _real(new)
+            gradients = tape.gradient(targets, sources, upstream, tf.UnconnectedGradients.ZERO)
+            sizes = [len(_real(xs)), len(_real(states)), len(summed)]
+            dx, d_states, d_summed, d_probes = _cut(gradients, sizes)
+            return dx, d_states, d_summed, [c.x for c in dense.calls] if dense else [], d_probes
 
-        arrays = [new_array(steps, x.dtype, x.shape[1:]) for x in real(inputs)]
-        zeros = [tf.zeros_like(w) for w in weights]
-        _, d_states, d_weights, arrays = tf.while_loop(
+        def body(k, d_states, d_summed, arrays):
+            t = steps - 1 - k
+            xs, states = [x[t] for x in inputs], [s[t] for s in visited]
+            dx, d_states, more, *used = differentiate(t, xs, states, d_states)
+            d_summed = [a + g for a, g in zip(d_summed, more, strict=True)]
+            written = [
+                [a.write(t, g) for a, g in zip(group, values, strict=True)]
+                for group, values in zip(arrays, [dx, *used], strict=True)
+            ]
+            return k + 1, d_states, d_summed, written
+
+        arrays = [
+            [new_array(steps, x.dtype, x.shape[1:]) for x in _real(inputs)],
+            [new_array(steps, c.x.dtype, c.x.shape) for c in calls],
+            [new_array(steps, c.y.dtype, c.y.shape) for c in calls],
+        ]
+        _, d_states, d_summed, arrays = tf.while_loop(
             lambda k, *_: k < steps,
             body,
-            (0, real(d_states), zeros, arrays),
+            (0, _real(d_states), [tf.zeros_like(w) for w in summed], arrays),
             maximum_iterations=steps,
         )
-        d_inputs = iter([a.stack() for a in arrays])
-        d_first = iter(d_states)
+        dx, used, products = ([a.stack() for a in group] for group in arrays)
+        if weights is not None:
+            d_summed = weight_gradients(weights, [c.name for c in calls], used, products)
+        return (*_spread(inputs, dx), *_spread(visited, d_states), *d_summed)
 
-        def spread(tensors, it):
-            return [next(it) if x.dtype.is_floating else None for x in tensors]
 
-        return (*spread(inputs, d_inputs), *spread(visited, d_first), *d_weights)
+def _real(tensors):
+    return [x for x in tensors if x.dtype.is_floating]
+
+
+def _cut(values, sizes):
+    """Consecutive parts of these sizes, and what is left."""
+    parts = []
+    for size in sizes:
+        parts.append(values[:size])
+        values = values[size:]
+    return [*parts, values]
+
+
+def _spread(tensors, gradients):
+    """None for the tensors that are not real."""
+    rest = iter(gradients)
+    return [next(rest) if x.dtype.is_floating else None for x in tensors]
 
 
 def _check_states(old, new):

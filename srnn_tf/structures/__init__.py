@@ -11,9 +11,17 @@ from srnn_tf import registry
 from srnn_tf.structures.base import Structure, Trace
 from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
+from srnn_tf.structures.srnn import SRNN, SRNNCell
+from srnn_tf.structures.storn import STORN, STORNCell
+from srnn_tf.structures.vrnn import VRNN, VRNNCell
+from srnn_tf.structures.zforcing import ZForcing, ZForcingCell
 
 STRUCTURES: dict[str, type[Structure]] = {
     "rnn": RNN,
+    "storn": STORN,
+    "vrnn": VRNN,
+    "srnn": SRNN,
+    "zforcing": ZForcing,
     "parallel_srnn": ParallelSRNN,
 }
 
@@ -31,4 +39,19 @@ def get(config: str | dict[str, Any] | Structure) -> Structure:
     return registry.create("structure", STRUCTURES, config)
 
 
-__all__ = ["RNN", "STRUCTURES", "ParallelSRNN", "Structure", "Trace", "get"]
+__all__ = [
+    "RNN",
+    "SRNN",
+    "STORN",
+    "STRUCTURES",
+    "VRNN",
+    "ParallelSRNN",
+    "SRNNCell",
+    "STORNCell",
+    "Structure",
+    "Trace",
+    "VRNNCell",
+    "ZForcing",
+    "ZForcingCell",
+    "get",
+]

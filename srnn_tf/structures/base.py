@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from srnn_tf import nn
+from srnn_tf import checks, nn, recurrent
+
+Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 
 
 class Trace(NamedTuple):
     """What a structure says about a batch of sequences; B rows, T steps, nats, float32.
 
-    The last three are None without latents.
+    `latents` and what follows it are None without latents.
     """
 
     context: tf.Tensor  # (B, T, H), what the emission reads
@@ -22,9 +24,20 @@ class Trace(NamedTuple):
     log_ratio: tf.Tensor  # (B, T), log q(z_t) - log p(z_t) at the draw
     auxiliary: tf.Tensor  # (B, T), costs that enter the training loss but no bound
     states: Any  # nest of (B, ...), to continue after the last step
+    latents: tf.Tensor | None = None  # (B, T, Z), the draws
     posterior_mean: tf.Tensor | None = None  # (B, T, Z)
     posterior_log_variance: tf.Tensor | None = None  # (B, T, Z)
     kl_per_unit: tf.Tensor | None = None  # (B, T, Z)
+    backward: tf.Tensor | None = None  # (B, T, H), for `Structure.reconstruction_weight`
+
+
+class Draws(NamedTuple):
+    """What a cell with latents puts out, per step or with leading axes (T, B)."""
+
+    context: tf.Tensor  # (..., H), in the compute dtype
+    z: tf.Tensor  # (..., Z), the draws
+    q: Gaussian  # what z was drawn from, each (..., Z)
+    p: Gaussian  # the prior, each (..., Z); that of `q` where z was drawn from the prior
 
 
 class Structure(keras.layers.Layer):
@@ -33,12 +46,18 @@ class Structure(keras.layers.Layer):
     One call serves training, scoring and sampling. With `targets` the latents come from the
     posterior and `kl` is its price; without, they come from the prior and `kl` is zero.
 
-    Subclasses set `latent_size` (Z, 0 without latents) and `context_size` (H), and define `build`
-    (from the shape (B, T, D) of the inputs), `initial_states` and `call`.
+    Subclasses set `latent_size` (Z, 0 without latents), `context_size` (H) and `options`, their
+    constructor's arguments, and define `build` (from the shape (B, T, D) of the inputs),
+    `initial_states` and `call`. One whose posterior reads the future sets `filtering = False` and
+    defines `evidence`.
     """
 
     latent_size: int
     context_size: int
+    options: dict[str, Any]
+    filtering = True  # the posterior of z_t reads nothing after x_t
+    reconstruction_weight = 0.0  # of log p(x_{t-1} | Trace.backward_t), a cost in training
+    backward_size = 0  # the width of Trace.backward
 
     def __init__(self, **kwargs):
         # Autocast would round the data to the compute dtype before they are scored.
@@ -58,6 +77,7 @@ class Structure(keras.layers.Layer):
         noise: tf.Tensor | None = None,
         mask: tf.Tensor | None = None,
         seed: tf.Tensor | None = None,
+        evidence: Any = None,
     ) -> Trace:
         """Contexts of every step.
 
@@ -68,30 +88,75 @@ class Structure(keras.layers.Layer):
             noise: (B, T, Z), the standard normal draws of the latents.
             mask: (B, T) bool, right-padded.
             seed: (2,) int32 for dropout; None for no dropout.
+            evidence: in place of `targets`, what `evidence` says of them; unless `filtering`.
         """
 
+    def evidence(
+        self,
+        inputs: tf.Tensor,
+        targets: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        seed: tf.Tensor | None = None,
+    ) -> Any:
+        """What the posterior reads of the whole sequence, a nest of (B, T, ...)."""
+        raise NotImplementedError(f"the posterior of {type(self).__name__} reads no future")
 
-def latent_trace(context: tf.Tensor, z: tf.Tensor, q: Any, p: Any, states: Any) -> Trace:
-    """The trace of Gaussian latents: context (B, T, H), the rest time major.
+    def get_config(self):
+        return {**super().get_config(), **self.options}
+
+
+def checked(**options: Any) -> dict[str, Any]:
+    """The arguments of a structure or cell, those that all have in common checked by name."""
+    for name, value in options.items():
+        if name in ("units", "latent_size", "embedding_size", "num_layers", "evidence_size"):
+            checks.sizes(**{name: value})
+        elif name == "hidden_size":
+            checks.sizes(minimum=0, hidden_size=value)
+        elif name == "dropout":
+            checks.rate(dropout=value)
+        elif name == "cell":
+            checks.choice("cell", value, recurrent.RECURRENT)
+    return options
+
+
+def over_one_step(over_time: Any, inputs: dict[str, tf.Tensor], states: Any) -> tuple[Any, Any]:
+    """One step of a cell that is defined over time: `x`, `noise`, `evidence` of (B, ...)."""
+
+    def lift(name):
+        return None if inputs.get(name) is None else inputs[name][None]
+
+    draws, states = over_time(
+        lift("x"), lift("noise"), lift("evidence"), states, seed=inputs.get("seed")
+    )
+    return tf.nest.map_structure(lambda a: a[0], draws), states
+
+
+def latent_trace(draws: Draws, context: tf.Tensor, states: Any, **more: Any) -> Trace:
+    """The trace of Gaussian latents.
 
     Args:
-        context: (B, T, H).
-        z: (T, B, Z), the draws.
-        q, p: (mean, log variance) of what z was drawn from and of the prior, each (T, B, Z).
+        draws: time major.
+        context: (T, B, H), after dropout.
         states: the states after the last step.
+        more: other fields of the trace.
     """
+    z, q, p = draws.z, draws.q, draws.p
     kl = nn.time_major(nn.gaussian_kl(q, p))
     log_ratio = nn.time_major(nn.gaussian_log_prob(z, *q) - nn.gaussian_log_prob(z, *p))
     total = tf.reduce_sum(kl, axis=-1)
-    return Trace(
-        context=context,
-        kl=total,
-        log_ratio=tf.reduce_sum(log_ratio, axis=-1),
+    rest = dict(
         auxiliary=tf.zeros_like(total),
-        states=states,
+        latents=nn.time_major(z),
         posterior_mean=nn.time_major(q[0]),
         posterior_log_variance=nn.time_major(q[1]),
+    )
+    return Trace(
+        context=nn.time_major(context),
+        kl=total,
+        log_ratio=tf.reduce_sum(log_ratio, axis=-1),
+        states=states,
         kl_per_unit=kl,
+        **(rest | more),
     )
 
 
@@ -134,7 +199,7 @@ class RecurrentStack(keras.layers.Layer):
 
     def __init__(self, cell: str, units: int, num_layers: int, dropout: float, **kwargs):
         super().__init__(autocast=False, **kwargs)
-        layer = nn.RECURRENT[cell]
+        layer = recurrent.RECURRENT[cell]
         self.dropout = dropout
         self.layers = [
             layer(units, dtype=self.dtype_policy, name=f"{cell}_{i}") for i in range(num_layers)

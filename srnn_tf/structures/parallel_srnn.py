@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 
 from srnn_tf import checks, nn
 from srnn_tf.structures.base import (
+    Draws,
     Embedding,
     RecurrentStack,
     Structure,
+    checked,
     latent_trace,
     sequence_lengths,
 )
+
+GENERATOR_INPUTS = ("forward", "embedding")
 
 
 class ParallelSRNN(Structure):
@@ -34,6 +39,9 @@ class ParallelSRNN(Structure):
         hidden_size: the hidden layer of prior and posterior; 0 for none.
         embedding_size: E, the linear embedding shared by the forward and backward recurrences.
         num_layers: layers of the forward and backward recurrences; the one over z has one.
+        generator_input: what h_t reads beside its own past: "forward", [v_t, z_t], or "embedding",
+            the embedded x_{t-1} and a linear embedding of z_t, of width `hidden_size`
+            (`embedding_size` without), as the paper's models of handwriting have it.
         cell: "lstm" or "gru".
         dropout: rate after the embedding, between layers, before each layer of prior and posterior,
             and before the emission.
@@ -41,7 +49,8 @@ class ParallelSRNN(Structure):
     Shapes: call(inputs (B, T, D), targets (B, T, D), noise (B, T, Z)) -> Trace, context (B, T, H).
 
     Raises:
-        ValueError: a size below 1 (`hidden_size` below 0), a rate outside [0, 1), an unknown cell.
+        ValueError: a size below 1 (`hidden_size` below 0), a rate outside [0, 1), an unknown cell
+            or generator input.
 
     Example:
         >>> structure = ParallelSRNN(units=8, latent_size=3, embedding_size=4)
@@ -53,6 +62,8 @@ class ParallelSRNN(Structure):
     Reference: F-SRNN of Lai et al., arXiv:1902.01388.
     """
 
+    filtering = False
+
     def __init__(
         self,
         units: int,
@@ -60,29 +71,24 @@ class ParallelSRNN(Structure):
         hidden_size: int = 0,
         embedding_size: int = 256,
         num_layers: int = 1,
+        generator_input: str = "forward",
         cell: str = "lstm",
         dropout: float = 0.0,
         **kwargs,
     ):
-        checks.sizes(
-            units=units,
-            latent_size=latent_size,
-            num_layers=num_layers,
-            embedding_size=embedding_size,
-        )
-        checks.sizes(minimum=0, hidden_size=hidden_size)
-        checks.rate(dropout=dropout)
-        checks.choice("cell", cell, nn.RECURRENT)
-        super().__init__(**kwargs)
-        self.config = dict(
+        checks.choice("generator_input", generator_input, GENERATOR_INPUTS)
+        options = checked(
             units=units,
             latent_size=latent_size,
             hidden_size=hidden_size,
             embedding_size=embedding_size,
             num_layers=num_layers,
+            generator_input=generator_input,
             cell=cell,
             dropout=dropout,
         )
+        super().__init__(**kwargs)
+        self.options = options
         self.context_size, self.latent_size, self.dropout = units, latent_size, dropout
         policy = dict(dtype=self.dtype_policy)
 
@@ -96,15 +102,24 @@ class ParallelSRNN(Structure):
         self.forward, self.backward = stack(num_layers, "forward"), stack(num_layers, "backward")
         self.prior, self.posterior = head("prior"), head("posterior")
         self.generator = stack(1, "generator")
+        self.latent_embedding = None
+        if generator_input == "embedding":
+            self.latent_embedding = keras.layers.Dense(
+                hidden_size or embedding_size, name="latent_embedding", **policy
+            )
 
     def build(self, input_shape):
-        units, embedded = self.context_size, (None, None, self.config["embedding_size"])
+        units, embedding_size = self.context_size, self.options["embedding_size"]
         self.embed.build(input_shape)
-        self.forward.build(embedded)
-        self.backward.build(embedded)
+        self.forward.build((None, None, embedding_size))
+        self.backward.build((None, None, embedding_size))
         self.prior.build((None, None, units))
         self.posterior.build((None, None, 2 * units))
-        self.generator.build((None, None, units + self.latent_size))
+        width = units + self.latent_size
+        if self.latent_embedding is not None:
+            self.latent_embedding.build((None, None, self.latent_size))
+            width = embedding_size + self.latent_embedding.units
+        self.generator.build((None, None, width))
 
     def initial_states(self, batch_size):
         return {
@@ -112,28 +127,39 @@ class ParallelSRNN(Structure):
             "generator": self.generator.zero_states(batch_size),
         }
 
-    def call(self, inputs, targets=None, states=None, noise=None, mask=None, seed=None):
-        states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
-        seeds = [nn.site(seed, i) for i in range(8)]
-        lengths = sequence_lengths(mask)
-        v, v_end = self.forward(
-            self.embed(inputs, seeds[0]), states["forward"], lengths=lengths, seed=seeds[1]
+    def evidence(self, inputs, targets, mask=None, seed=None):
+        b, _ = self.backward(
+            self.embed(targets, nn.site(seed, 3)),
+            lengths=sequence_lengths(mask),
+            reverse=True,
+            seed=nn.site(seed, 4),
         )
-        prior = self.prior(v, seeds[2])
-        posterior = prior
-        if targets is not None:
-            b, _ = self.backward(
-                self.embed(targets, seeds[3]), lengths=lengths, reverse=True, seed=seeds[4]
-            )
-            posterior = self.posterior(tf.concat([b, v], axis=-1), seeds[5])
-        mean, log_variance = posterior
-        z = mean + nn.time_major(noise) * tf.exp(0.5 * log_variance)
-        h, h_end = self.generator(
-            tf.concat([v, tf.cast(z, v.dtype)], axis=-1), states["generator"], lengths=lengths
-        )
-        context = nn.time_major(nn.dropout(h, self.dropout, seeds[6]))
-        ends = {"forward": v_end, "generator": h_end}
-        return latent_trace(context, z, posterior, prior, ends)
+        return nn.time_major(b)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
+    def call(
+        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+    ):
+        states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
+        lengths, embedded = sequence_lengths(mask), self.embed(inputs, nn.site(seed, 0))
+        v, v_end = self.forward(
+            embedded, states["forward"], lengths=lengths, seed=nn.site(seed, 1)
+        )
+        p = q = self.prior(v, nn.site(seed, 2))
+        if targets is not None:
+            evidence = self.evidence(inputs, targets, mask, seed)
+        if evidence is not None:
+            b = tf.cast(nn.time_major(evidence), v.dtype)
+            q = self.posterior(tf.concat([b, v], axis=-1), nn.site(seed, 5))
+        z = nn.gaussian_draw(q, nn.time_major(noise))
+        h, h_end = self.generator(
+            self._generator_input(v, embedded, z), states["generator"], lengths=lengths
+        )
+        context = nn.dropout(h, self.dropout, nn.site(seed, 6))
+        ends = {"forward": v_end, "generator": h_end}
+        return latent_trace(Draws(h, z, q, p), context, ends)
+
+    def _generator_input(self, v, embedded, z):
+        if self.latent_embedding is None:
+            return tf.concat([v, tf.cast(z, v.dtype)], axis=-1)
+        x = embedded.embedding() if isinstance(embedded, nn.Scalars) else embedded
+        return tf.concat([tf.cast(x, v.dtype), self.latent_embedding(z)], axis=-1)

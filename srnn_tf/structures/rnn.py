@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from srnn_tf import checks, nn
-from srnn_tf.structures.base import Embedding, RecurrentStack, Structure, Trace, sequence_lengths
+from srnn_tf import nn
+from srnn_tf.structures.base import (
+    Embedding,
+    RecurrentStack,
+    Structure,
+    Trace,
+    checked,
+    sequence_lengths,
+)
 
 
 class RNN(Structure):
@@ -51,17 +58,15 @@ class RNN(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
-        checks.sizes(units=units, num_layers=num_layers, embedding_size=embedding_size)
-        checks.rate(dropout=dropout)
-        checks.choice("cell", cell, nn.RECURRENT)
-        super().__init__(**kwargs)
-        self.config = dict(
+        options = checked(
             units=units,
             num_layers=num_layers,
             embedding_size=embedding_size,
             cell=cell,
             dropout=dropout,
         )
+        super().__init__(**kwargs)
+        self.options = options
         self.context_size, self.dropout = units, dropout
         self.embed = Embedding(embedding_size, dropout, dtype=self.dtype_policy, name="embed")
         self.forward = RecurrentStack(
@@ -70,12 +75,14 @@ class RNN(Structure):
 
     def build(self, input_shape):
         self.embed.build(input_shape)
-        self.forward.build((None, None, self.config["embedding_size"]))
+        self.forward.build((None, None, self.options["embedding_size"]))
 
     def initial_states(self, batch_size):
         return {"forward": self.forward.zero_states(batch_size)}
 
-    def call(self, inputs, targets=None, states=None, noise=None, mask=None, seed=None):
+    def call(
+        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+    ):
         states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
         x = self.embed(inputs, nn.site(seed, 0))
         v, ends = self.forward(
@@ -84,6 +91,3 @@ class RNN(Structure):
         context = nn.time_major(nn.dropout(v, self.dropout, nn.site(seed, 2)))
         zero = tf.zeros(tf.shape(inputs)[:2])
         return Trace(context, zero, zero, zero, {"forward": ends})
-
-    def get_config(self):
-        return {**super().get_config(), **self.config}

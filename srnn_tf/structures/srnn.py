@@ -1,0 +1,231 @@
+"""The stochastic recurrent network of Fraccaro et al.: a chain of latents on a deterministic RNN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from srnn_tf import nn, scan
+from srnn_tf.structures.base import (
+    Draws,
+    Embedding,
+    RecurrentStack,
+    Structure,
+    checked,
+    latent_trace,
+    over_one_step,
+    sequence_lengths,
+)
+
+
+class SRNNCell(keras.layers.Layer):
+    """One step of an SRNN: the deterministic state reads the step before, the latents chain.
+
+        v_{t-1} = RNN(x_{t-1}, v_{t-2})    p(z_t | v_{t-1}, z_{t-1}), q(z_t | b_t, z_{t-1})
+
+    A cell in the sense of Keras: `call(inputs, states) -> (Draws, states)`.
+
+    Args:
+        units: H.
+        latent_size: Z.
+        embedding_size: E, the width of x.
+        evidence_size: F, the width of b_t; H by default.
+        hidden_size, residual_posterior, cell, dropout: as in `SRNN`.
+
+    Shapes: inputs `x` (B, E), the embedded step before; `noise` (B, Z); `evidence` (B, F), b_t,
+    left out to draw from the prior; `seed` (2,), left out for no dropout. States `forward` and `z`.
+
+    Example:
+        >>> cell = SRNNCell(units=8, latent_size=3, embedding_size=4)
+        >>> draws, states = cell(
+        ...     {"x": tf.zeros([2, 4]), "noise": tf.zeros([2, 3])}, cell.get_initial_state(2))
+        >>> draws.context.shape
+        TensorShape([2, 11])
+
+    Reference: Fraccaro et al., arXiv:1605.07571.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        latent_size: int,
+        embedding_size: int,
+        evidence_size: int | None = None,
+        hidden_size: int = 0,
+        residual_posterior: bool = False,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        checked(units=units, latent_size=latent_size, embedding_size=embedding_size)
+        checked(hidden_size=hidden_size, cell=cell, dropout=dropout)
+        super().__init__(autocast=False, **kwargs)
+        policy = dict(dtype=self.dtype_policy)
+        head = dict(size=latent_size, hidden_size=hidden_size, dropout=dropout, **policy)
+        self.units, self.latent_size = units, latent_size
+        self.embedding_size, self.evidence_size = embedding_size, evidence_size or units
+        self.residual_posterior = residual_posterior
+        self.forward = RecurrentStack(cell, units, 1, dropout, name="forward", **policy)
+        self.prior = nn.GaussianHead(name="prior", **head)
+        self.posterior = nn.GaussianHead(name="posterior", **head)
+
+    def build(self, input_shape=None):
+        self.forward.build((None, None, self.embedding_size))
+        self.prior.build((None, None, self.units + self.latent_size))
+        self.posterior.build((None, None, self.evidence_size + self.latent_size))
+
+    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+        z = tf.zeros([batch_size, self.latent_size])
+        return {"forward": self.forward.zero_states(batch_size), "z": z}
+
+    def call(self, inputs, states, training=False):
+        return over_one_step(self.over_time, inputs, states)
+
+    def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
+        """All steps at once, time major: (`Draws`, states)."""
+        v, forward = self.forward(x, states["forward"], lengths=lengths)
+        draws, z = self.chain(v, noise, evidence, states["z"], lengths, seed)
+        return draws, {"forward": forward, "z": z}
+
+    def chain(self, v, noise, evidence, z0, lengths=None, seed=None):
+        """The latents of all steps, one after another, given v (T, B, H): (`Draws`, last z)."""
+        rows, parts = tf.shape(v)[:2], {}
+        if evidence is not None:
+            parts["q"] = self.posterior.part(evidence, rows, nn.site(seed, 0))
+        if evidence is None or self.residual_posterior:
+            parts["p"] = self.prior.part(v, rows, nn.site(seed, 1))
+
+        def step(inputs, z, dense):
+            found = {name: part.step(inputs[name], z, dense) for name, part in parts.items()}
+            q = found.get("q", found.get("p"))
+            if len(found) == 2:
+                q = (found["p"][0] + q[0], q[1])
+            draw = nn.gaussian_draw(q, inputs["noise"])
+            return (z, draw, q, found.get("p", ())), draw
+
+        weights = [part.weights for part in parts.values()]
+        (before, z, q, p), last = scan.unroll(
+            step,
+            {"noise": noise} | {name: part.inputs for name, part in parts.items()},
+            z0,
+            weights={name: w for group in weights for name, w in group.items()},
+            lengths=lengths,
+            time_major=True,
+        )
+        if "p" not in parts:  # the loop did not read it
+            p = self.prior(tf.concat([v, tf.cast(before, v.dtype)], axis=-1), nn.site(seed, 1))
+        return Draws(tf.concat([v, tf.cast(z, v.dtype)], axis=-1), z, q, p), last
+
+
+class SRNN(Structure):
+    """The stochastic recurrent network, its latents a Markov chain on a deterministic recurrence.
+
+        x_{t-1} --> v_{t-1} --> z_t --> x_t      v_t = RNN(x_t, v_{t-1})
+                        |        ^ |     ^       b_t = RNN([x_t, v_{t-1}], b_{t+1})
+                        |  z_{t-1} +-----+
+                        +----------------+       h_t = [v_{t-1}, z_t]
+
+        p(x, z) = prod{ p(x_t | h_t) p(z_t | v_{t-1}, z_{t-1}) : t = 1, ..., T }
+        q(z | x) = prod{ q(z_t | b_t, z_{t-1}) : t = 1, ..., T }
+
+    Indexing: v_{t-1} has read x_{t-1}, b_t has read x_t and all after it; z_0 = 0. Only the chain of
+    latents goes step by step, the two recurrences are one pass each.
+
+    Args:
+        units: H, the width of the two recurrences.
+        latent_size: Z.
+        hidden_size: the hidden layer of prior and posterior; 0 for none.
+        embedding_size: E, the linear embedding of x shared by both recurrences.
+        residual_posterior: the mean of q is that of p plus what the posterior's perceptron says.
+        cell: "lstm" or "gru".
+        dropout: rate after the embedding, before each layer of prior and posterior, and before the
+            emission.
+
+    Shapes: call(inputs (B, T, D), targets (B, T, D), noise (B, T, Z)) -> Trace, context
+    (B, T, H + Z).
+
+    Raises:
+        ValueError: a size below 1 (`hidden_size` below 0), a rate outside [0, 1), an unknown cell.
+
+    Example:
+        >>> structure = SRNN(units=8, latent_size=3, embedding_size=4, residual_posterior=True)
+        >>> structure.build((None, None, 88))
+        >>> x = tf.zeros([2, 5, 88])
+        >>> structure(x, targets=x, noise=tf.zeros([2, 5, 3])).context.shape
+        TensorShape([2, 5, 11])
+
+    Reference: Fraccaro et al., arXiv:1605.07571.
+    """
+
+    filtering = False
+
+    def __init__(
+        self,
+        units: int,
+        latent_size: int,
+        hidden_size: int = 0,
+        embedding_size: int = 256,
+        residual_posterior: bool = False,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        options = checked(
+            units=units,
+            latent_size=latent_size,
+            hidden_size=hidden_size,
+            embedding_size=embedding_size,
+            residual_posterior=residual_posterior,
+            cell=cell,
+            dropout=dropout,
+        )
+        super().__init__(**kwargs)
+        self.options, policy = options, dict(dtype=self.dtype_policy)
+        self.latent_size, self.context_size = latent_size, units + latent_size
+        self.dropout = dropout
+        self.embed = Embedding(embedding_size, dropout, name="embed", **policy)
+        self.cell = SRNNCell(**options, name="cell", **policy)
+        self.backward = RecurrentStack(cell, units, 1, dropout, name="backward", **policy)
+
+    def build(self, input_shape):
+        self.embed.build(input_shape)
+        self.cell.build()
+        width = self.options["embedding_size"] + self.options["units"]
+        self.backward.build((None, None, width))
+
+    def initial_states(self, batch_size):
+        return self.cell.get_initial_state(batch_size)
+
+    def evidence(self, inputs, targets, mask=None, seed=None):
+        states = self.initial_states(tf.shape(inputs)[0])
+        v, _ = self._forward(inputs, states, sequence_lengths(mask), seed)
+        return nn.time_major(self._backward(v, targets, sequence_lengths(mask), seed))
+
+    def call(
+        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+    ):
+        states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
+        lengths = sequence_lengths(mask)
+        v, forward = self._forward(inputs, states, lengths, seed)
+        b = None if evidence is None else nn.time_major(evidence)
+        if targets is not None:
+            b = self._backward(v, targets, lengths, seed)
+        draws, z = self.cell.chain(
+            v, nn.time_major(noise), b, states["z"], lengths, nn.site(seed, 2)
+        )
+        context = nn.dropout(draws.context, self.dropout, nn.site(seed, 3))
+        return latent_trace(draws, context, {"forward": forward, "z": z})
+
+    def _forward(self, inputs, states, lengths, seed):
+        x = self.embed(inputs, nn.site(seed, 0))
+        return self.cell.forward(x, states["forward"], lengths=lengths)
+
+    def _backward(self, v, targets, lengths, seed):
+        y = self.embed(targets, nn.site(seed, 1))
+        y = y.embedding() if isinstance(y, nn.Scalars) else y
+        b, _ = self.backward(
+            tf.concat([tf.cast(y, v.dtype), v], axis=-1), lengths=lengths, reverse=True
+        )
+        return b

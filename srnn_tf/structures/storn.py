@@ -1,0 +1,194 @@
+"""STORN: independent latents as inputs of a recurrent network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from srnn_tf import nn
+from srnn_tf.structures.base import (
+    Draws,
+    Embedding,
+    RecurrentStack,
+    Structure,
+    checked,
+    latent_trace,
+    over_one_step,
+    sequence_lengths,
+)
+
+
+class STORNCell(keras.layers.Layer):
+    """One step of STORN: recognize the step, draw the latent, generate.
+
+        r_t = RNN(x_t, r_{t-1}), q(z_t | r_t), p(z_t) = N(0, I)      h_t = RNN([x_{t-1}, z_t], h_{t-1})
+
+    A cell in the sense of Keras: `call(inputs, states) -> (Draws, states)`.
+
+    Args:
+        units: H.
+        latent_size: Z.
+        embedding_size: E, the width of x.
+        hidden_size, num_layers, cell, dropout: as in `STORN`.
+
+    Shapes: inputs `x` (B, E), the embedded step before; `noise` (B, Z); `evidence` (B, E), the
+    embedded step, left out to draw from the prior; `seed` (2,), left out for no dropout. States
+    `recognition`, which stands still without evidence, and `generator`.
+
+    Example:
+        >>> cell = STORNCell(units=8, latent_size=3, embedding_size=4)
+        >>> draws, states = cell(
+        ...     {"x": tf.zeros([2, 4]), "noise": tf.zeros([2, 3])}, cell.get_initial_state(2))
+        >>> draws.context.shape
+        TensorShape([2, 8])
+
+    Reference: Bayer and Osendorfer, arXiv:1411.7610.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        latent_size: int,
+        embedding_size: int,
+        hidden_size: int = 0,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        checked(units=units, latent_size=latent_size, embedding_size=embedding_size)
+        checked(num_layers=num_layers, hidden_size=hidden_size, cell=cell, dropout=dropout)
+        super().__init__(autocast=False, **kwargs)
+        policy = dict(dtype=self.dtype_policy)
+        self.units, self.latent_size, self.embedding_size = units, latent_size, embedding_size
+        self.recognition, self.generator = (
+            RecurrentStack(cell, units, num_layers, dropout, name=name, **policy)
+            for name in ("recognition", "generator")
+        )
+        self.posterior = nn.GaussianHead(
+            latent_size, hidden_size, dropout, name="posterior", **policy
+        )
+
+    def build(self, input_shape=None):
+        self.recognition.build((None, None, self.embedding_size))
+        self.posterior.build((None, None, self.units))
+        self.generator.build((None, None, self.embedding_size + self.latent_size))
+
+    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+        return {
+            "recognition": self.recognition.zero_states(batch_size),
+            "generator": self.generator.zero_states(batch_size),
+        }
+
+    def call(self, inputs, states, training=False):
+        return over_one_step(self.over_time, inputs, states)
+
+    def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
+        """All steps at once, time major: (`Draws`, states)."""
+        x = x.embedding() if isinstance(x, nn.Scalars) else x
+        standard = tf.zeros([*tf.unstack(tf.shape(x)[:2]), self.latent_size])
+        p = q = (standard, standard)
+        recognition = states["recognition"]
+        if evidence is not None:
+            r, recognition = self.recognition(
+                evidence, recognition, lengths=lengths, seed=nn.site(seed, 0)
+            )
+            q = self.posterior(r, nn.site(seed, 1))
+        z = nn.gaussian_draw(q, noise)
+        h, generator = self.generator(
+            tf.concat([tf.cast(x, self.compute_dtype), tf.cast(z, self.compute_dtype)], axis=-1),
+            states["generator"],
+            lengths=lengths,
+            seed=nn.site(seed, 2),
+        )
+        return Draws(h, z, q, p), {"recognition": recognition, "generator": generator}
+
+
+class STORN(Structure):
+    """The stochastic recurrent network whose latents are independent standard normals.
+
+        x_{t-1} --> h_t --> x_t      h_t = RNN([x_{t-1}, z_t], h_{t-1})
+                    ^ ^
+              z_t --+ +-- h_{t-1}    r_t = RNN(x_t, r_{t-1})
+
+        p(x, z) = prod{ p(x_t | h_t) N(z_t; 0, I) : t = 1, ..., T }
+        q(z | x) = prod{ q(z_t | r_t) : t = 1, ..., T }
+
+    Given the data, the z_t do not depend on one another, so each recurrence is one pass over the
+    whole sequence. Drawing from the prior leaves the state of the recognition network, r, where it
+    is: a sequence may go on from posterior to prior, as sampling after a prefix does, not back.
+
+    Args:
+        units: H, the width of the two recurrences.
+        latent_size: Z.
+        hidden_size: the hidden layer of the posterior; 0 for none.
+        embedding_size: E, the linear embedding of x shared by both recurrences.
+        num_layers: layers of each recurrence.
+        cell: "lstm" or "gru".
+        dropout: rate after the embedding, between layers, before each layer of the posterior, and
+            before the emission.
+
+    Shapes: call(inputs (B, T, D), targets (B, T, D), noise (B, T, Z)) -> Trace, context (B, T, H).
+
+    Raises:
+        ValueError: a size below 1 (`hidden_size` below 0), a rate outside [0, 1), an unknown cell.
+
+    Example:
+        >>> structure = STORN(units=8, latent_size=3, embedding_size=4)
+        >>> structure.build((None, None, 88))
+        >>> x = tf.zeros([2, 5, 88])
+        >>> structure(x, targets=x, noise=tf.zeros([2, 5, 3])).kl.shape
+        TensorShape([2, 5])
+
+    Reference: Bayer and Osendorfer, arXiv:1411.7610.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        latent_size: int,
+        hidden_size: int = 0,
+        embedding_size: int = 256,
+        num_layers: int = 1,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        options = checked(
+            units=units,
+            latent_size=latent_size,
+            hidden_size=hidden_size,
+            embedding_size=embedding_size,
+            num_layers=num_layers,
+            cell=cell,
+            dropout=dropout,
+        )
+        super().__init__(**kwargs)
+        self.options, policy = options, dict(dtype=self.dtype_policy)
+        self.latent_size, self.context_size, self.dropout = latent_size, units, dropout
+        self.embed = Embedding(embedding_size, dropout, name="embed", **policy)
+        self.cell = STORNCell(**options, name="cell", **policy)
+
+    def build(self, input_shape):
+        self.embed.build(input_shape)
+        self.cell.build()
+
+    def initial_states(self, batch_size):
+        return self.cell.get_initial_state(batch_size)
+
+    def call(
+        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+    ):
+        states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
+        draws, states = self.cell.over_time(
+            self.embed(inputs, nn.site(seed, 0)),
+            nn.time_major(noise),
+            None if targets is None else self.embed(targets, nn.site(seed, 1)),
+            states,
+            sequence_lengths(mask),
+            nn.site(seed, 2),
+        )
+        context = nn.dropout(draws.context, self.dropout, nn.site(seed, 3))
+        return latent_trace(draws, context, states)

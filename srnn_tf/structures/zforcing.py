@@ -1,0 +1,256 @@
+"""Z-Forcing: a VRNN whose posterior has read the future, with auxiliary costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from srnn_tf import checks, nn, recurrent, scan
+from srnn_tf.structures.base import (
+    Draws,
+    Embedding,
+    RecurrentStack,
+    Structure,
+    checked,
+    latent_trace,
+    over_one_step,
+    sequence_lengths,
+)
+from srnn_tf.structures.vrnn import VRNNCell
+
+TIMINGS = ("appendix", "goyal")
+
+
+class ZForcingCell(keras.layers.Layer):
+    """One step of Z-Forcing in the timing of its authors: draw the latent, then take it in.
+
+        p(z_t | v_{t-1}), q(z_t | b_t, v_{t-1})      v_t = RNN([x_{t-1}, linear(z_t)], v_{t-1})
+
+    A cell in the sense of Keras: `call(inputs, states) -> (Draws, states)`; `Draws.context` is v_t.
+    In the timing of the appendix the cell is a `VRNNCell` whose evidence is b_t.
+
+    Args:
+        units: H.
+        latent_size: Z.
+        embedding_size: E, the width of x.
+        evidence_size: F, the width of b_t; H by default.
+        hidden_size, cell, dropout: as in `ZForcing`.
+
+    Shapes: inputs `x` (B, E), the embedded step before; `noise` (B, Z); `evidence` (B, F), b_t,
+    left out to draw from the prior; `seed` (2,), left out for no dropout. States `recurrent` and
+    `v`.
+
+    Example:
+        >>> cell = ZForcingCell(units=8, latent_size=3, embedding_size=4)
+        >>> draws, states = cell(
+        ...     {"x": tf.zeros([2, 4]), "noise": tf.zeros([2, 3])}, cell.get_initial_state(2))
+        >>> draws.context.shape
+        TensorShape([2, 8])
+
+    Reference: Goyal et al., arXiv:1711.05411.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        latent_size: int,
+        embedding_size: int,
+        evidence_size: int | None = None,
+        hidden_size: int = 0,
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        checked(units=units, latent_size=latent_size, embedding_size=embedding_size)
+        checked(hidden_size=hidden_size, cell=cell, dropout=dropout)
+        super().__init__(autocast=False, **kwargs)
+        policy = dict(dtype=self.dtype_policy)
+        head = dict(size=latent_size, hidden_size=hidden_size, dropout=dropout, **policy)
+        self.units, self.latent_size = units, latent_size
+        self.embedding_size, self.evidence_size = embedding_size, evidence_size or units
+        self.latent_embedding = keras.layers.Dense(
+            hidden_size or embedding_size, name="latent_embedding", **policy
+        )
+        self.recurrent = recurrent.RECURRENT[cell](units, name="recurrent", **policy)
+        self.prior = nn.GaussianHead(name="prior", **head)
+        self.posterior = nn.GaussianHead(name="posterior", **head)
+
+    def build(self, input_shape=None):
+        self.latent_embedding.build((None, None, self.latent_size))
+        self.recurrent.build((None, None, self.embedding_size + self.latent_embedding.units))
+        self.prior.build((None, None, self.units))
+        self.posterior.build((None, None, self.evidence_size + self.units))
+
+    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+        return {"recurrent": self.recurrent.zero_state(batch_size)}
+
+    def call(self, inputs, states, training=False):
+        return over_one_step(self.over_time, inputs, states)
+
+    def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
+        """All steps at once, time major: (`Draws`, states)."""
+        from_data = evidence is not None
+        part = self.recurrent.part(x)
+        head = (self.posterior if from_data else self.prior).part(
+            evidence, tf.shape(part.inputs)[:2], nn.site(seed, 0)
+        )
+        linear = (self.latent_embedding.kernel, self.latent_embedding.bias)
+        linear = tuple(tf.cast(w, self.compute_dtype) for w in linear)
+
+        def step(inputs, states, dense):
+            before = states["recurrent"][0]
+            q = head.step(inputs["head"], before, dense)
+            z = nn.gaussian_draw(q, inputs["noise"])
+            v, state = part.step(inputs["x"], dense(z, "linear"), states["recurrent"], dense)
+            return (before, v, z, q), {"recurrent": state}
+
+        (before, v, z, q), states = scan.unroll(
+            step,
+            {"x": part.inputs, "head": head.inputs, "noise": noise},
+            states,
+            weights={"linear": linear} | part.weights | head.weights,
+            lengths=lengths,
+            time_major=True,
+        )
+        p = self.prior(before, nn.site(seed, 1)) if from_data else q
+        return Draws(v, z, q, p), states
+
+
+class ZForcing(Structure):
+    """Z-Forcing: the posterior reads a backward recurrence, which the latents learn to predict.
+
+        x_{t-1} --> v_{t-1} --> z_t --> x_t      v_t = RNN([x_t, z_t], v_{t-1})
+                    ^   |        |       ^       b_t = RNN(x_t, b_{t+1})
+        z_{t-1} ----+   +--------+-------+       h_t = [v_{t-1}, z_t]
+
+        p(x, z) = prod{ p(x_t | h_t) p(z_t | v_{t-1}) : t = 1, ..., T }
+        q(z | x) = prod{ q(z_t | b_t, v_{t-1}) : t = 1, ..., T }
+
+    That is `timing="appendix"`, as in the appendix of the paper; a step first computes v_{t-1},
+    from x_{t-1} and z_{t-1} (z_0 = 0). With `timing="goyal"`, as in the code of the authors and of
+    the paper, prior and posterior read the state before it has read x_{t-1}:
+
+        v_t = RNN([x_{t-1}, linear(z_t)], v_{t-1})      h_t = v_t
+
+    Training adds to its objective, but to no reported bound,
+
+        alpha log p(b_t | z_t) + beta log p(x_{t-1} | b_t)      (the second from t = 2 on)
+
+    where p(b_t | z_t) is a diagonal Gaussian whose gradient does not reach b_t, and p(x_{t-1} | b_t)
+    has the model's likelihood, its values independent, and trains the backward recurrence.
+
+    Args:
+        units: H, the width of the two recurrences.
+        latent_size: Z.
+        hidden_size: the hidden layer of prior, posterior and p(b_t | z_t); with 0 prior and
+            posterior have none and p(b_t | z_t) one of width H. The width of linear(z_t) too
+            (`embedding_size` with 0).
+        embedding_size: E, the linear embedding of x shared by both recurrences.
+        alpha: weight of log p(b_t | z_t), summed over H; 0, .0025 and .005 in the paper.
+        beta: weight of log p(x_{t-1} | b_t); the same.
+        timing: "appendix" or "goyal".
+        cell: "lstm" or "gru".
+        dropout: rate after the embedding, before each layer of prior and posterior, and before the
+            emission.
+
+    Shapes: call(inputs (B, T, D), targets (B, T, D), noise (B, T, Z)) -> Trace, context
+    (B, T, H + Z), or (B, T, H) with `timing="goyal"`.
+
+    Raises:
+        ValueError: a size below 1 (`hidden_size` below 0), a rate outside [0, 1), `alpha` or `beta`
+            below 0, an unknown cell or timing.
+
+    Example:
+        >>> structure = ZForcing(units=8, latent_size=3, embedding_size=4, alpha=0.0025)
+        >>> structure.build((None, None, 88))
+        >>> x = tf.zeros([2, 5, 88])
+        >>> structure(x, targets=x, noise=tf.zeros([2, 5, 3])).auxiliary.shape
+        TensorShape([2, 5])
+
+    Reference: Goyal et al., arXiv:1711.05411; Lai et al., arXiv:1902.01388, appendix B.
+    """
+
+    filtering = False
+
+    def __init__(
+        self,
+        units: int,
+        latent_size: int,
+        hidden_size: int = 0,
+        embedding_size: int = 256,
+        alpha: float = 0.0,
+        beta: float = 0.0,
+        timing: str = "appendix",
+        cell: str = "lstm",
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        checks.weight(alpha=alpha, beta=beta)
+        checks.choice("timing", timing, TIMINGS)
+        shared = checked(
+            units=units,
+            latent_size=latent_size,
+            hidden_size=hidden_size,
+            embedding_size=embedding_size,
+            cell=cell,
+            dropout=dropout,
+        )
+        super().__init__(**kwargs)
+        self.options = {**shared, "alpha": alpha, "beta": beta, "timing": timing}
+        policy = dict(dtype=self.dtype_policy)
+        appendix = timing == "appendix"
+        self.latent_size, self.context_size = latent_size, units + latent_size * appendix
+        self.dropout, self.reconstruction_weight, self.backward_size = dropout, beta, units
+        self.embed = Embedding(embedding_size, dropout, name="embed", **policy)
+        self.backward = RecurrentStack(cell, units, 1, dropout, name="backward", **policy)
+        make = VRNNCell if appendix else ZForcingCell
+        self.cell = make(**shared, evidence_size=units, name="cell", **policy)
+        self.auxiliary = None
+        if alpha > 0.0:
+            self.auxiliary = nn.GaussianHead(
+                units, hidden_size or units, dropout, name="auxiliary", **policy
+            )
+
+    def build(self, input_shape):
+        self.embed.build(input_shape)
+        self.backward.build((None, None, self.options["embedding_size"]))
+        self.cell.build()
+        if self.auxiliary is not None:
+            self.auxiliary.build((None, None, self.latent_size))
+
+    def initial_states(self, batch_size):
+        return self.cell.get_initial_state(batch_size)
+
+    def evidence(self, inputs, targets, mask=None, seed=None):
+        b, _ = self.backward(
+            self.embed(targets, nn.site(seed, 1)), lengths=sequence_lengths(mask), reverse=True
+        )
+        return nn.time_major(b)
+
+    def call(
+        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+    ):
+        states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
+        if targets is not None:
+            evidence = self.evidence(inputs, targets, mask, seed)
+        draws, states = self.cell.over_time(
+            self.embed(inputs, nn.site(seed, 0)),
+            nn.time_major(noise),
+            None if evidence is None else nn.time_major(evidence),
+            states,
+            sequence_lengths(mask),
+            nn.site(seed, 2),
+        )
+        context = nn.dropout(draws.context, self.dropout, nn.site(seed, 3))
+        trace = latent_trace(draws, context, states, backward=evidence)
+        if evidence is None or self.auxiliary is None:
+            return trace
+        return trace._replace(auxiliary=self._predict_backward(trace, evidence, seed))
+
+    def _predict_backward(self, trace, b, seed):
+        mean, log_variance = self.auxiliary(trace.latents, nn.site(seed, 4))
+        b = tf.stop_gradient(tf.cast(b, tf.float32))
+        log_prob = nn.gaussian_log_prob(b, tf.tanh(mean), log_variance)
+        return self.options["alpha"] * tf.reduce_sum(log_prob, axis=-1)
