@@ -6,7 +6,7 @@ entry points, and by `check_batch` in the `tf.data` pipeline that `fit` and `eva
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -57,8 +57,16 @@ def frame_shape(shape: Any, event_size: int, name: str = "frames") -> None:
         raise ValueError(f"`{name}` must have {event_size} values per step; received shape {shape}")
 
 
-def frames(values: Any, event_size: int, binary: bool, name: str = "frames") -> np.ndarray:
+def frames(
+    values: Any, event_size: int, binary: Sequence[bool], name: str = "frames"
+) -> np.ndarray:
     """The array as float32 (B, T, D), after every check.
+
+    Args:
+        values: what should be frames.
+        event_size: D.
+        binary: which of the D values must be 0 or 1.
+        name: of the argument, for errors.
 
     Raises:
         ValueError: wrong rank or width, empty, NaN or infinite, or not 0 or 1 where a Bernoulli
@@ -73,12 +81,13 @@ def frames(values: Any, event_size: int, binary: bool, name: str = "frames") -> 
         raise ValueError(f"`{name}` must not be empty; received shape {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"`{name}` must be finite; received NaN or infinity at {_where(array)}")
-    if binary and not np.isin(array, (0.0, 1.0)).all():
-        bad = ~np.isin(array, (0.0, 1.0))
-        raise ValueError(
-            f"`{name}` must be 0 or 1 for a Bernoulli likelihood; received {array[bad][0]} "
-            f"at {tuple(int(i) for i in np.argwhere(bad)[0])}"
-        )
+    if any(binary):
+        bad = ~np.isin(array, (0.0, 1.0)) & np.asarray(binary)
+        if bad.any():
+            raise ValueError(
+                f"`{name}` must be 0 or 1 for a Bernoulli likelihood; received {array[bad][0]} "
+                f"at {tuple(int(i) for i in np.argwhere(bad)[0])}"
+            )
     return array
 
 
@@ -106,7 +115,9 @@ def mask(values: Any, shape: tuple[int, int]) -> np.ndarray:
     return array
 
 
-def check_batch(batch: dict[str, tf.Tensor], event_size: int, binary: bool) -> dict[str, tf.Tensor]:
+def check_batch(
+    batch: dict[str, tf.Tensor], event_size: int, binary: Sequence[bool]
+) -> dict[str, tf.Tensor]:
     """The same checks as TensorFlow operations, for a map over a `tf.data` pipeline.
 
     What shapes and dtypes show is refused at once, values when they come.
@@ -153,8 +164,11 @@ def _checked_frames(x, event_size, binary, name):
             f"`{name}` must be finite; received NaN or infinity",
         ),
     ]
-    if binary:
-        zero_one = tf.reduce_all((x == 0.0) | (x == 1.0))
+    if any(binary):
+        # The width may be wrong: that is the message then, not one about shapes here.
+        value = tf.minimum(tf.range(tf.shape(x)[-1]), event_size - 1)
+        other = tf.logical_not(tf.gather(list(binary), value))
+        zero_one = tf.reduce_all((x == 0.0) | (x == 1.0) | other)
         conditions.append((zero_one, f"`{name}` must be 0 or 1 for a Bernoulli likelihood"))
     return x, conditions
 

@@ -1,7 +1,9 @@
-"""Likelihoods: from parameters to a distribution of one value. They have no weights.
+"""Likelihoods: from parameters to the distribution of a frame of D values. They have no weights.
 
-A likelihood turns params (..., D, params_size) into a `tfd.Distribution` of batch shape (..., D)
-and scalar events. Parameters are cast to float32 first, whatever the dtype policy.
+A likelihood turns the parameters of a frame (..., P) into a `tfd.Distribution` of batch shape (...)
+and event shape (D,), and says the likelihood of each value. That of a value turns params
+(..., D, params_size) into batch shape (..., D) and scalar events. Parameters are cast to float32
+first, whatever the dtype policy.
 """
 
 from __future__ import annotations
@@ -18,9 +20,40 @@ tfd = tfp.distributions
 
 
 class Likelihood(abc.ABC):
-    """One value's distribution, from `params_size` parameters."""
+    """The distribution of a frame, its values independent given the parameters."""
 
-    binary: bool = False
+    num_unbiased: int = 0  # how many parameters of a frame, the last, are to be had without a bias
+
+    @abc.abstractmethod
+    def values(self, event_size: int) -> tuple[ValueLikelihood, ...]:
+        """The likelihood of each value of a frame.
+
+        Raises:
+            ValueError: frames of `event_size` values are not what it is for.
+        """
+
+    def frame_params_size(self, event_size: int) -> int:
+        """The number of parameters of a frame, P."""
+        return sum(value.params_size for value in self.values(event_size))
+
+    @abc.abstractmethod
+    def frame(
+        self, params: tf.Tensor, event_size: int, temperature: float = 1.0
+    ) -> tfd.Distribution:
+        """(..., P) -> batch (...), event (D,).
+
+        `temperature` t divides logits by t and multiplies scales by sqrt(t).
+        """
+
+    @abc.abstractmethod
+    def get_config(self) -> dict[str, Any]:
+        """Plain values that rebuild it."""
+
+
+class ValueLikelihood(Likelihood):
+    """One value's distribution, from `params_size` parameters; all values of a frame have it."""
+
+    binary: bool = False  # whether the value is 0 or 1
 
     @property
     @abc.abstractmethod
@@ -29,14 +62,14 @@ class Likelihood(abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, params: tf.Tensor, temperature: float = 1.0) -> tfd.Distribution:
-        """(..., D, params_size) -> batch (..., D), scalar event.
+        """(..., D, params_size) -> batch (..., D), scalar event; `temperature` as in `frame`."""
 
-        `temperature` t divides logits by t and multiplies scales by sqrt(t).
-        """
+    def values(self, event_size):
+        return (self,) * event_size
 
-    @abc.abstractmethod
-    def get_config(self) -> dict[str, Any]:
-        """Plain values that rebuild it."""
+    def frame(self, params, event_size, temperature=1.0):
+        shape = [*tf.unstack(tf.shape(params)[:-1]), event_size, self.params_size]
+        return tfd.Independent(self(tf.reshape(params, shape), temperature), 1)
 
 
 class _Bernoulli(tfd.Bernoulli):
@@ -48,7 +81,7 @@ class _Bernoulli(tfd.Bernoulli):
         return tf.cast(u < tf.sigmoid(logits), self.dtype)
 
 
-class Bernoulli(Likelihood):
+class Bernoulli(ValueLikelihood):
     """A binary value.
 
         p(x = 1) = sigmoid(params[..., 0])
@@ -101,7 +134,7 @@ class _Normal(tfd.Normal):
         return self.loc + self.scale * nn.normal(shape, seed)
 
 
-class GaussianMixture(Likelihood):
+class GaussianMixture(ValueLikelihood):
     """A real value, a mixture of K normals.
 
         p(x) = sum{ softmax(a)[k] N(x; m[k], exp(s[k])^2) : k = 1, ..., K }
@@ -140,4 +173,68 @@ class GaussianMixture(Likelihood):
         return {"num_components": self.num_components}
 
 
-LIKELIHOODS = {"bernoulli": Bernoulli, "gaussian_mixture": GaussianMixture}
+class _Blocks(tfd.Blockwise):
+    """Distributions side by side; each draws from a seed of its own."""
+
+    def _sample_n(self, n, seed=None):
+        blocks = enumerate(self.distributions)
+        return tf.concat([block.sample(n, nn.fold_in(seed, i)) for i, block in blocks], axis=-1)
+
+
+class Handwriting(Likelihood):
+    """A step of a pen: a bit, then how far it moves in x and y.
+
+        p(x) = p(pen) p(dx) p(dy)      pen binary, dx and dy each a mixture of K normals
+
+    The parameters of a frame are the logit of the bit, then those of dx and dy: their mixture
+    logits (none with one component), means and, without a bias, log standard deviations.
+
+    Args:
+        num_components: K.
+
+    Raises:
+        ValueError: K < 1; later, an `event_size` other than 3.
+
+    Example:
+        >>> likelihood = Handwriting(5)
+        >>> params = tf.zeros([2, 7, likelihood.frame_params_size(3)])
+        >>> likelihood.frame(params, 3).log_prob(tf.zeros([2, 7, 3])).shape
+        TensorShape([2, 7])
+
+    Reference: the models of IAM-OnDB of Lai et al., arXiv:1902.01388.
+    """
+
+    def __init__(self, num_components: int = 5):
+        self.bit, self.move = Bernoulli(), GaussianMixture(num_components)
+
+    @property
+    def num_unbiased(self) -> int:
+        return 2 * self.move.num_components
+
+    def values(self, event_size):
+        if event_size != 3:
+            raise ValueError(
+                "`event_size` must be 3 for a handwriting likelihood, (pen, dx, dy); "
+                f"received {event_size}"
+            )
+        return self.bit, self.move, self.move
+
+    def frame(self, params, event_size, temperature=1.0):
+        bit, move, _ = self.values(event_size)
+        components = move.num_components
+        parts = [2 * components] * (move.params_size // components)
+        logit, *parts = tf.split(params, [1, *parts], axis=-1)
+        shape = [*tf.unstack(tf.shape(params)[:-1]), 2, components]
+        moves = tf.concat([tf.reshape(part, shape) for part in parts], axis=-1)
+        blocks = bit(logit[..., None], temperature), move(moves, temperature)
+        return _Blocks([tfd.Independent(block, 1) for block in blocks])
+
+    def get_config(self) -> dict[str, Any]:
+        return self.move.get_config()
+
+
+LIKELIHOODS = {
+    "bernoulli": Bernoulli,
+    "gaussian_mixture": GaussianMixture,
+    "handwriting": Handwriting,
+}

@@ -95,9 +95,10 @@ class SequenceModel(TrainedModel):
         self.build()
 
     @property
-    def binary(self) -> bool:
-        """Whether frames must be 0 or 1."""
-        return self.emission.likelihood.binary
+    def binary(self) -> tuple[bool, ...]:
+        """Which values of a frame must be 0 or 1."""
+        values = self.emission.likelihood.values(self.frame_size)
+        return tuple(value.binary for value in values) * self.steps_per_frame
 
     def build(self, input_shape=None):
         self.structure.build((None, None, self.frame_size))

@@ -60,9 +60,10 @@ def test_every_gradient(path):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * scale)
 
 
-def test_all_six_models_are_there():
-    names = ["midi-rnn", "midi-srnn", "speech-rnn", "speech-rnn_flat", "speech-srnn"]
-    assert [p.stem for p in GOLDEN] == [*names, "speech-srnn_flat"]
+def test_all_eight_models_are_there():
+    names = ["handwriting-srnn", "handwriting-srnn_zforce", "midi-rnn", "midi-srnn"]
+    names += ["speech-rnn", "speech-rnn_flat", "speech-srnn", "speech-srnn_flat"]
+    assert [p.stem for p in GOLDEN] == names
 
 
 def test_errors_name_what_is_wrong():
@@ -71,6 +72,8 @@ def test_errors_name_what_is_wrong():
         convert.from_reference(params, config | {"model": "srn"})
     with pytest.raises(ValueError, match="unknown `domain` 'music'"):
         convert.from_reference(params, config | {"domain": "music"})
+    with pytest.raises(ValueError, match="unknown `model` 'srnn_zforce'.*in domain 'midi'"):
+        convert.from_reference(params, config | {"model": "srnn_zforce"})
     with pytest.raises(ValueError, match="lacks 'post.1.weight'"):
         fewer = {k: v for k, v in params.items() if k != "post.1.weight"}
         convert.from_reference(fewer, config)
@@ -80,3 +83,16 @@ def test_errors_name_what_is_wrong():
         convert.from_reference(params | {"inp_emb.0.weight": np.zeros([5, 8])}, config)
     with pytest.raises(ValueError, match="must hold 'd_lat'"):
         convert.from_reference(params, {k: v for k, v in config.items() if k != "d_lat"})
+
+
+@pytest.mark.parametrize("size", ["d_mlp", "n_mix"])
+def test_errors_of_handwriting_name_what_is_wrong(size):
+    _, params, config = load(FIXTURES / "handwriting-srnn_zforce.npz")
+    with pytest.raises(ValueError, match=f"must hold '{size}'"):
+        convert.from_reference(params, {k: v for k, v in config.items() if k != size})
+    with pytest.raises(ValueError, match="'crit1.var.weight'.*do not fit together"):
+        convert.from_reference(params | {"crit1.var.weight": np.zeros([2, 8])}, config)
+    with pytest.raises(ValueError, match="has 'crit1.var.bias'"):
+        convert.from_reference(params | {"crit1.var.bias": np.zeros(3)}, config)
+    with pytest.raises(ValueError, match="`event_size` must be 3"):
+        convert.from_reference(params, config | {"d_data": 4})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from srnn_tf.emissions.base import Emission
 
@@ -18,11 +17,11 @@ class Factorized(Emission):
         event_size: D.
         likelihood: a `Likelihood`, its name or its config.
 
-    Shapes: call(context (B, T, H)) -> `tfd.Independent`, batch (B, T), event (D,). Log densities
+    Shapes: call(context (B, T, H)) -> `tfd.Distribution`, batch (B, T), event (D,). Log densities
     are nats, float32.
 
     Raises:
-        ValueError: `event_size` below 1, an unknown likelihood.
+        ValueError: `event_size` below 1 or not one of the likelihood, an unknown likelihood.
 
     Example:
         >>> emission = Factorized(88, "bernoulli")
@@ -34,14 +33,20 @@ class Factorized(Emission):
 
     def __init__(self, event_size, likelihood="bernoulli", **kwargs):
         super().__init__(event_size, likelihood, **kwargs)
-        size = event_size * self.likelihood.params_size
-        self.dense = keras.layers.Dense(size, dtype=self.dtype_policy, name="dense")
+        size = self.likelihood.frame_params_size(event_size)
+        whole = self.likelihood.num_unbiased == 0  # all parameters have a bias, that of `dense`
+        self.dense = keras.layers.Dense(size, use_bias=whole, dtype=self.dtype_policy, name="dense")
+        self.bias = None
 
     def build(self, input_shape):
         self.dense.build(input_shape)
+        if self.likelihood.num_unbiased:
+            size = self.dense.units - self.likelihood.num_unbiased
+            self.bias = self.add_weight(shape=(size,), initializer="zeros", name="bias")
 
     def call(self, context, temperature=1.0):
         params = self.dense(context)
-        shape = [*tf.unstack(tf.shape(context)[:-1]), self.event_size, self.likelihood.params_size]
-        values = self.likelihood(tf.reshape(params, shape), temperature)
-        return tfp.distributions.Independent(values, reinterpreted_batch_ndims=1)
+        if self.bias is not None:
+            bias = tf.pad(tf.convert_to_tensor(self.bias), [[0, self.likelihood.num_unbiased]])
+            params += tf.cast(bias, params.dtype)
+        return self.likelihood.frame(params, self.event_size, temperature)
