@@ -48,6 +48,17 @@ def choice(name: str, value: Any, known: Iterable[str]) -> None:
         raise unknown(f"`{name}`", value, known)
 
 
+def bound(name: str, value: Any, num_samples: Any, latent_size: int) -> None:
+    """The argument `name` is a bound that a model of this latent size has."""
+    choice(name, value, ("elbo", "iwae", "fivo"))
+    sizes(num_samples=num_samples)
+    if value != "elbo" and not latent_size:
+        raise ValueError(
+            f"`{name}` must be 'elbo' for a model without latents, whose likelihood is exact; "
+            f"received {value!r}"
+        )
+
+
 def frame_shape(shape: Any, event_size: int, name: str = "frames") -> None:
     """The shape is (B, T, D), as far as it is known."""
     rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
@@ -89,6 +100,14 @@ def frames(
                 f"at {tuple(int(i) for i in np.argwhere(bad)[0])}"
             )
     return array
+
+
+def frame(values: Any, event_size: int, binary: Any) -> np.ndarray:
+    """One frame per stream as float32 (B, D), after the checks of `frames`."""
+    array = np.asarray(values)
+    if array.ndim != 2:
+        raise ValueError(f"`frame` must have rank 2, (B, {event_size}); received {array.shape}")
+    return frames(array[:, None], event_size, binary, "frame")[:, 0]
 
 
 def mask(values: Any, shape: tuple[int, int]) -> np.ndarray:

@@ -8,22 +8,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import (
-    checks,
-    emissions,
-    nn,
-    objectives,
-    sampling,
-    scoring,
-    structures,
-)
+from srnn_tf import checks, emissions, estimators, nn, objectives, scoring, structures
 from srnn_tf.data import frames as framing
+from srnn_tf.inference import InferenceModel
+from srnn_tf.particles import ParticleFilter
 from srnn_tf.registry import describe
-from srnn_tf.training import TrainedModel
+
+# What a call says per frame; flat models sum it over the values of a frame.
+PER_FRAME = ("log_likelihood", "kl", "auxiliary", "log_ratio")
 
 
 @keras.saving.register_keras_serializable(package="srnn_tf")
-class SequenceModel(TrainedModel):
+class SequenceModel(InferenceModel):
     """A density of sequences: a latent structure, an emission, and a way to train them.
 
         log p(x) = sum{ log p(x_t | h_t) : t = 1, ..., T }
@@ -91,7 +87,6 @@ class SequenceModel(TrainedModel):
             self.reconstruction = emissions.Factorized(
                 frame_size, emission.likelihood, dtype=emission.dtype_policy, name="reconstruction"
             )
-        self._scorer, self._sampler = scoring.Scorer(self), sampling.Sampler(self)
         self.build()
 
     @property
@@ -104,7 +99,7 @@ class SequenceModel(TrainedModel):
         self.structure.build((None, None, self.frame_size))
         self.emission.build((None, None, self.structure.context_size))
         if self.reconstruction is not None:
-            self.reconstruction.build((None, None, self.structure.backward_size))
+            self.reconstruction.build((None, None, self.structure.evidence_size))
         self.built = True
 
     def call(
@@ -134,19 +129,25 @@ class SequenceModel(TrainedModel):
             (B, T), nats, zero under the mask. `states` after each row's last
             real step. With latents also `posterior_mean`.
         """
+        steps, before, mask = self._prepare(frames, previous, mask)
+        seed = self._training_seed() if training else None
+        if self.latent_size and noise is None:
+            noise = self.draw_noise(tf.shape(steps)[0], tf.shape(steps)[1], nn.site(seed, 0))
+        terms = self.terms(steps, before, mask, noise, states, nn.site(seed, 1))
+        return terms | {name: self.sum_frames(terms[name]) for name in PER_FRAME}
+
+    def _training_seed(self):
+        return nn.fold_in([self.seed, 0], tf.cast(self.step.value, tf.int32))
+
+    def _prepare(self, frames, previous, mask):
+        """The checked data as steps of the structure, the step before each, and their mask."""
         self._check_call(frames, previous, mask)
         frames = tf.cast(frames, tf.float32)
         if mask is not None:
             mask = tf.cast(mask, tf.bool)
             frames = tf.where(mask[..., None], frames, 0.0)
-        steps, before = self._steps(frames, previous)
-        seed = nn.fold_in([self.seed, 0], tf.cast(self.step.value, tf.int32)) if training else None
-        if self.latent_size and noise is None:
-            noise = self.draw_noise(tf.shape(steps)[0], tf.shape(steps)[1], nn.site(seed, 0))
-        inner_mask = None if mask is None else tf.repeat(mask, self.steps_per_frame, axis=1)
-        terms = self.terms(steps, before, inner_mask, noise, states, nn.site(seed, 1))
-        per_frame = ("log_likelihood", "kl", "log_ratio", "auxiliary")
-        return terms | {name: self.sum_frames(terms[name]) for name in per_frame}
+            mask = tf.repeat(mask, self.steps_per_frame, axis=1)
+        return (*self._steps(frames, previous), mask)
 
     def _check_call(self, frames, previous, mask):
         """Shapes always, values where they are known: not inside a `tf.function`."""
@@ -159,32 +160,47 @@ class SequenceModel(TrainedModel):
         if mask is not None and tf.executing_eagerly():
             checks.mask(mask, tuple(frames.shape[:2]))
 
-    def terms(self, steps, previous, mask=None, noise=None, states=None, seed=None):
-        """The terms of `call` per step of the structure: `steps` are (B, S, frame_size)."""
+    def terms(self, steps, previous, mask=None, noise=None, states=None, seed=None, evidence=None):
+        """The terms of `call` per step of the structure: `steps` are (B, S, frame_size).
+
+        `evidence` is that of the structure, worked out here by default.
+        """
+        if evidence is None and self.reconstruction is not None:
+            evidence = self.structure.evidence(previous, steps, mask, seed)
         trace = self.structure(
-            previous, targets=steps, states=states, noise=noise, mask=mask, seed=seed
+            previous,
+            targets=steps if evidence is None else None,
+            states=states,
+            noise=noise,
+            mask=mask,
+            seed=seed,
+            evidence=evidence,
         )
-        log_likelihood = self.emission(trace.context).log_prob(steps)
-        auxiliary = trace.auxiliary
-        if self.reconstruction is not None and trace.backward is not None:
-            log_prob = self.reconstruction(trace.backward).log_prob(previous)
-            first = tf.range(tf.shape(log_prob)[1]) == 0  # what precedes it need not be data
-            weight = self.structure.reconstruction_weight
-            auxiliary += tf.where(first, 0.0, weight * log_prob)
 
         def real(x):
             return x if mask is None else tf.where(mask, x, 0.0)
 
         terms = {
-            "log_likelihood": real(log_likelihood),
+            "log_likelihood": real(self.emission(trace.context).log_prob(steps)),
             "kl": real(trace.kl),
             "log_ratio": real(trace.log_ratio),
-            "auxiliary": real(auxiliary),
+            "auxiliary": real(trace.auxiliary + self.reconstruction_cost(evidence, previous)),
             "states": trace.states,
         }
         if self.latent_size:
             terms["posterior_mean"] = trace.posterior_mean
         return terms
+
+    def reconstruction_cost(self, evidence: Any, previous: tf.Tensor) -> tf.Tensor | float:
+        """The weighted log p(x_{t-1} | evidence_t), (B, S), that some structures are trained with.
+
+        The first step has none: what precedes it need not be data.
+        """
+        if self.reconstruction is None:
+            return 0.0
+        log_prob = self.reconstruction(evidence).log_prob(previous)
+        first = tf.range(tf.shape(log_prob)[1]) == 0
+        return tf.where(first, 0.0, self.structure.reconstruction_weight * log_prob)
 
     def draw_noise(self, rows: Any, steps: Any, seed: tf.Tensor | None = None) -> tf.Tensor:
         """Standard normal draws (B, S, Z), or without a seed a fixed table (1, S, Z).
@@ -213,74 +229,39 @@ class SequenceModel(TrainedModel):
         # The value before the first one is the last value of the frame before.
         return steps, framing.shift(steps, previous[:, 0, -self.frame_size :])
 
-    def log_prob(
-        self,
-        frames: Any,
-        mask: Any = None,
-        num_samples: int = 1,
-        seed: int | None = None,
-        protocol: str = "full",
-    ) -> tf.Tensor:
-        """log p(x) of each sequence, nats: exact without latents, else an ELBO.
+    def estimate(
+        self, frames: tf.Tensor, previous: Any = None, mask: Any = None, training: bool = False
+    ) -> dict[str, tf.Tensor]:
+        """What `call` returns of a batch, from `num_samples` draws, and the `bound` they give.
 
-        Args:
-            frames: (B, T, D).
-            mask: (B, T) bool, right-padded.
-            num_samples: posterior draws to average the ELBO over.
-            seed: None uses a fixed table of draws, the same for every row and call.
-            protocol: "full" scores all steps, state carried throughout, x_0 = zeros. "paper" cuts
-                the sequence into windows of `window` frames, restarts the state in each, and does
-                not score the first step (flat models: the first value), which is context only.
-
-        Returns:
-            (B,) float32.
-
-        Raises:
-            ValueError: bad frames or mask, an unknown protocol, `num_samples` below 1.
+        Means over the draws, (B, T); `bound` is (B,) for "iwae", (B, T) for "fivo".
         """
-        frames = checks.frames(frames, self.event_size, self.binary)
-        mask = None if mask is None else checks.mask(mask, frames.shape[:2])
-        checks.sizes(num_samples=num_samples)
-        if seed is not None:
-            checks.sizes(minimum=0, seed=seed)
-        checks.choice("protocol", protocol, scoring.PROTOCOLS)
-        return self._scorer(frames, mask, num_samples, seed, protocol)
+        steps, before, mask = self._prepare(frames, previous, mask)
+        seed = self._training_seed() if training else None
+        rows, length = tf.shape(steps)[0], tf.shape(steps)[1]
+        if self.objective == "iwae":
+            chunk = estimators.chunk_size(self.num_samples, self.max_samples)
+            drawn = nn.site(seed, 0)
+            seeds = scoring.draw_seeds(None, 0, self.num_samples)
+            if training:
+                seeds = nn.split(drawn, self.num_samples)
 
-    def sample(
-        self,
-        batch_size: int,
-        num_steps: int,
-        seed: int,
-        prefix: Any = None,
-        temperature: float = 1.0,
-    ) -> tf.Tensor:
-        """Draw sequences from the model.
+            def noise(seed):
+                return self.draw_noise(rows if training else 1, length, seed)
 
-        Args:
-            batch_size: B.
-            num_steps: T, the frames to draw.
-            seed: the same seed gives the same sequences.
-            prefix: (B, P, D) frames to continue, their latents drawn from the posterior; the
-                result holds what follows them.
-            temperature: t divides logits by t and multiplies scales and latent noise by sqrt(t).
-
-        Returns:
-            (B, T, D) float32.
-
-        Raises:
-            ValueError: `batch_size` or `num_steps` below 1, a bad prefix, `temperature` <= 0.
-        """
-        checks.sizes(batch_size=batch_size, num_steps=num_steps)
-        checks.sizes(minimum=0, seed=seed)
-        if not temperature > 0.0:
-            raise ValueError(f"`temperature` must be positive; received {temperature!r}")
-        if prefix is not None:
-            prefix = checks.frames(prefix, self.event_size, self.binary, "prefix")
-            if len(prefix) != batch_size:
-                raise ValueError(
-                    f"`prefix` must have `batch_size` = {batch_size} rows; received {len(prefix)}"
-                )
-        return self._sampler(batch_size, num_steps, seed, prefix, temperature)
+            terms = estimators.importance(
+                self, steps, before, mask, seeds, noise, chunk, nn.site(seed, 1)
+            )
+            return terms | {name: self.sum_frames(terms[name]) for name in PER_FRAME[:3]}
+        cell = ParticleFilter(self, self.num_samples)
+        drawn = nn.fold_in(scoring.draw_seed(), 1) if seed is None else nn.site(seed, 0)
+        noise, uniform = scoring.filter_noise(
+            self, drawn, length, rows if training else 1, self.num_samples
+        )
+        terms, _ = estimators.filtering(
+            cell, steps, before, mask, noise, uniform, seed=nn.site(seed, 1)
+        )
+        return terms | {name: self.sum_frames(terms[name]) for name in (*PER_FRAME[:3], "bound")}
 
     def get_config(self):
         return {

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from srnn_tf import nn
 from srnn_tf.data import frames as framing
+from srnn_tf.programs import Programs
 
 
 class Sampler:
@@ -19,20 +20,18 @@ class Sampler:
 
     def __init__(self, model: Any):
         self.model = model
-        self.programs: dict[tuple, Any] = {}
+        self.program = Programs(model)
 
     def __call__(self, batch_size, num_steps, seed, prefix, temperature) -> tf.Tensor:
         model = self.model
         length = 0 if prefix is None else prefix.shape[1]
-        key = (batch_size, num_steps, length, model.xla)
-        if key not in self.programs:
 
-            def draw(*args):
-                return self.draw(batch_size, num_steps * model.steps_per_frame, *args)
+        def draw(*args):
+            return self.draw(batch_size, num_steps * model.steps_per_frame, *args)
 
-            self.programs[key] = tf.function(draw, jit_compile=model.xla)
+        program = self.program(draw, batch_size, num_steps, length)
         seed = nn.fold_in(tf.constant([seed % 2**31, 2]), 0)
-        return self.programs[key](prefix, seed, tf.constant(temperature, tf.float32))
+        return program(prefix, seed, tf.constant(temperature, tf.float32))
 
     def draw(self, rows: int, steps: int, prefix, seed, temperature) -> tf.Tensor:
         """(rows, steps / steps_per_frame, D); `steps` are those of the structure."""

@@ -40,13 +40,17 @@ class TrainedModel(keras.Model):
             for name in ("loss", "bound", "log_likelihood", "kl", "kl_weight")
         ]
         self._active_units = metrics.ActiveUnits(max(1, latent_size))
-        self.xla = True
+        self.xla, self.objective = True, "elbo"
 
     def compile(
         self,
         optimizer: Any = "adam",
         clipnorm: float = 0.5,
         loss_per: str = "step",
+        objective: str = "elbo",
+        num_samples: int = 1,
+        max_samples: int = 16,
+        free_nats: float = 0.0,
         jit_compile: bool | None = None,
         **kwargs,
     ) -> None:
@@ -57,15 +61,33 @@ class TrainedModel(keras.Model):
             clipnorm: the global norm that gradients are clipped to.
             loss_per: "step", the loss is nats per frame, or "value", nats per value of a frame. The
                 clipping depends on it: the paper uses "value" for speech, "step" elsewhere.
+            objective: what training maximizes and `evaluate` reports as `bound`: "elbo", "iwae" or
+                "fivo"; models without latents have their exact likelihood. The KL schedule acts on
+                "elbo" alone.
+            num_samples: draws of "iwae", particles of "fivo".
+            max_samples: draws of "iwae" that are worked on at once; memory grows no further.
+            free_nats: KL per frame that "elbo" does not press on; the reported KL is the true one.
             jit_compile: compile with XLA; by default yes, but not under a `tf.distribute` strategy.
             kwargs: `steps_per_execution`, `run_eagerly`, ..., as in Keras.
 
         Raises:
-            ValueError: `clipnorm` not positive, an unknown `loss_per`, a float16 policy.
+            ValueError: `clipnorm` not positive, an unknown `loss_per` or `objective`, an argument
+                that the objective does not have, a float16 policy.
         """
         if not clipnorm > 0.0:
             raise ValueError(f"`clipnorm` must be positive; received {clipnorm!r}")
         checks.choice("loss_per", loss_per, ("step", "value"))
+        checks.bound("objective", objective, num_samples, self.latent_size)
+        checks.sizes(max_samples=max_samples)
+        checks.weight(free_nats=free_nats)
+        if objective == "elbo" and num_samples > 1:
+            raise ValueError(
+                f"`num_samples` of an ELBO must be 1 in training; received {num_samples}"
+            )
+        if free_nats and (objective != "elbo" or not self.latent_size):
+            raise ValueError(
+                f"`free_nats` belongs to the ELBO of a model with latents; received {free_nats!r}"
+            )
         if "float16" in {self.structure.compute_dtype, self.emission.compute_dtype}:
             raise ValueError(
                 "float16 is not supported, since its gradients need loss scaling; "
@@ -74,6 +96,8 @@ class TrainedModel(keras.Model):
         if jit_compile is None:
             jit_compile = not tf.distribute.has_strategy() and not kwargs.get("run_eagerly")
         self.clipnorm, self.loss_per, self.xla = clipnorm, loss_per, bool(jit_compile)
+        self.objective, self.num_samples = objective, num_samples
+        self.max_samples, self.free_nats = max_samples, free_nats
         self._extra_compile = kwargs
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
 
@@ -84,6 +108,10 @@ class TrainedModel(keras.Model):
             "optimizer": keras.saving.serialize_keras_object(self.optimizer),
             "clipnorm": self.clipnorm,
             "loss_per": self.loss_per,
+            "objective": self.objective,
+            "num_samples": self.num_samples,
+            "max_samples": self.max_samples,
+            "free_nats": self.free_nats,
             "jit_compile": self.xla,
             **self._extra_compile,
         }
@@ -95,7 +123,7 @@ class TrainedModel(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def train_step(self, data):
-        """One update: gradients of the weighted ELBO, clipped, then the optimizer."""
+        """One update: gradients of the objective, clipped, then the optimizer."""
         batch = inputs.as_dict(data)
         with tf.GradientTape() as tape:
             terms, loss = self._loss(batch, training=True)
@@ -117,26 +145,34 @@ class TrainedModel(keras.Model):
         return self._update_metrics(terms, loss, batch.get("mask"))
 
     def _loss(self, batch, training):
-        terms = self(**batch, training=training)
-        weight = self.kl_schedule(self.step.value)
-        values = objectives.elbo(
-            terms["log_likelihood"], terms["kl"], terms["auxiliary"], kl_weight=weight
-        )
-        loss = -objectives.masked_mean(values, batch.get("mask"))
+        """The terms of the objective, zero under the mask, and the loss."""
+        mask, weight = batch.get("mask"), self._kl_weight()
+        if self.objective == "elbo":
+            terms = self(**batch, training=training)
+            log_likelihood, kl = terms["log_likelihood"], terms["kl"]
+            terms["bound"] = objectives.elbo(log_likelihood, kl)
+            values = objectives.elbo(log_likelihood, kl, terms["auxiliary"], weight, self.free_nats)
+            values = values if mask is None else tf.where(mask, values, 0.0)
+            loss = -objectives.masked_mean(values, mask)
+        else:
+            terms = self.estimate(**batch, training=training)
+            total = tf.reduce_sum(terms["bound"]) + tf.reduce_sum(terms["auxiliary"])
+            loss = -total / self._count(terms["kl"], mask)
         return terms, loss / (self.event_size if self.loss_per == "value" else 1.0)
+
+    def _kl_weight(self):
+        return self.kl_schedule(self.step.value) if self.objective == "elbo" else 1.0
+
+    def _count(self, values, mask):
+        """The number of real frames of (B, T) values."""
+        count = tf.size(values) if mask is None else tf.math.count_nonzero(mask)
+        return tf.maximum(tf.cast(count, tf.float32), 1.0)
 
     def _update_metrics(self, terms, loss, mask):
         """All are means over real frames, so that they do not depend on how data are batched."""
-        log_likelihood, kl = terms["log_likelihood"], terms["kl"]
-        count = tf.cast(tf.size(kl) if mask is None else tf.math.count_nonzero(mask), tf.float32)
-
-        def mean(x):
-            return objectives.masked_mean(x, mask)
-
-        values = [loss, mean(log_likelihood - kl), mean(log_likelihood), mean(kl)]
-        for tracker, value in zip(
-            self._trackers, [*values, self.kl_schedule(self.step.value)], strict=True
-        ):
+        count = self._count(terms["kl"], mask)
+        means = [tf.reduce_sum(terms[n]) / count for n in ("bound", "log_likelihood", "kl")]
+        for tracker, value in zip(self._trackers, [loss, *means, self._kl_weight()], strict=True):
             tracker.update_state(value, sample_weight=count)
         if self.latent_size:
             inner = None if mask is None else tf.repeat(mask, self.steps_per_frame, axis=1)
@@ -183,7 +219,8 @@ class TrainedModel(keras.Model):
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         """Mean metrics over real frames, nats per frame; `x` as in `fit`.
 
-        `bound` is exact without latents, else a single-sample ELBO.
+        `bound` is exact without latents, else that of the objective, by default a single-sample
+        ELBO.
         """
         inputs.refuse_targets(y, kwargs)
         if not kwargs.get("_use_cached_eval_dataset"):

@@ -188,6 +188,7 @@ class _Unroll:
             upstream = [d[t] for d in _real(d_outputs)] + d_states
             targets = _real(outputs) + _real(new)
             gradients = tape.gradient(targets, sources, upstream, tf.UnconnectedGradients.ZERO)
+            gradients = [tf.convert_to_tensor(g) for g in gradients]  # that of a gather is sparse
             sizes = [len(_real(xs)), len(_real(states)), len(summed)]
             dx, d_states, d_summed, d_probes = _cut(gradients, sizes)
             return dx, d_states, d_summed, [c.x for c in dense.calls] if dense else [], d_probes

@@ -16,7 +16,7 @@ Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 class Trace(NamedTuple):
     """What a structure says about a batch of sequences; B rows, T steps, nats, float32.
 
-    `latents` and what follows it are None without latents.
+    The last three are None without latents.
     """
 
     context: tf.Tensor  # (B, T, H), what the emission reads
@@ -24,11 +24,9 @@ class Trace(NamedTuple):
     log_ratio: tf.Tensor  # (B, T), log q(z_t) - log p(z_t) at the draw
     auxiliary: tf.Tensor  # (B, T), costs that enter the training loss but no bound
     states: Any  # nest of (B, ...), to continue after the last step
-    latents: tf.Tensor | None = None  # (B, T, Z), the draws
     posterior_mean: tf.Tensor | None = None  # (B, T, Z)
     posterior_log_variance: tf.Tensor | None = None  # (B, T, Z)
     kl_per_unit: tf.Tensor | None = None  # (B, T, Z)
-    backward: tf.Tensor | None = None  # (B, T, H), for `Structure.reconstruction_weight`
 
 
 class Draws(NamedTuple):
@@ -56,8 +54,8 @@ class Structure(keras.layers.Layer):
     context_size: int
     options: dict[str, Any]
     filtering = True  # the posterior of z_t reads nothing after x_t
-    reconstruction_weight = 0.0  # of log p(x_{t-1} | Trace.backward_t), a cost in training
-    backward_size = 0  # the width of Trace.backward
+    reconstruction_weight = 0.0  # of log p(x_{t-1} | evidence_t), a cost in training
+    evidence_size = 0  # the width of the evidence, where that weight is not 0
 
     def __init__(self, **kwargs):
         # Autocast would round the data to the compute dtype before they are scored.
@@ -131,32 +129,27 @@ def over_one_step(over_time: Any, inputs: dict[str, tf.Tensor], states: Any) -> 
     return tf.nest.map_structure(lambda a: a[0], draws), states
 
 
-def latent_trace(draws: Draws, context: tf.Tensor, states: Any, **more: Any) -> Trace:
+def latent_trace(draws: Draws, context: tf.Tensor, states: Any) -> Trace:
     """The trace of Gaussian latents.
 
     Args:
         draws: time major.
         context: (T, B, H), after dropout.
         states: the states after the last step.
-        more: other fields of the trace.
     """
     z, q, p = draws.z, draws.q, draws.p
     kl = nn.time_major(nn.gaussian_kl(q, p))
     log_ratio = nn.time_major(nn.gaussian_log_prob(z, *q) - nn.gaussian_log_prob(z, *p))
     total = tf.reduce_sum(kl, axis=-1)
-    rest = dict(
-        auxiliary=tf.zeros_like(total),
-        latents=nn.time_major(z),
-        posterior_mean=nn.time_major(q[0]),
-        posterior_log_variance=nn.time_major(q[1]),
-    )
     return Trace(
         context=nn.time_major(context),
         kl=total,
         log_ratio=tf.reduce_sum(log_ratio, axis=-1),
+        auxiliary=tf.zeros_like(total),
         states=states,
+        posterior_mean=nn.time_major(q[0]),
+        posterior_log_variance=nn.time_major(q[1]),
         kl_per_unit=kl,
-        **(rest | more),
     )
 
 

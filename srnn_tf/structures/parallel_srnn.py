@@ -141,9 +141,7 @@ class ParallelSRNN(Structure):
     ):
         states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
         lengths, embedded = sequence_lengths(mask), self.embed(inputs, nn.site(seed, 0))
-        v, v_end = self.forward(
-            embedded, states["forward"], lengths=lengths, seed=nn.site(seed, 1)
-        )
+        v, v_end = self.forward(embedded, states["forward"], lengths=lengths, seed=nn.site(seed, 1))
         p = q = self.prior(v, nn.site(seed, 2))
         if targets is not None:
             evidence = self.evidence(inputs, targets, mask, seed)

@@ -1,4 +1,4 @@
-"""The stochastic recurrent network of Fraccaro et al.: a chain of latents on a deterministic RNN."""
+"""The network of Fraccaro et al.: a chain of latents on a deterministic recurrence."""
 
 from __future__ import annotations
 
@@ -130,8 +130,8 @@ class SRNN(Structure):
         p(x, z) = prod{ p(x_t | h_t) p(z_t | v_{t-1}, z_{t-1}) : t = 1, ..., T }
         q(z | x) = prod{ q(z_t | b_t, z_{t-1}) : t = 1, ..., T }
 
-    Indexing: v_{t-1} has read x_{t-1}, b_t has read x_t and all after it; z_0 = 0. Only the chain of
-    latents goes step by step, the two recurrences are one pass each.
+    Indexing: v_{t-1} has read x_{t-1}, b_t has read x_t and all after it; z_0 = 0. Only the chain
+    of latents goes step by step, the two recurrences are one pass each.
 
     Args:
         units: H, the width of the two recurrences.

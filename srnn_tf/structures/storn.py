@@ -23,7 +23,8 @@ from srnn_tf.structures.base import (
 class STORNCell(keras.layers.Layer):
     """One step of STORN: recognize the step, draw the latent, generate.
 
-        r_t = RNN(x_t, r_{t-1}), q(z_t | r_t), p(z_t) = N(0, I)      h_t = RNN([x_{t-1}, z_t], h_{t-1})
+        r_t = RNN(x_t, r_{t-1})    q(z_t | r_t), p(z_t) = N(0, I)
+        h_t = RNN([x_{t-1}, z_t], h_{t-1})
 
     A cell in the sense of Keras: `call(inputs, states) -> (Draws, states)`.
 

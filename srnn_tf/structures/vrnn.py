@@ -166,7 +166,11 @@ class VRNN(Structure):
         )
         super().__init__(**kwargs)
         self.options = options
-        self.latent_size, self.context_size, self.dropout = latent_size, units + latent_size, dropout
+        self.latent_size, self.context_size, self.dropout = (
+            latent_size,
+            units + latent_size,
+            dropout,
+        )
         self.embed = Embedding(embedding_size, dropout, dtype=self.dtype_policy, name="embed")
         self.cell = VRNNCell(**options, dtype=self.dtype_policy, name="cell")
 

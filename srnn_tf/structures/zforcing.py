@@ -138,7 +138,7 @@ class ZForcing(Structure):
 
         alpha log p(b_t | z_t) + beta log p(x_{t-1} | b_t)      (the second from t = 2 on)
 
-    where p(b_t | z_t) is a diagonal Gaussian whose gradient does not reach b_t, and p(x_{t-1} | b_t)
+    where p(b_t | z_t) is a diagonal Gaussian whose gradient does not reach b_t; p(x_{t-1} | b_t)
     has the model's likelihood, its values independent, and trains the backward recurrence.
 
     Args:
@@ -202,7 +202,7 @@ class ZForcing(Structure):
         policy = dict(dtype=self.dtype_policy)
         appendix = timing == "appendix"
         self.latent_size, self.context_size = latent_size, units + latent_size * appendix
-        self.dropout, self.reconstruction_weight, self.backward_size = dropout, beta, units
+        self.dropout, self.reconstruction_weight, self.evidence_size = dropout, beta, units
         self.embed = Embedding(embedding_size, dropout, name="embed", **policy)
         self.backward = RecurrentStack(cell, units, 1, dropout, name="backward", **policy)
         make = VRNNCell if appendix else ZForcingCell
@@ -244,13 +244,14 @@ class ZForcing(Structure):
             nn.site(seed, 2),
         )
         context = nn.dropout(draws.context, self.dropout, nn.site(seed, 3))
-        trace = latent_trace(draws, context, states, backward=evidence)
+        trace = latent_trace(draws, context, states)
         if evidence is None or self.auxiliary is None:
             return trace
-        return trace._replace(auxiliary=self._predict_backward(trace, evidence, seed))
+        cost = self._predict_evidence(nn.time_major(draws.z), evidence, nn.site(seed, 4))
+        return trace._replace(auxiliary=cost)
 
-    def _predict_backward(self, trace, b, seed):
-        mean, log_variance = self.auxiliary(trace.latents, nn.site(seed, 4))
+    def _predict_evidence(self, z, b, seed):
+        mean, log_variance = self.auxiliary(z, seed)
         b = tf.stop_gradient(tf.cast(b, tf.float32))
         log_prob = nn.gaussian_log_prob(b, tf.tanh(mean), log_variance)
         return self.options["alpha"] * tf.reduce_sum(log_prob, axis=-1)

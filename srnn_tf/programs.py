@@ -1,0 +1,30 @@
+"""Compiled programs of a model, one per shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+
+class Programs:
+    """The `tf.function` of each function asked for, compiled with XLA where the model is.
+
+    Args:
+        model: what `xla` is read from at each call.
+    """
+
+    def __init__(self, model: Any):
+        self.model = model
+        self.made: dict[tuple, Any] = {}
+
+    def __call__(self, function: Callable, *key: Any) -> Callable:
+        """The program of `function`; `key` tells apart functions of one name."""
+        key = (function.__qualname__, self.model.xla, *key)
+        if key not in self.made:
+            program = tf.function(function, jit_compile=self.model.xla)
+            # Every new shape is compiled, on purpose: TensorFlow need not warn of it.
+            program._omit_frequent_tracing_warning = True
+            self.made[key] = program
+        return self.made[key]
