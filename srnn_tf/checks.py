@@ -59,17 +59,24 @@ def bound(name: str, value: Any, num_samples: Any, latent_size: int) -> None:
         )
 
 
-def frame_shape(shape: Any, event_size: int, name: str = "frames") -> None:
-    """The shape is (B, T, D), as far as it is known."""
+def frame_shape(shape: Any, event_size: int, name: str = "frames", axes: str = "B, T") -> None:
+    """The shape is (B, T, D), as far as it is known; `axes` names all but the last."""
     rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
-    if rank != 3:
-        raise ValueError(f"`{name}` must have rank 3, (B, T, {event_size}); received shape {shape}")
+    wanted = axes.count(",") + 2
+    if rank != wanted:
+        raise ValueError(
+            f"`{name}` must have rank {wanted}, ({axes}, {event_size}); received shape {shape}"
+        )
     if shape[-1] not in (event_size, None):
         raise ValueError(f"`{name}` must have {event_size} values per step; received shape {shape}")
 
 
 def frames(
-    values: Any, event_size: int, binary: Sequence[bool], name: str = "frames"
+    values: Any,
+    event_size: int,
+    binary: Sequence[bool],
+    name: str = "frames",
+    axes: str = "B, T",
 ) -> np.ndarray:
     """The array as float32 (B, T, D), after every check.
 
@@ -78,6 +85,7 @@ def frames(
         event_size: D.
         binary: which of the D values must be 0 or 1.
         name: of the argument, for errors.
+        axes: all but the last, as errors name them; their number is checked.
 
     Raises:
         ValueError: wrong rank or width, empty, NaN or infinite, or not 0 or 1 where a Bernoulli
@@ -86,8 +94,8 @@ def frames(
     try:
         array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"`{name}` must be a numeric array (B, T, {event_size})") from error
-    frame_shape(array.shape, event_size, name)
+        raise ValueError(f"`{name}` must be a numeric array ({axes}, {event_size})") from error
+    frame_shape(array.shape, event_size, name, axes)
     if 0 in array.shape:
         raise ValueError(f"`{name}` must not be empty; received shape {array.shape}")
     if not np.isfinite(array).all():
@@ -104,10 +112,7 @@ def frames(
 
 def frame(values: Any, event_size: int, binary: Any) -> np.ndarray:
     """One frame per stream as float32 (B, D), after the checks of `frames`."""
-    array = np.asarray(values)
-    if array.ndim != 2:
-        raise ValueError(f"`frame` must have rank 2, (B, {event_size}); received {array.shape}")
-    return frames(array[:, None], event_size, binary, "frame")[:, 0]
+    return frames(values, event_size, binary, "frame", axes="B")
 
 
 def mask(values: Any, shape: tuple[int, int]) -> np.ndarray:

@@ -6,13 +6,31 @@ import keras
 import tensorflow as tf
 
 
+def active_units(
+    mean: tf.Tensor, mask: tf.Tensor | None = None, threshold: float = 0.01
+) -> tf.Tensor:
+    """Which latent units are in use: those whose posterior mean varies over the data, (Z,) bool.
+
+    Args:
+        mean: (B, T, Z), the posterior means.
+        mask: (B, T) bool; steps under it do not count.
+        threshold: what the variance of a unit in use exceeds.
+
+    Example:
+        >>> active_units(tf.constant([[[0.0, 3.0], [1.0, 3.1]]])).numpy()
+        array([ True, False])
+
+    Reference: Burda et al., arXiv:1509.00519.
+    """
+    return _variance(*_moments(mean, mask)) > threshold
+
+
 class ActiveUnits(keras.metrics.Metric):
-    """The number of latent units in use: variance over the data of the posterior mean > 0.01.
+    """The number of `active_units` of all batches together.
 
     Args:
         latent_size: Z.
-
-    Reference: Burda et al., arXiv:1509.00519.
+        threshold: what the variance of a unit in use exceeds.
     """
 
     def __init__(self, latent_size: int, threshold: float = 0.01, name: str = "active_units"):
@@ -22,18 +40,29 @@ class ActiveUnits(keras.metrics.Metric):
         def weight(n, shape):
             return self.add_variable(shape, initializer="zeros", name=n)
 
-        self.count = weight("count", ())
-        self.total = weight("total", (latent_size,))
-        self.squares = weight("squares", (latent_size,))
+        self.moments = [
+            weight("count", ()),
+            weight("total", (latent_size,)),
+            weight("squares", (latent_size,)),
+        ]
 
     def update_state(self, mean: tf.Tensor, mask: tf.Tensor | None = None) -> None:
         """Add posterior means (B, T, Z); steps under the mask (B, T) do not count."""
-        weight = tf.ones(tf.shape(mean)[:2]) if mask is None else tf.cast(mask, tf.float32)
-        self.count.assign_add(tf.reduce_sum(weight))
-        self.total.assign_add(tf.einsum("btz,bt->z", mean, weight))
-        self.squares.assign_add(tf.einsum("btz,bt->z", tf.square(mean), weight))
+        for moment, more in zip(self.moments, _moments(mean, mask), strict=True):
+            moment.assign_add(more)
 
     def result(self) -> tf.Tensor:
-        count = tf.maximum(self.count.value, 1.0)
-        variance = self.squares / count - tf.square(self.total / count)
+        variance = _variance(*(moment.value for moment in self.moments))
         return tf.reduce_sum(tf.cast(variance > self.threshold, tf.float32))
+
+
+def _moments(mean, mask):
+    """The number of real steps, and the sums over them of means and of their squares."""
+    weight = tf.ones(tf.shape(mean)[:2]) if mask is None else tf.cast(mask, tf.float32)
+    sums = (tf.einsum("btz,bt->z", x, weight) for x in (mean, tf.square(mean)))
+    return tf.reduce_sum(weight), *sums
+
+
+def _variance(count, total, squares):
+    count = tf.maximum(count, 1.0)
+    return squares / count - tf.square(total / count)

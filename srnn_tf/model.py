@@ -238,30 +238,36 @@ class SequenceModel(InferenceModel):
         """
         steps, before, mask = self._prepare(frames, previous, mask)
         seed = self._training_seed() if training else None
-        rows, length = tf.shape(steps)[0], tf.shape(steps)[1]
-        if self.objective == "iwae":
-            chunk = estimators.chunk_size(self.num_samples, self.max_samples)
-            drawn = nn.site(seed, 0)
-            seeds = scoring.draw_seeds(None, 0, self.num_samples)
-            if training:
-                seeds = nn.split(drawn, self.num_samples)
+        rows = tf.shape(steps)[0] if training else 1
+        find = self._weighted if self.objective == "iwae" else self._filtered
+        terms = find(steps, before, mask, rows, seed)
+        per_frame = PER_FRAME[:3] + ("bound",) * (self.objective == "fivo")
+        return terms | {name: self.sum_frames(terms[name]) for name in per_frame}
 
-            def noise(seed):
-                return self.draw_noise(rows if training else 1, length, seed)
+    def _weighted(self, steps, before, mask, rows, seed):
+        seeds = scoring.draw_seeds(None, 0, self.num_samples)
+        if seed is not None:
+            seeds = nn.split(nn.site(seed, 0), self.num_samples)
 
-            terms = estimators.importance(
-                self, steps, before, mask, seeds, noise, chunk, nn.site(seed, 1)
-            )
-            return terms | {name: self.sum_frames(terms[name]) for name in PER_FRAME[:3]}
-        cell = ParticleFilter(self, self.num_samples)
-        drawn = nn.fold_in(scoring.draw_seed(), 1) if seed is None else nn.site(seed, 0)
-        noise, uniform = scoring.filter_noise(
-            self, drawn, length, rows if training else 1, self.num_samples
+        def noise(seed):
+            return self.draw_noise(rows, tf.shape(steps)[1], seed)
+
+        chunk = estimators.chunk_size(self.num_samples, self.max_samples)
+        return estimators.importance(
+            self, steps, before, mask, seeds, noise, chunk, nn.site(seed, 1)
         )
-        terms, _ = estimators.filtering(
-            cell, steps, before, mask, noise, uniform, seed=nn.site(seed, 1)
-        )
-        return terms | {name: self.sum_frames(terms[name]) for name in (*PER_FRAME[:3], "bound")}
+
+    def _filtered(self, steps, before, mask, rows, seed):
+        # Without training the draws of `log_prob`, up to its `BLOCK` steps.
+        drawn = scoring.filter_seed() if seed is None else nn.site(seed, 0)
+        drawn = scoring.filter_noise(self, drawn, tf.shape(steps)[1], rows, self.num_samples)
+        cell, evidence, seed = ParticleFilter(self, self.num_samples), None, nn.site(seed, 1)
+        if self.reconstruction is not None:
+            evidence = self.structure.evidence(before, steps, mask, nn.site(seed, 0))
+        terms, _ = estimators.filtering(cell, steps, before, mask, *drawn, evidence, seed=seed)
+        cost = self.reconstruction_cost(evidence, before)
+        terms["auxiliary"] += cost if mask is None else tf.where(mask, cost, 0.0)
+        return terms
 
     def get_config(self):
         return {

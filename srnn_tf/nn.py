@@ -127,6 +127,21 @@ class Part(NamedTuple):
     step: Callable
 
 
+class LastRowsZero(keras.initializers.Initializer):
+    """Glorot's uniform initializer, but for the last rows of a kernel, which are zero."""
+
+    def __init__(self, rows: int):
+        self.rows = rows
+
+    def __call__(self, shape, dtype=None):
+        kernel = keras.initializers.GlorotUniform()(shape, dtype=dtype)
+        read = tf.range(shape[0]) < shape[0] - self.rows
+        return tf.where(read[:, None], kernel, tf.zeros_like(kernel))
+
+    def get_config(self):
+        return {"rows": self.rows}
+
+
 class GaussianHead(keras.layers.Layer):
     """Mean and log variance of a diagonal Gaussian: a perceptron, its outputs clipped to [-8, 8].
 
@@ -136,19 +151,23 @@ class GaussianHead(keras.layers.Layer):
         size: Z, the number of latent units.
         hidden_size: width of the one hidden layer; 0 for none.
         dropout: rate before each dense layer.
+        unread: how many inputs, the last, a head without a hidden layer starts without reading.
 
     Shapes: call(x (..., H), seed) -> mean, log variance, each (..., Z) float32.
     """
 
-    def __init__(self, size: int, hidden_size: int = 0, dropout: float = 0.0, **kwargs):
+    def __init__(
+        self, size: int, hidden_size: int = 0, dropout: float = 0.0, unread: int = 0, **kwargs
+    ):
         super().__init__(autocast=False, **kwargs)
         self.size, self.hidden_size, self.dropout = size, hidden_size, dropout
 
-        def dense(units, name):
-            return keras.layers.Dense(units, dtype=self.dtype_policy, name=name)
+        def dense(units, name, **how):
+            return keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **how)
 
         self.hidden = dense(hidden_size, "hidden") if hidden_size else None
-        self.out = dense(2 * size, "out")
+        start = "glorot_uniform" if self.hidden else LastRowsZero(unread)
+        self.out = dense(2 * size, "out", kernel_initializer=start)
 
     def build(self, input_shape):
         if self.hidden is not None:

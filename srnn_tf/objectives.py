@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -122,8 +123,10 @@ def resample(
     log_weights = tf.convert_to_tensor(log_weights)
     weights = tf.stop_gradient(tf.nn.softmax(log_weights, axis=1))
     points = (tf.range(count, dtype=tf.float32) + uniform[:, None]) / count
-    # Without the last sum, rounding never leads past the last particle.
-    below = tf.cumsum(weights, axis=1)[:, None, :-1] <= points[:, :, None]
+    sums = tf.cumsum(weights, axis=1)
+    # Rounding must lead neither past the last particle nor to one that has no weight.
+    points = tf.minimum(points, 1.0 - 2.0**-24) * sums[:, -1:]
+    below = sums[:, None, :-1] <= points[:, :, None]
     ancestors = tf.reduce_sum(tf.cast(below, tf.int32), axis=2)
     again = effective_sample_size(tf.stop_gradient(log_weights)) < ess_threshold * count
     equal = tf.fill(tf.shape(log_weights), -math.log(count))
@@ -131,6 +134,25 @@ def resample(
         tf.where(again[:, None], ancestors, tf.range(count)),
         tf.where(again[:, None], equal, log_weights),
     )
+
+
+def clip(gradients: Sequence[tf.Tensor], norm: float) -> list[tf.Tensor]:
+    """Gradients scaled down to a global norm; all zero where any is infinite or NaN.
+
+    The latents of some structures form a chain, through which gradients can grow past what float32
+    holds: such an update is passed over, instead of making every weight NaN. The squares are taken
+    of scaled values, so that large gradients are clipped as long as they are finite themselves.
+
+    Example:
+        >>> [g.numpy().tolist() for g in clip([tf.constant([3e30, 4e30])], 5.0)]
+        [[3.0, 4.0]]
+    """
+    largest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(g)) for g in gradients]))
+    scale = tf.maximum(largest, 1e-30)
+    total = tf.add_n([tf.reduce_sum(tf.square(g / scale)) for g in gradients])
+    factor = tf.minimum(1.0, norm / tf.maximum(tf.sqrt(total), 1e-30) / scale)
+    usable = tf.math.is_finite(total)
+    return [tf.where(usable, g * factor, tf.zeros_like(g)) for g in gradients]
 
 
 def masked_mean(values: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:

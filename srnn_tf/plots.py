@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from srnn_tf import checks, metrics
 from srnn_tf.files import replacing
 
 
@@ -28,11 +32,7 @@ def training_curve(
         ValueError: a curve whose two sequences differ in length, or is empty.
         OSError: `path` cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("training_curve needs matplotlib: pip install 'srnn-tf[plot]'") from error
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = _figure("training_curve", 7, 4)
     axis = figure.subplots()
     for label, (updates, scores) in curves.items():
         if len(updates) != len(scores) or not len(updates):
@@ -43,9 +43,92 @@ def training_curve(
         axis.plot(updates, scores, label=label, linewidth=2)
     for i, (label, score) in enumerate((floors or {}).items()):
         axis.axhline(score, label=label, color="0.45", linestyle=("--", ":", "-.")[i % 3])
-    axis.set(xlabel="updates", ylabel=ylabel)
+    _finish(axis, "updates", ylabel)
+    axis.legend(frameon=False)
+    _save(figure, path)
+
+
+def latent_usage(posterior: Any, path: str | os.PathLike, mask: Any = None) -> None:
+    """Draw which latent units a model uses, and when.
+
+    Above, the mean KL of each unit, largest first, in colour the active ones, whose posterior mean
+    varies over the data (see `metrics.active_units`). Below, the KL of all units at each step of
+    the first sequence.
+
+    Args:
+        posterior: what `model.posterior` returns: its `mean` and `kl`, (B, S, Z), are drawn.
+        path: the picture to write; its ending chooses the format.
+        mask: (B, T), as `model.posterior` was given it; all real by default.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: a posterior without means and KLs of one shape (B, S, Z), a bad mask.
+        OSError: `path` cannot be written.
+    """
+    figure = _figure("latent_usage", 7, 6)
+    mean, kl, real = _latents(posterior, mask)
+    units, steps = figure.subplots(2)
+    _draw_units(units, kl[real].mean(axis=0), metrics.active_units(mean, real).numpy())
+    values = kl[0, real[0]].sum(axis=1)
+    marker = "o" if len(values) < 50 else None
+    steps.plot(np.arange(1, len(values) + 1), values, marker=marker, markersize=4, linewidth=1.5)
+    steps.set_ylim(bottom=min(0.0, values.min()))
+    steps.xaxis.get_major_locator().set_params(integer=True)
+    _finish(steps, "step of the first sequence", "KL of all units (nats)")
+    _save(figure, path)
+
+
+def _latents(posterior, mask):
+    """Mean and KL, (B, S, Z), and which steps are real, (B, S)."""
+    found = [getattr(posterior, name, None) for name in ("mean", "kl")]
+    shapes = [np.shape(x) for x in found]
+    if len(shapes[0]) != 3 or 0 in shapes[0] or shapes[0] != shapes[1]:
+        raise ValueError(
+            "`posterior` must be what `model.posterior` returns, `mean` and `kl` of one shape "
+            f"(B, S, Z); received {type(posterior).__name__}, of shapes {shapes[0]} and {shapes[1]}"
+        )
+    mean, kl = (np.asarray(x, np.float32) for x in found)
+    rows, steps = kl.shape[:2]
+    mask = np.ones([rows, steps], bool) if mask is None else np.asarray(mask)
+    if mask.ndim == 2 and mask.shape[1] and steps % mask.shape[1] == 0:
+        mask = np.repeat(mask, steps // mask.shape[1], axis=1)  # a frame may be several steps
+    return mean, kl, checks.mask(mask, (rows, steps))
+
+
+def _draw_units(axis, kl, active):
+    """Bars of KL (Z,), largest first, coloured by `active` (Z,)."""
+    order = np.argsort(-kl, kind="stable")
+    for label, color, which in (("active", "C0", True), ("not active", "0.7", False)):
+        rank = np.flatnonzero(active[order] == which)
+        axis.bar(rank, kl[order][rank], color=color, label=label)
+    axis.set_title(
+        f"{active.sum()} of {len(kl)} units active (variance of the posterior mean > 0.01)",
+        fontsize="medium",
+    )
+    if len(kl) <= 40:
+        axis.set_xticks(range(len(kl)), order, fontsize="small")
+    else:
+        axis.set_xticks([])
+    axis.margins(x=0.02)
+    _finish(axis, "latent unit, by its KL", "mean KL (nats per step)")
+    axis.grid(visible=False, axis="x")
+    axis.legend(frameon=False)
+
+
+def _figure(function, width, height):
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f"{function} needs matplotlib: pip install 'srnn-tf[plot]'") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _finish(axis, xlabel, ylabel):
+    axis.set(xlabel=xlabel, ylabel=ylabel)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
-    axis.legend(frameon=False)
+
+
+def _save(figure, path):
     with replacing(path) as temporary:
         figure.savefig(temporary, format=Path(path).suffix.lstrip(".") or None, dpi=150)

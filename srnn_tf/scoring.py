@@ -33,6 +33,13 @@ def draw_seeds(seed: int | None, start: int, num: int) -> tf.Tensor:
     return tf.map_fn(lambda s: draw_seed(seed, s), samples, fn_output_signature=tf.int32)
 
 
+def filter_seed(seed: int | None = None, group: int | None = None, start: int = 0) -> tf.Tensor:
+    """The seed (2,) of `filter_noise` from step `start` on; `group` is that of the rows."""
+    found = nn.fold_in(draw_seed(seed), 1)
+    found = found if group is None else nn.fold_in(found, group)
+    return nn.fold_in(found, start)
+
+
 def filter_noise(
     model: Any, seed: tf.Tensor, steps: int, groups: Any, num_particles: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -124,8 +131,7 @@ class Scorer:
         )
         options = (k, request.ess_threshold, request.proposal)
         states = ParticleFilter(self.model, *options).initial_states(steps.shape[0])
-        seed = nn.fold_in(draw_seed(request.seed), 1)
-        seed = seed if shared else nn.fold_in(seed, group)
+        group = None if shared else group
         groups = steps.shape[0] // rows if shared else steps.shape[0]
         length = min(BLOCK, rounded(steps.shape[1]))
         total = tf.zeros([steps.shape[0]])
@@ -134,7 +140,7 @@ class Scorer:
                 lambda x, start=start: _block(x, start, length), (steps, previous, mask, evidence)
             )
             bound, states = self.program(self.advance)(
-                *block, states, nn.fold_in(seed, start), groups, *options
+                *block, states, filter_seed(request.seed, group, start), groups, *options
             )
             total += bound
         return total

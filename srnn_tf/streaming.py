@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import reprlib
+from functools import partial
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from srnn_tf import estimators, nn, scoring
@@ -26,6 +29,7 @@ class Streamer:
     def __init__(self, model: Any):
         self.model = model
         self.program = Programs(model)
+        self.wanted = {}
 
     def initial_states(self, rows: int, num_particles: int | None, seed: int) -> dict[str, Any]:
         previous = {"previous": tf.zeros([rows, self.model.frame_size])}
@@ -41,7 +45,7 @@ class Streamer:
 
     def __call__(self, frame, states) -> tuple[tf.Tensor, dict[str, Any]]:
         states = self._checked(states, len(frame))
-        return self.program(self.step)(frame, states)
+        return self.program(self.step)(tf.constant(frame), states)
 
     def step(self, frame, states) -> tuple[tf.Tensor, dict[str, Any]]:
         """log p(x_t | x_<t) of a frame, (B,), and the states after it."""
@@ -83,28 +87,61 @@ class Streamer:
 
     def _checked(self, states, rows):
         """The states as tensors, of this model and of this many rows."""
-        accepted = "a dict as `initial_states` of this model gives"
-        if not isinstance(states, dict):
-            raise ValueError(f"`states` must be {accepted}; received {type(states).__name__}")
-        count = None
-        if self.model.latent_size:
-            weights = states.get("log_weights")
-            if weights is None or len(tf.shape(weights)) != 2:
-                raise ValueError(f"`states` must be {accepted}, with `log_weights` (B, K)")
-            count = int(tf.shape(weights)[1])
-        wanted = self.initial_states(rows, count, 0)
-        try:
-            tf.nest.assert_same_structure(wanted, states)
-            states = tf.nest.map_structure(
-                lambda s, w: tf.convert_to_tensor(s, w.dtype), states, wanted
+        names, count = ["previous", "structure"], None
+        names += ["log_weights", "seed", "step"] if self.model.latent_size else []
+        if not isinstance(states, dict) or set(states) != set(names):
+            received = list(states) if isinstance(states, dict) else type(states).__name__
+            raise ValueError(
+                "`states` must be a dict as this model's `initial_states` or `score_step` gives, "
+                f"of {', '.join(names)}; received {received}"
             )
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"`states` must be {accepted}: {error}") from None
-        pairs = zip(tf.nest.flatten(states), tf.nest.flatten(wanted), strict=True)
-        for given, like in pairs:
-            if given.shape != like.shape:
+        if self.model.latent_size:
+            shape = getattr(states["log_weights"], "shape", ())
+            if len(shape) != 2 or 0 in shape:
                 raise ValueError(
-                    f"`states` must be those of {rows} rows of this model; received a tensor of "
-                    f"shape {given.shape} in place of {like.shape}"
+                    f"`states['log_weights']` must have shape (B, K); received {list(shape)}"
                 )
-        return states
+            count = shape[1]
+        wanted = self._wanted(rows, count)
+        for name in names:  # `previous` first: it tells when the rows are not as many
+            _check_shapes(name, states[name], wanted[name], rows, count)
+        return {
+            name: tf.nest.map_structure(partial(_tensor, name), states[name], wanted[name])
+            for name in names
+        }
+
+    def _wanted(self, rows, count):
+        """Shapes and dtypes of the states; kept, for every step asks."""
+        if (rows, count) not in self.wanted:
+            self.wanted[rows, count] = tf.nest.map_structure(
+                lambda x: tf.TensorSpec(x.shape, x.dtype), self.initial_states(rows, count, 0)
+            )
+        return self.wanted[rows, count]
+
+
+def _check_shapes(name, states, wanted, rows, count):
+    states, wanted = (tf.nest.map_structure(_shape, nest) for nest in (states, wanted))
+    if states != wanted:
+        particles = "" if count is None else f" and {count} particles"
+        raise ValueError(
+            f"`states[{name!r}]` must have shape {wanted} in this model for a `frame` of {rows} "
+            f"rows{particles}; received {reprlib.repr(states)}"
+        )
+
+
+def _shape(state):
+    return list(np.shape(state))
+
+
+def _tensor(name, state, like):
+    try:
+        tensor = tf.convert_to_tensor(state)
+    except (TypeError, ValueError):
+        tensor = None
+    kind = "is_floating" if like.dtype.is_floating else "is_integer"
+    if tensor is None or not getattr(tensor.dtype, kind):
+        received = type(state).__name__ if tensor is None else tensor.dtype.name
+        raise ValueError(
+            f"`states[{name!r}]` must be of dtype {like.dtype.name}; received {received}"
+        )
+    return tf.cast(tensor, like.dtype)

@@ -132,7 +132,7 @@ class TrainedModel(keras.Model):
         if replicas > 1:  # clip what all replicas found; the optimizer will add up their shares
             context = tf.distribute.get_replica_context()
             gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
-        gradients, _ = tf.clip_by_global_norm(gradients, self.clipnorm)
+        gradients = objectives.clip(gradients, self.clipnorm)
         self.optimizer.apply([g / replicas for g in gradients], self.trainable_variables)
         logs = self._update_metrics(terms, loss, batch.get("mask"))
         self.step.assign_add(1)

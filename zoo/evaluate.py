@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,15 +28,19 @@ def score(
     sequences: Sequence[np.ndarray],
     protocol: str = "full",
     batch_size: int = 16,
+    **request: Any,
 ) -> float:
     """Total nats over total scored steps, nats per step.
 
     Under "paper" the first step of each sequence (flat models: the first value) is not scored.
+    `request` are further arguments of `log_prob`: bound, num_samples, ...
     """
     total = 0.0
     max_steps = MAX_STEPS // model.steps_per_frame
     for batch in data.batches(sequences, batch_size, max_steps=max_steps):
-        values = model.log_prob(batch["frames"], batch["mask"], protocol=protocol).numpy()
+        values = model.log_prob(
+            batch["frames"], batch["mask"], protocol=protocol, **request
+        ).numpy()
         total += float(values[batch["index"] >= 0].astype(np.float64).sum())
     unscored = len(sequences) / model.steps_per_frame if protocol == "paper" else 0.0
     return total / (sum(len(s) for s in sequences) - unscored)

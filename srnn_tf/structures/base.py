@@ -117,16 +117,37 @@ def checked(**options: Any) -> dict[str, Any]:
     return options
 
 
-def over_one_step(over_time: Any, inputs: dict[str, tf.Tensor], states: Any) -> tuple[Any, Any]:
-    """One step of a cell that is defined over time: `x`, `noise`, `evidence` of (B, ...)."""
+class Cell(keras.layers.Layer):
+    """One step of a structure with latents: `call(inputs, states) -> (Draws, states)`.
 
-    def lift(name):
-        return None if inputs.get(name) is None else inputs[name][None]
+    Subclasses set `options`, their constructor's arguments, and define `build`, `get_initial_state`
+    and `over_time`, all steps at once.
+    """
 
-    draws, states = over_time(
-        lift("x"), lift("noise"), lift("evidence"), states, seed=inputs.get("seed")
-    )
-    return tf.nest.map_structure(lambda a: a[0], draws), states
+    options: dict[str, Any]
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    @abc.abstractmethod
+    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+        """The states before the first step, a nest of (batch_size, ...)."""
+
+    @abc.abstractmethod
+    def over_time(self, x, noise, evidence, states, lengths=None, seed=None) -> tuple[Draws, Any]:
+        """All steps at once, time major: (`Draws`, states)."""
+
+    def call(self, inputs, states, training=False):
+        def lift(name):
+            return None if inputs.get(name) is None else inputs[name][None]
+
+        draws, states = self.over_time(
+            lift("x"), lift("noise"), lift("evidence"), states, seed=inputs.get("seed")
+        )
+        return tf.nest.map_structure(lambda a: a[0], draws), states
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
 
 
 def latent_trace(draws: Draws, context: tf.Tensor, states: Any) -> Trace:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from srnn_tf import nn, scan
 from srnn_tf.structures.base import (
+    Cell,
     Draws,
     Embedding,
     RecurrentStack,
     Structure,
     checked,
     latent_trace,
-    over_one_step,
     sequence_lengths,
 )
 
 
-class SRNNCell(keras.layers.Layer):
+class SRNNCell(Cell):
     """One step of an SRNN: the deterministic state reads the step before, the latents chain.
 
         v_{t-1} = RNN(x_{t-1}, v_{t-2})    p(z_t | v_{t-1}, z_{t-1}), q(z_t | b_t, z_{t-1})
@@ -59,13 +58,25 @@ class SRNNCell(keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs,
     ):
-        checked(units=units, latent_size=latent_size, embedding_size=embedding_size)
-        checked(hidden_size=hidden_size, cell=cell, dropout=dropout)
-        super().__init__(autocast=False, **kwargs)
+        options = checked(
+            units=units,
+            latent_size=latent_size,
+            embedding_size=embedding_size,
+            evidence_size=units if evidence_size is None else evidence_size,
+            hidden_size=hidden_size,
+            residual_posterior=residual_posterior,
+            cell=cell,
+            dropout=dropout,
+        )
+        super().__init__(**kwargs)
+        self.options = options
         policy = dict(dtype=self.dtype_policy)
+        # A chain of linear heads whose log variances read the latent before grows without bound
+        # unless it starts unconnected.
         head = dict(size=latent_size, hidden_size=hidden_size, dropout=dropout, **policy)
+        head["unread"] = latent_size
         self.units, self.latent_size = units, latent_size
-        self.embedding_size, self.evidence_size = embedding_size, evidence_size or units
+        self.embedding_size, self.evidence_size = embedding_size, options["evidence_size"]
         self.residual_posterior = residual_posterior
         self.forward = RecurrentStack(cell, units, 1, dropout, name="forward", **policy)
         self.prior = nn.GaussianHead(name="prior", **head)
@@ -80,11 +91,7 @@ class SRNNCell(keras.layers.Layer):
         z = tf.zeros([batch_size, self.latent_size])
         return {"forward": self.forward.zero_states(batch_size), "z": z}
 
-    def call(self, inputs, states, training=False):
-        return over_one_step(self.over_time, inputs, states)
-
     def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
-        """All steps at once, time major: (`Draws`, states)."""
         v, forward = self.forward(x, states["forward"], lengths=lengths)
         draws, z = self.chain(v, noise, evidence, states["z"], lengths, seed)
         return draws, {"forward": forward, "z": z}
@@ -103,10 +110,10 @@ class SRNNCell(keras.layers.Layer):
             if len(found) == 2:
                 q = (found["p"][0] + q[0], q[1])
             draw = nn.gaussian_draw(q, inputs["noise"])
-            return (z, draw, q, found.get("p", ())), draw
+            return (draw, q, found.get("p", ())), draw
 
         weights = [part.weights for part in parts.values()]
-        (before, z, q, p), last = scan.unroll(
+        (z, q, p), last = scan.unroll(
             step,
             {"noise": noise} | {name: part.inputs for name, part in parts.items()},
             z0,
@@ -115,7 +122,8 @@ class SRNNCell(keras.layers.Layer):
             time_major=True,
         )
         if "p" not in parts:  # the loop did not read it
-            p = self.prior(tf.concat([v, tf.cast(before, v.dtype)], axis=-1), nn.site(seed, 1))
+            before = tf.cast(tf.concat([z0[None], z[:-1]], axis=0), v.dtype)
+            p = self.prior(tf.concat([v, before], axis=-1), nn.site(seed, 1))
         return Draws(tf.concat([v, tf.cast(z, v.dtype)], axis=-1), z, q, p), last
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from srnn_tf import nn
 from srnn_tf.structures.base import (
+    Cell,
     Draws,
     Embedding,
     RecurrentStack,
     Structure,
     checked,
     latent_trace,
-    over_one_step,
     sequence_lengths,
 )
 
 
-class STORNCell(keras.layers.Layer):
+class STORNCell(Cell):
     """One step of STORN: recognize the step, draw the latent, generate.
 
         r_t = RNN(x_t, r_{t-1})    q(z_t | r_t), p(z_t) = N(0, I)
@@ -59,9 +58,17 @@ class STORNCell(keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs,
     ):
-        checked(units=units, latent_size=latent_size, embedding_size=embedding_size)
-        checked(num_layers=num_layers, hidden_size=hidden_size, cell=cell, dropout=dropout)
-        super().__init__(autocast=False, **kwargs)
+        options = checked(
+            units=units,
+            latent_size=latent_size,
+            embedding_size=embedding_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            cell=cell,
+            dropout=dropout,
+        )
+        super().__init__(**kwargs)
+        self.options = options
         policy = dict(dtype=self.dtype_policy)
         self.units, self.latent_size, self.embedding_size = units, latent_size, embedding_size
         self.recognition, self.generator = (
@@ -83,11 +90,7 @@ class STORNCell(keras.layers.Layer):
             "generator": self.generator.zero_states(batch_size),
         }
 
-    def call(self, inputs, states, training=False):
-        return over_one_step(self.over_time, inputs, states)
-
     def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
-        """All steps at once, time major: (`Draws`, states)."""
         x = x.embedding() if isinstance(x, nn.Scalars) else x
         standard = tf.zeros([*tf.unstack(tf.shape(x)[:2]), self.latent_size])
         p = q = (standard, standard)

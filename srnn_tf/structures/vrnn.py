@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from srnn_tf import nn, recurrent, scan
 from srnn_tf.structures.base import (
+    Cell,
     Draws,
     Embedding,
     Structure,
     checked,
     latent_trace,
-    over_one_step,
     sequence_lengths,
 )
 
 
-class VRNNCell(keras.layers.Layer):
+class VRNNCell(Cell):
     """One step of a VRNN: the state takes in the step before, the latent is drawn from it.
 
         v_{t-1} = RNN([x_{t-1}, z_{t-1}], v_{t-2})    p(z_t | v_{t-1}), q(z_t | e_t, v_{t-1})
@@ -58,12 +57,20 @@ class VRNNCell(keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs,
     ):
-        checked(units=units, latent_size=latent_size, embedding_size=embedding_size)
-        checked(hidden_size=hidden_size, cell=cell, dropout=dropout)
-        super().__init__(autocast=False, **kwargs)
+        options = checked(
+            units=units,
+            latent_size=latent_size,
+            embedding_size=embedding_size,
+            evidence_size=embedding_size if evidence_size is None else evidence_size,
+            hidden_size=hidden_size,
+            cell=cell,
+            dropout=dropout,
+        )
+        super().__init__(**kwargs)
+        self.options = options
         policy = dict(dtype=self.dtype_policy)
         self.units, self.latent_size = units, latent_size
-        self.embedding_size, self.evidence_size = embedding_size, evidence_size or embedding_size
+        self.embedding_size, self.evidence_size = embedding_size, options["evidence_size"]
         self.recurrent = recurrent.RECURRENT[cell](units, name="recurrent", **policy)
         self.prior = nn.GaussianHead(latent_size, hidden_size, dropout, name="prior", **policy)
         self.posterior = nn.GaussianHead(
@@ -79,11 +86,7 @@ class VRNNCell(keras.layers.Layer):
         state = self.recurrent.zero_state(batch_size)
         return {"recurrent": state, "z": tf.zeros([batch_size, self.latent_size])}
 
-    def call(self, inputs, states, training=False):
-        return over_one_step(self.over_time, inputs, states)
-
     def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
-        """All steps at once, time major: (`Draws`, states)."""
         from_data = evidence is not None
         part = self.recurrent.part(x)
         head = (self.posterior if from_data else self.prior).part(

@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from srnn_tf import checks, nn, recurrent, scan
 from srnn_tf.structures.base import (
+    Cell,
     Draws,
     Embedding,
     RecurrentStack,
     Structure,
     checked,
     latent_trace,
-    over_one_step,
     sequence_lengths,
 )
 from srnn_tf.structures.vrnn import VRNNCell
@@ -23,7 +23,7 @@ from srnn_tf.structures.vrnn import VRNNCell
 TIMINGS = ("appendix", "goyal")
 
 
-class ZForcingCell(keras.layers.Layer):
+class ZForcingCell(Cell):
     """One step of Z-Forcing in the timing of its authors: draw the latent, then take it in.
 
         p(z_t | v_{t-1}), q(z_t | b_t, v_{t-1})      v_t = RNN([x_{t-1}, linear(z_t)], v_{t-1})
@@ -63,13 +63,21 @@ class ZForcingCell(keras.layers.Layer):
         dropout: float = 0.0,
         **kwargs,
     ):
-        checked(units=units, latent_size=latent_size, embedding_size=embedding_size)
-        checked(hidden_size=hidden_size, cell=cell, dropout=dropout)
-        super().__init__(autocast=False, **kwargs)
+        options = checked(
+            units=units,
+            latent_size=latent_size,
+            embedding_size=embedding_size,
+            evidence_size=units if evidence_size is None else evidence_size,
+            hidden_size=hidden_size,
+            cell=cell,
+            dropout=dropout,
+        )
+        super().__init__(**kwargs)
+        self.options = options
         policy = dict(dtype=self.dtype_policy)
         head = dict(size=latent_size, hidden_size=hidden_size, dropout=dropout, **policy)
         self.units, self.latent_size = units, latent_size
-        self.embedding_size, self.evidence_size = embedding_size, evidence_size or units
+        self.embedding_size, self.evidence_size = embedding_size, options["evidence_size"]
         self.latent_embedding = keras.layers.Dense(
             hidden_size or embedding_size, name="latent_embedding", **policy
         )
@@ -86,11 +94,7 @@ class ZForcingCell(keras.layers.Layer):
     def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
         return {"recurrent": self.recurrent.zero_state(batch_size)}
 
-    def call(self, inputs, states, training=False):
-        return over_one_step(self.over_time, inputs, states)
-
     def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
-        """All steps at once, time major: (`Draws`, states)."""
         from_data = evidence is not None
         part = self.recurrent.part(x)
         head = (self.posterior if from_data else self.prior).part(
@@ -100,13 +104,12 @@ class ZForcingCell(keras.layers.Layer):
         linear = tuple(tf.cast(w, self.compute_dtype) for w in linear)
 
         def step(inputs, states, dense):
-            before = states["recurrent"][0]
-            q = head.step(inputs["head"], before, dense)
+            q = head.step(inputs["head"], states["recurrent"][0], dense)
             z = nn.gaussian_draw(q, inputs["noise"])
             v, state = part.step(inputs["x"], dense(z, "linear"), states["recurrent"], dense)
-            return (before, v, z, q), {"recurrent": state}
+            return (v, z, q), {"recurrent": state}
 
-        (before, v, z, q), states = scan.unroll(
+        (v, z, q), ends = scan.unroll(
             step,
             {"x": part.inputs, "head": head.inputs, "noise": noise},
             states,
@@ -114,8 +117,11 @@ class ZForcingCell(keras.layers.Layer):
             lengths=lengths,
             time_major=True,
         )
-        p = self.prior(before, nn.site(seed, 1)) if from_data else q
-        return Draws(v, z, q, p), states
+        p = q
+        if from_data:  # the loop did not read it
+            before = tf.concat([states["recurrent"][0][None], v[:-1]], axis=0)
+            p = self.prior(before, nn.site(seed, 1))
+        return Draws(v, z, q, p), ends
 
 
 class ZForcing(Structure):
