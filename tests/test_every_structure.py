@@ -34,12 +34,14 @@ def floor_of(data, likelihood):
     return float(np.sum(-0.5 * np.log(2 * np.pi * np.e * data.var(axis=(0, 1)))))
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "mixture"])
+@pytest.mark.parametrize(
+    "likelihood", ["bernoulli", pytest.param("mixture", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", CLASSES)
 def test_300_compiled_steps_beat_the_independent_floor(name, likelihood):
     case = case_of(name, likelihood)
     make = harness.toy if likelihood == "bernoulli" else waves
-    train, test = make(64, 12), make(32, 12, seed=1)
+    train, test = make(64, 8), make(32, 8, seed=1)
     kl = {"initial": 0.2, "increment": 0.8 / 150, "final": 1.0}
     sizes = {"units": 24, "embedding_size": 12, "dropout": 0.05}
     model = harness.build(case, kl_schedule=kl, scale=0.2, structure=sizes)
@@ -47,7 +49,7 @@ def test_300_compiled_steps_beat_the_independent_floor(name, likelihood):
     model.fit(train, batch_size=16, epochs=75, verbose=0)
     assert model.xla and int(model.step) == 300
     model.xla = False
-    score = model.log_prob(test).numpy().mean() / 12
+    score = model.log_prob(test).numpy().mean() / 8
     assert score > floor_of(test, likelihood) + 0.3, (score, floor_of(test, likelihood))
 
 
@@ -82,7 +84,7 @@ def test_training_resumes_exactly(name, tmp_path):
     assert whole[1] != whole[2]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CLASSES)
 def test_a_saved_model_scores_without_python(name, tmp_path):
     case = case_of(name, "mixture")
     model, x = harness.build(case), harness.frames(case)
@@ -108,7 +110,7 @@ def test_a_saved_model_scores_without_python(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_mixed_bfloat16_trains_and_scores_like_float32(name):
     case = case_of(name, "normal")
-    x = harness.frames(case, rows=8, steps=6)
+    x = harness.frames(case, rows=4, steps=3)
     models = [harness.build(case, dtype=d, scale=0.2) for d in ("float32", "mixed_bfloat16")]
     out = [m(x) for m in models]
     assert {o["log_likelihood"].dtype for o in out} == {o["kl"].dtype for o in out} == {tf.float32}
@@ -117,16 +119,15 @@ def test_mixed_bfloat16_trains_and_scores_like_float32(name):
     half = models[1]
     assert {w.dtype for w in half.trainable_variables} == {"float32"}
     half.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
-    losses = half.fit(x, batch_size=8, epochs=10, verbose=0).history["loss"]
+    losses = half.fit(x, batch_size=4, epochs=4, verbose=0).history["loss"]
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CLASSES)
 def test_own_samples_score_higher_than_shuffled_ones(name):
-    case, steps = case_of(name, "normal"), 10
+    case, order = case_of(name, "normal"), np.array([3, 5, 1, 6, 0, 4, 7, 2])
     model = harness.build(case, scale=0.5)
-    x = model.sample(batch_size=200, num_steps=steps, seed=0).numpy()
-    order = np.array([3, 8, 1, 6, 0, 9, 4, 2, 7, 5])
+    x = model.sample(batch_size=100, num_steps=len(order), seed=0).numpy()
     request = {"bound": "fivo", "num_samples": 8, "proposal": "prior"} if case.latent else {}
     own, shuffled = (model.log_prob(a, **request).numpy() for a in (x, x[:, order]))
     difference = own - shuffled
