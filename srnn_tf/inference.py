@@ -100,7 +100,8 @@ class InferenceModel(TrainedModel):
         """The states before the first frame of B streams, for `score_step`.
 
         They are plain tensors, rows of which may be stored, moved, and joined with those of other
-        streams along the first axis.
+        streams along the first axis. Those under `structure` have K rows per stream, one after
+        another.
 
         Args:
             batch_size: B.
