@@ -25,10 +25,15 @@ def describe(registry: Mapping[str, type], instance: Any) -> dict[str, Any]:
     return {"class": names[0], **instance.get_config()}
 
 
-def create(kind: str, registry: Mapping[str, type], config: Mapping[str, Any] | Any) -> Any:
-    """An instance from what `describe` returned, from a name, or the instance itself."""
-    if isinstance(config, tuple(registry.values())):
+def create(kind: str, registry: Mapping[str, type], config: Any, base: type) -> Any:
+    """An instance from what `describe` returned, from a name, or the instance of `base` itself."""
+    if isinstance(config, base):
         return config
+    if not isinstance(config, (str, Mapping)):
+        raise ValueError(
+            f"`{kind}` must be a {base.__name__}, a name or a config; "
+            f"received {type(config).__name__}"
+        )
     config = {"class": config} if isinstance(config, str) else dict(config)
     name = config.pop("class", None)
     if name not in registry:

@@ -16,6 +16,7 @@ REFUSED = {
     "rank one kernel": lambda: scan.lstm_rank_one(X4, ONE[0][:1], *ONE[1:]),
     "rank one base": lambda: scan.lstm_rank_one(X4, ONE[0], ONE[1][:1], U),
     "state": lambda: scan.lstm(Z4, U, (STATES[0][:, 1:], STATES[1])),
+    "unbuilt": lambda: scan.unroll(type(PAIR)(), X4, STATES),
     "no inputs": lambda: scan.unroll(PAIR, {}, STATES),
     "grown state": lambda: scan.unroll(lambda x, s, training: (x, tf.stack([s, s])), X4, X[:, 0]),
     "cast state": lambda: scan.unroll(lambda x, s, training: (x, s > 0), X4, X[:, 0]),

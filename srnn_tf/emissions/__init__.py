@@ -26,7 +26,7 @@ def get(config: str | dict[str, Any] | Emission) -> Emission:
         >>> get({"class": "factorized", "event_size": 88}).event_size
         88
     """
-    return registry.create("emission", EMISSIONS, config)
+    return registry.create("emission", EMISSIONS, config, Emission)
 
 
 __all__ = ["EMISSIONS", "Emission", "Factorized", "get"]

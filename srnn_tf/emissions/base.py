@@ -26,7 +26,7 @@ class Emission(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
         self.event_size = event_size
-        self.likelihood = registry.create("likelihood", LIKELIHOODS, likelihood)
+        self.likelihood = registry.create("likelihood", LIKELIHOODS, likelihood, Likelihood)
 
     @abc.abstractmethod
     def call(self, context: tf.Tensor, temperature: float = 1.0) -> tfp.distributions.Distribution:

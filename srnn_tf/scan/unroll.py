@@ -47,7 +47,8 @@ def unroll(
         outputs, a nest of (B, T, ...), and the states after the last step.
 
     Raises:
-        ValueError: no inputs, or a cell whose states change shape or dtype.
+        ValueError: no inputs, a layer that is not built, or a cell whose states change shape or
+            dtype.
 
     Example:
         >>> def add(x, s, training=False):
@@ -65,6 +66,8 @@ def unroll(
     flat = [tf.convert_to_tensor(x) for x in tf.nest.flatten(inputs)]
     if not flat:
         raise ValueError(f"`inputs` must hold at least one tensor; received {inputs!r}")
+    if not getattr(cell, "built", True):
+        raise ValueError(f"`cell` must be built before it is unrolled; received {cell!r}")
     flat = flat if time_major else [swap_time(x) for x in flat]
     loop = _Unroll(cell, inputs, states, weights, lengths, training)
     outputs, last = loop.run(flat, [tf.convert_to_tensor(s) for s in tf.nest.flatten(states)])

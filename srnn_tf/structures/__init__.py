@@ -36,7 +36,7 @@ def get(config: str | dict[str, Any] | Structure) -> Structure:
         >>> get({"class": "rnn", "units": 8}).context_size
         8
     """
-    return registry.create("structure", STRUCTURES, config)
+    return registry.create("structure", STRUCTURES, config, Structure)
 
 
 __all__ = [

@@ -138,6 +138,9 @@ class Cell(keras.layers.Layer):
         """All steps at once, time major: (`Draws`, states)."""
 
     def call(self, inputs, states, training=False):
+        for name in inputs:
+            checks.choice("inputs", name, ("x", "noise", "evidence", "seed"))
+
         def lift(name):
             return None if inputs.get(name) is None else inputs[name][None]
 
