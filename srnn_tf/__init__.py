@@ -1,6 +1,6 @@
 """Stochastic recurrent networks for sequence modeling, in Keras 3 and TensorFlow Probability."""
 
-from srnn_tf import data, emissions, likelihoods, recipes, structures, zoo
+from srnn_tf import data, emissions, likelihoods, plots, recipes, structures, zoo
 from srnn_tf.model import SequenceModel
 from srnn_tf.objectives import KLSchedule
 
@@ -13,6 +13,7 @@ __all__ = [
     "data",
     "emissions",
     "likelihoods",
+    "plots",
     "recipes",
     "structures",
     "zoo",

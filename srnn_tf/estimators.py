@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from srnn_tf import nn, objectives, scan
+from srnn_tf import metrics, nn, objectives, scan
 from srnn_tf.particles import ParticleFilter
 
 # The most steps (rows times draws times steps) that are worked on at once, which bounds memory.
@@ -41,14 +41,16 @@ class ImportanceSamples:
         noise: from the seed of a draw to standard normal (B, S, Z), or (1, S, Z) for all rows.
         dropout: the seed of dropout, (2,), or None.
 
-    Inputs `seeds` (k, 2), one per draw. Outputs `log_weights` (k, B), and the means over the draws
-    of `log_likelihood`, `kl`, `auxiliary` (B, S) and `posterior_mean` (B, S, Z).
+    Inputs `seeds` (k, 2), one per draw. Outputs `log_weights` (k, B), the means over the draws of
+    `log_likelihood`, `kl`, `auxiliary` (B, S), and `posterior_moments`, `metrics.moments` of the
+    posterior's means.
     """
 
     def __init__(self, model, steps, previous, mask, noise, dropout=None):
         self.model, self.data, self.mask = model, (steps, previous), mask
         self.noise, self.dropout = noise, dropout
-        self.trainable_variables = model.trainable_variables
+        layers = [model.structure, model.emission, model.reconstruction]
+        self.variables = [v for layer in layers if layer is not None for v in layer.variables]
 
     def __call__(self, inputs, states, training=False):
         seeds, (steps, previous), model = inputs["seeds"], self.data, self.model
@@ -76,9 +78,14 @@ class ImportanceSamples:
             return tf.reshape(x, [draws, rows, *tf.unstack(tf.shape(x))[1:]])
 
         log_weights = per_draw(terms["log_likelihood"] - terms["log_ratio"])
-        kept = ("log_likelihood", "kl", "auxiliary", "posterior_mean")
-        means = {name: tf.reduce_mean(per_draw(terms[name]), axis=0) for name in kept}
-        return {"log_weights": tf.reduce_sum(log_weights, axis=2), **means}, states
+        means = {
+            name: tf.reduce_mean(per_draw(terms[name]), axis=0)
+            for name in ("log_likelihood", "kl", "auxiliary")
+        }
+        repeated = None if self.mask is None else repeat(self.mask)
+        moments = metrics.moments(tf.stop_gradient(terms["posterior_mean"]), repeated)
+        log_weights = tf.reduce_sum(log_weights, axis=2)
+        return {"log_weights": log_weights, "posterior_moments": moments, **means}, states
 
 
 def importance(
@@ -108,8 +115,10 @@ def importance(
     outputs, _ = scan.unroll(samples, {"seeds": chunks}, (), time_major=True)
     log_weights = outputs.pop("log_weights")
     log_weights = tf.reshape(log_weights, [-1, tf.shape(log_weights)[2]])
+    moments = tuple(tf.reduce_sum(x, axis=0) for x in outputs.pop("posterior_moments"))
     means = {name: tf.reduce_mean(x, axis=0) for name, x in outputs.items()}
-    return {"bound": objectives.iwae(log_weights), "log_weights": log_weights, **means}
+    bound = objectives.iwae(log_weights)
+    return {"bound": bound, "log_weights": log_weights, "posterior_moments": moments, **means}
 
 
 def filtering(

@@ -50,8 +50,8 @@ class InferenceModel(TrainedModel):
                 not score the first step (flat models: the first value), which is context only.
                 Each window is a sequence of its own, and so is its bound.
             bound: "elbo"; "iwae", importance weighted; or "fivo", a particle filter. The last two
-                are in expectation no further from log p(x) the more samples there are, and
-                exp of them is an unbiased estimate of p(x).
+                come close to log p(x) as samples grow in number ("iwae" never further from it, in
+                expectation), and over seeds exp of them is an unbiased estimate of p(x).
             proposal: what the particles of "fivo" are drawn from, "posterior" or "prior".
             ess_threshold: the share of K under which the effective sample size of the particles
                 leads to resampling; 0 for never.
@@ -106,7 +106,8 @@ class InferenceModel(TrainedModel):
         Args:
             batch_size: B.
             num_particles: K, of models with latents; 16 by default.
-            seed: of the particles; every row draws its own.
+            seed: of the particles; every row draws its own. Streams that begin in calls of their
+                own need seeds of their own.
 
         Raises:
             ValueError: a size below 1, or particles of a model without latents.

@@ -22,7 +22,7 @@ def active_units(
 
     Reference: Burda et al., arXiv:1509.00519.
     """
-    return _variance(*_moments(mean, mask)) > threshold
+    return _variance(*moments(mean, mask)) > threshold
 
 
 class ActiveUnits(keras.metrics.Metric):
@@ -48,15 +48,19 @@ class ActiveUnits(keras.metrics.Metric):
 
     def update_state(self, mean: tf.Tensor, mask: tf.Tensor | None = None) -> None:
         """Add posterior means (B, T, Z); steps under the mask (B, T) do not count."""
-        for moment, more in zip(self.moments, _moments(mean, mask), strict=True):
-            moment.assign_add(more)
+        self.add(moments(mean, mask))
+
+    def add(self, more: tuple[tf.Tensor, ...]) -> None:
+        """Add `moments` of posterior means."""
+        for moment, value in zip(self.moments, more, strict=True):
+            moment.assign_add(value)
 
     def result(self) -> tf.Tensor:
         variance = _variance(*(moment.value for moment in self.moments))
         return tf.reduce_sum(tf.cast(variance > self.threshold, tf.float32))
 
 
-def _moments(mean, mask):
+def moments(mean: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
     """The number of real steps, and the sums over them of means and of their squares."""
     weight = tf.ones(tf.shape(mean)[:2]) if mask is None else tf.cast(mask, tf.float32)
     sums = (tf.einsum("btz,bt->z", x, weight) for x in (mean, tf.square(mean)))

@@ -229,7 +229,7 @@ class SequenceModel(InferenceModel):
         # The value before the first one is the last value of the frame before.
         return steps, framing.shift(steps, previous[:, 0, -self.frame_size :])
 
-    def estimate(
+    def _estimate(
         self, frames: tf.Tensor, previous: Any = None, mask: Any = None, training: bool = False
     ) -> dict[str, tf.Tensor]:
         """What `call` returns of a batch, from `num_samples` draws, and the `bound` they give.

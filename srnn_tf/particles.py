@@ -22,7 +22,7 @@ class ParticleFilter:
     filtering variational objective (FIVO). Particles that have lost their weight are replaced
     before a step, not after it, so that the last step's weights stay those of its particles.
 
-    A cell in the sense of Keras, of B rows and B * K states: inputs
+    A cell for `scan.unroll`, of B rows and B * K states: inputs
     `x`, `previous` (B, D); `real` (B,) bool; `noise` (G, K, Z), where row b takes group b mod G;
     `uniform` (G,); `evidence`, a nest of (B, ...), () without; `seed` (2,), () for no dropout.
     States: `structure`, a nest of (B * K, ...), and `log_weights` (B, K).
@@ -48,10 +48,7 @@ class ParticleFilter:
     ):
         self.model, self.num_particles = model, num_particles
         self.ess_threshold, self.proposal = ess_threshold, proposal
-        self.trainable_variables = [
-            *model.structure.trainable_variables,
-            *model.emission.trainable_variables,
-        ]
+        self.variables = [*model.structure.variables, *model.emission.variables]
 
     def initial_states(self, rows: Any) -> dict[str, Any]:
         """Equal weights, all particles at the structure's initial state."""
@@ -75,7 +72,7 @@ class ParticleFilter:
         log_likelihood = per_particle(log_likelihood)
         joint = log_weights + log_likelihood - per_particle(trace.log_ratio)
         total = tf.reduce_logsumexp(joint, axis=1)
-        weights = tf.exp(log_weights)
+        weights = tf.stop_gradient(tf.exp(log_weights))  # of means, not of the bound
 
         def mean(x):
             return tf.einsum("bk,bk...->b...", weights, x)

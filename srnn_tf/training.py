@@ -65,7 +65,8 @@ class TrainedModel(keras.Model):
                 "fivo"; models without latents have their exact likelihood. The KL schedule acts on
                 "elbo" alone.
             num_samples: draws of "iwae", particles of "fivo".
-            max_samples: draws of "iwae" that are worked on at once; memory grows no further.
+            max_samples: draws of "iwae" that are worked on at once, or the next smaller divisor of
+                `num_samples`; with more, memory grows by a few numbers a step only.
             free_nats: KL per frame that "elbo" does not press on; the reported KL is the true one.
             jit_compile: compile with XLA; by default yes, but not under a `tf.distribute` strategy.
             kwargs: `steps_per_execution`, `run_eagerly`, ..., as in Keras.
@@ -133,7 +134,8 @@ class TrainedModel(keras.Model):
             context = tf.distribute.get_replica_context()
             gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
         gradients = objectives.clip(gradients, self.clipnorm)
-        self.optimizer.apply([g / replicas for g in gradients], self.trainable_variables)
+        gradients = [None if g is None else g / replicas for g in gradients]
+        self.optimizer.apply(gradients, self.trainable_variables)
         logs = self._update_metrics(terms, loss, batch.get("mask"))
         self.step.assign_add(1)
         return logs
@@ -155,7 +157,7 @@ class TrainedModel(keras.Model):
             values = values if mask is None else tf.where(mask, values, 0.0)
             loss = -objectives.masked_mean(values, mask)
         else:
-            terms = self.estimate(**batch, training=training)
+            terms = self._estimate(**batch, training=training)
             total = tf.reduce_sum(terms["bound"]) + tf.reduce_sum(terms["auxiliary"])
             loss = -total / self._count(terms["kl"], mask)
         return terms, loss / (self.event_size if self.loss_per == "value" else 1.0)
@@ -174,7 +176,9 @@ class TrainedModel(keras.Model):
         means = [tf.reduce_sum(terms[n]) / count for n in ("bound", "log_likelihood", "kl")]
         for tracker, value in zip(self._trackers, [loss, *means, self._kl_weight()], strict=True):
             tracker.update_state(value, sample_weight=count)
-        if self.latent_size:
+        if "posterior_moments" in terms:
+            self._active_units.add(terms["posterior_moments"])
+        elif self.latent_size:
             inner = None if mask is None else tf.repeat(mask, self.steps_per_frame, axis=1)
             self._active_units.update_state(terms["posterior_mean"], inner)
         return {metric.name: metric.result() for metric in self.metrics}

@@ -186,3 +186,17 @@ def test_compiled_training_is_eager_training(name, objective):
         history = model.fit({"frames": X, "mask": MASK}, epochs=3, verbose=0).history
         logs.append([history["loss"], history["bound"], history["kl"]])
     np.testing.assert_allclose(logs[1], logs[0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_frozen_layers_are_read_and_do_not_move(objective):
+    model = compiled("vrnn", objective, K, max_samples=2)
+    model.emission.trainable = False
+    before = [w.numpy() for w in model.emission.weights]
+    others = [w.numpy() for w in model.structure.weights]
+    model.fit(X, batch_size=ROWS, verbose=0)
+    for now, then in zip(model.emission.weights, before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    assert all(np.any(w != o) for w, o in zip(model.structure.weights, others, strict=True))
+    model.trainable = False
+    assert np.isfinite(score(model, num_samples=K, bound=objective))

@@ -26,7 +26,8 @@ def unroll(
         outputs_t, states_t = cell(inputs_t, states_{t-1})
 
     The forward loop keeps the carried states alone, so memory is that of the states and outputs,
-    whatever the cell computes inside. Gradients reach `inputs`, `states` and the cell's trainable
+    whatever the cell computes inside (with `weights`, also that of what they are multiplied by, in
+    the backward loop). Gradients reach `inputs`, `states` and the cell's trainable
     weights, so whatever else a cell reads must come in through `inputs`. First derivatives only.
 
     With `weights` the cell is a function `cell(inputs, states, dense)` that multiplies by them
@@ -88,7 +89,9 @@ class _Unroll:
         self.cell, self.lengths, self.training = cell, lengths, training
         self.input_structure, self.state_structure = inputs, states
         self.weights = None if weights is None else dict(weights)
-        self.variables = [] if weights else list(getattr(cell, "trainable_variables", ()))
+        # Frozen ones too: what a step reads must be an argument of the loop.
+        variables = () if weights else getattr(cell, "variables", ())
+        self.variables = [v for v in variables if "float" in v.dtype]
         self.output_structure = None  # known after the first trace of the cell
         self.calls = []  # of `dense` in one step, known after the first trace
 

@@ -25,7 +25,7 @@ class STORNCell(Cell):
         r_t = RNN(x_t, r_{t-1})    q(z_t | r_t), p(z_t) = N(0, I)
         h_t = RNN([x_{t-1}, z_t], h_{t-1})
 
-    A cell in the sense of Keras: `call(inputs, states) -> (Draws, states)`.
+    A cell for `scan.unroll`: `call(inputs, states) -> (Draws, states)`.
 
     Args:
         units: H.

@@ -23,7 +23,7 @@ class VRNNCell(Cell):
 
         v_{t-1} = RNN([x_{t-1}, z_{t-1}], v_{t-2})    p(z_t | v_{t-1}), q(z_t | e_t, v_{t-1})
 
-    A cell in the sense of Keras: `call(inputs, states) -> (Draws, states)`.
+    A cell for `scan.unroll`: `call(inputs, states) -> (Draws, states)`.
 
     Args:
         units: H.

@@ -28,7 +28,7 @@ class ZForcingCell(Cell):
 
         p(z_t | v_{t-1}), q(z_t | b_t, v_{t-1})      v_t = RNN([x_{t-1}, linear(z_t)], v_{t-1})
 
-    A cell in the sense of Keras: `call(inputs, states) -> (Draws, states)`; `Draws.context` is v_t.
+    A cell for `scan.unroll`: `call(inputs, states) -> (Draws, states)`; `Draws.context` is v_t.
     In the timing of the appendix the cell is a `VRNNCell` whose evidence is b_t.
 
     Args:
@@ -158,8 +158,8 @@ class ZForcing(Structure):
         beta: weight of log p(x_{t-1} | b_t); the same.
         timing: "appendix" or "goyal".
         cell: "lstm" or "gru".
-        dropout: rate after the embedding, before each layer of prior and posterior, and before the
-            emission.
+        dropout: rate after the embedding, before each layer of prior, posterior and p(b_t | z_t),
+            and before the emission.
 
     Shapes: call(inputs (B, T, D), targets (B, T, D), noise (B, T, Z)) -> Trace, context
     (B, T, H + Z), or (B, T, H) with `timing="goyal"`.
