@@ -30,6 +30,7 @@ lint: .venv.installed
 bench: .venv.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.unroll
 
 clean:
 	rm -rf $(VENV) .venv.installed demo

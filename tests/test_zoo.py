@@ -10,13 +10,15 @@ import pytest
 
 from srnn_tf import data, emissions, objectives, recipes, structures, zoo
 from tests import harness
-from zoo import evaluate, runs, train
+from zoo import bounds, evaluate, runs, train
 
 NAME, STEPS = "f_srnn_jsb", 5
 
 
 def test_names():
-    models = ("f_rnn", "f_srnn", "rnn_flat", "srnn_flat")
+    models = (
+        "f_rnn f_srnn rnn_flat srnn_flat storn vrnn fraccaro_srnn zforcing zforcing_no_aux".split()
+    )
     wanted = {f"{model}_{dataset}" for model in models for dataset in data.names()}
     assert set(zoo.names()) == wanted and zoo.names() == sorted(wanted)
     assert all(re.fullmatch("[a-z0-9]+(_[a-z0-9]+)+", name) for name in zoo.names())
@@ -31,7 +33,7 @@ def test_every_recipe_is_whole(name):
     structure, emission = structures.get(recipe.structure), emissions.get(recipe.emission)
     assert (emission.event_size == 1) == ("flat" in name)
     assert recipe.event_size % emission.event_size == 0
-    assert (structure.latent_size > 0) == ("srnn" in name)
+    assert (structure.latent_size == 0) == name.startswith(("f_rnn", "rnn_flat"))
     assert recipe.loss_per in ("step", "value") and recipe.clipnorm > 0
     assert recipe.learning_rate > recipe.final_learning_rate > 0
     assert min(recipe.window, recipe.batch_size, recipe.steps) > 0
@@ -53,7 +55,7 @@ def test_build_is_the_recipe():
     model, recipe = zoo.build("rnn_flat_bach", seed=3), recipes.get("rnn_flat_bach")
     assert (model.event_size, model.frame_size, model.seed) == (88, 1, 3)
     assert model.window == recipe.window and model.steps_per_frame == 88
-    assert model.structure.config["num_layers"] == 3
+    assert model.structure.options["num_layers"] == 3
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,23 @@ def test_evaluate_prints_unit_protocol_and_bound(finished, capsys):
     assert f"{NAME}, weights of step {load(folder, 'best.json')['step']} of {STEPS}" in printed
 
 
+def test_bounds_prints_a_row_of_all_bounds(finished, capsys):
+    folder, arguments = finished
+    bounds.main([str(folder), *arguments, "--num-samples", "3"])
+    head, _, row = capsys.readouterr().out.splitlines()[-3:]
+    assert "ELBO, paper | IWAE-3, paper | FIVO-3, paper | ELBO, full" in head
+    name, _, *cells = [cell.strip() for cell in row.strip("|").split("|")]
+    scores, found = load(folder, "result.json"), [float(cell) for cell in cells]
+    assert name == NAME and found[::3] == [round(scores[p], 4) for p in ("paper", "full")]
+    assert all(elbo < min(rest) for elbo, *rest in (found[:3], found[3:]))
+    model, test = (
+        runs.Run.open(str(folder)).best_model(),
+        data.load("jsb", arguments[1], "any").test,
+    )
+    fivo = evaluate.score(model, test, "full", bound="fivo", num_samples=3)
+    assert found[5] == pytest.approx(fivo, abs=1e-4)
+
+
 def test_the_same_command_again_only_scores(finished, capsys):
     folder, arguments = finished
     before = load(folder, "result.json"), (folder / "checkpoint.weights.h5").read_bytes()
@@ -165,6 +184,7 @@ WRONG = {
     "no run": ([evaluate.main, "EMPTY"], "holds no run"),
     "another run": ([train.main, NAME, "MAT", "--steps", "9", "--out", "RUN"], "another run"),
     "a file": ([train.main, NAME, "MAT", "--out", "RUN/run.json/x"], "cannot make the folder"),
+    "no draws": ([bounds.main, "RUN", "MAT", "--num-samples", "0"], "`num_samples` must be"),
     "damage": ([evaluate.main, "DAMAGED", "MAT"], "best.weights.h5 is damaged"),
     "best.json": ([train.main, NAME, "MAT", "--steps", "9", "--out", "BEST"], "best.json"),
 }
