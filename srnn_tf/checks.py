@@ -17,6 +17,7 @@ from srnn_tf.registry import unknown
 
 # Marks an error of ours inside the InvalidArgumentError that a failing pipeline raises.
 MARK = "srnn_tf:"
+BOUNDS = ("elbo", "iwae", "fivo")  # on log p(x), in training and in `log_prob`
 
 
 def sizes(minimum: int = 1, **values: int) -> None:
@@ -50,7 +51,7 @@ def choice(name: str, value: Any, known: Iterable[str]) -> None:
 
 def bound(name: str, value: Any, num_samples: Any, latent_size: int) -> None:
     """The argument `name` is a bound that a model of this latent size has."""
-    choice(name, value, ("elbo", "iwae", "fivo"))
+    choice(name, value, BOUNDS)
     sizes(num_samples=num_samples)
     if value != "elbo" and not latent_size:
         raise ValueError(

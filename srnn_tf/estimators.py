@@ -58,9 +58,8 @@ class ImportanceSamples:
         noise = tf.map_fn(self.noise, seeds, fn_output_signature=tf.float32)
         noise = tf.broadcast_to(noise, [draws, rows, length, model.latent_size])
         dropout = None if self.dropout is None else nn.fold_in(self.dropout, seeds[0, 0])
-        evidence = None
-        if not model.structure.filtering:  # the same for all draws
-            evidence = model.structure.evidence(previous, steps, self.mask, nn.site(dropout, 0))
+        # The same for all draws.
+        evidence = model.structure.evidence(previous, steps, self.mask, nn.site(dropout, 0))
 
         def repeat(x):
             return tf.tile(x, [draws, *[1] * (x.shape.rank - 1)])
@@ -149,8 +148,9 @@ def filtering(
         `posterior_mean` (B, S, Z); and the states after each row's last real step.
     """
     model, length = cell.model, tf.shape(steps)[1]
-    posterior = cell.proposal == "posterior" and not model.structure.filtering
-    if evidence is None and posterior:
+    if cell.proposal == "prior":
+        evidence = None
+    elif evidence is None:
         evidence = model.structure.evidence(previous, steps, mask, nn.site(seed, 0))
     inputs = {
         "x": nn.time_major(steps),
@@ -158,7 +158,7 @@ def filtering(
         "real": nn.time_major(tf.ones(tf.shape(steps)[:2], tf.bool) if mask is None else mask),
         "noise": noise,
         "uniform": uniform,
-        "evidence": tf.nest.map_structure(nn.time_major, evidence) if posterior else (),
+        "evidence": () if evidence is None else tf.nest.map_structure(nn.time_major, evidence),
         "seed": () if seed is None else nn.split(nn.fold_in(seed, 1), length),
     }
     states = cell.initial_states(tf.shape(steps)[0]) if states is None else states

@@ -102,6 +102,11 @@ class Scalars(NamedTuple):
         return tf.unstack(rows)
 
 
+def embedded(x: Any) -> tf.Tensor:
+    """(T, B, E), formed where x is `Scalars`."""
+    return x.embedding() if isinstance(x, Scalars) else x
+
+
 def project(x: Any, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
     """x (T, B, E), or `Scalars`, times a kernel (E, F), plus a bias, as one matrix product.
 
@@ -194,7 +199,7 @@ class GaussianHead(keras.layers.Layer):
         width, rate, name = 0, self.dropout, self.name
         inputs = {}
         if fixed is not None:
-            fixed = fixed.embedding() if isinstance(fixed, Scalars) else fixed
+            fixed = embedded(fixed)
             width = fixed.shape[-1]
             fixed = dropout(fixed, rate, site(seed, 0))
             inputs["fixed"] = project(fixed, kernel[:width], bias, self.compute_dtype)

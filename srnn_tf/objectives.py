@@ -8,9 +8,6 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-# What a score of a model with latents may claim about log p(x), and what training may maximize.
-BOUNDS = ("elbo", "iwae", "fivo")
-
 
 @dataclasses.dataclass(frozen=True)
 class KLSchedule:

@@ -41,15 +41,12 @@ class LinearGaussian(Structure):
     def initial_states(self, batch_size):
         return tf.zeros([batch_size, 2])
 
-    def evidence(self, inputs, targets, mask=None, seed=None):
-        return targets
-
     def call(
         self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
     ):
         z = self.initial_states(tf.shape(inputs)[0]) if states is None else states
         if targets is not None:
-            evidence = self.evidence(inputs, targets, mask)
+            evidence = targets if self.filtering else self.evidence(inputs, targets, mask)
         steps = []
         for t in range(inputs.shape[1]):
             mean = tf.linalg.matvec(TRANSITION, z)
@@ -65,8 +62,6 @@ class LinearGaussian(Structure):
 
 class Foreseeing(LinearGaussian):
     """The guess reads x_{t+1} too."""
-
-    filtering = False
 
     def evidence(self, inputs, targets, mask=None, seed=None):
         after = tf.concat([targets[:, 1:], tf.zeros_like(targets[:, :1])], axis=1)

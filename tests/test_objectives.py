@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import objectives
+from srnn_tf import checks, objectives
 from tests import harness
 
 LOWEST = 1.0 - 2.0**-24  # the largest float32 under 1
@@ -122,7 +122,7 @@ REFUSED = [
     ("rnn", "compile", {"free_nats": 1.0}, "`free_nats` belongs to the ELBO .*received 1.0"),
 ] + [
     refused
-    for bound in objectives.BOUNDS[1:]
+    for bound in checks.BOUNDS[1:]
     for refused in [
         ("rnn", "score", {"bound": bound}, f"`bound` must be 'elbo' .*received '{bound}'"),
         ("rnn", "compile", {"objective": bound}, f"`objective` must be 'elbo' .*'{bound}'"),

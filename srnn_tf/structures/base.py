@@ -46,14 +46,12 @@ class Structure(keras.layers.Layer):
 
     Subclasses set `latent_size` (Z, 0 without latents), `context_size` (H) and `options`, their
     constructor's arguments, and define `build` (from the shape (B, T, D) of the inputs),
-    `initial_states` and `call`. One whose posterior reads the future sets `filtering = False` and
-    defines `evidence`.
+    `initial_states` and `call`. One whose posterior reads the future defines `evidence` too.
     """
 
     latent_size: int
     context_size: int
     options: dict[str, Any]
-    filtering = True  # the posterior of z_t reads nothing after x_t
     reconstruction_weight = 0.0  # of log p(x_{t-1} | evidence_t), a cost in training
     evidence_size = 0  # the width of the evidence, where that weight is not 0
 
@@ -96,8 +94,19 @@ class Structure(keras.layers.Layer):
         mask: tf.Tensor | None = None,
         seed: tf.Tensor | None = None,
     ) -> Any:
-        """What the posterior reads of the whole sequence, a nest of (B, T, ...)."""
-        raise NotImplementedError(f"the posterior of {type(self).__name__} reads no future")
+        """What a posterior that reads the future reads of the whole sequence.
+
+        With it in place of `targets`, such a structure can be stepped through.
+
+        Returns:
+            A nest of (B, T, ...), or None where the posterior of z_t reads nothing after x_t.
+        """
+        return None
+
+    @property
+    def filtering(self) -> bool:
+        """Whether the posterior of z_t reads nothing after x_t."""
+        return type(self).evidence is Structure.evidence
 
     def get_config(self):
         return {**super().get_config(), **self.options}
@@ -120,14 +129,22 @@ def checked(**options: Any) -> dict[str, Any]:
 class Cell(keras.layers.Layer):
     """One step of a structure with latents: `call(inputs, states) -> (Draws, states)`.
 
-    Subclasses set `options`, their constructor's arguments, and define `build`, `get_initial_state`
-    and `over_time`, all steps at once.
+    Subclasses define `build`, `get_initial_state` and `over_time`, all steps at once.
+
+    Args:
+        options: the arguments of the subclass's constructor.
     """
 
-    options: dict[str, Any]
-
-    def __init__(self, **kwargs):
+    def __init__(self, options: dict[str, Any], **kwargs):
         super().__init__(autocast=False, **kwargs)
+        self.options = options
+        self.units, self.latent_size = options["units"], options["latent_size"]
+        self.embedding_size = options["embedding_size"]
+
+    def head(self, name: str, unread: int = 0) -> nn.GaussianHead:
+        """A prior or posterior of these options."""
+        sizes = self.latent_size, self.options["hidden_size"], self.options["dropout"]
+        return nn.GaussianHead(*sizes, unread, name=name, dtype=self.dtype_policy)
 
     @abc.abstractmethod
     def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
@@ -151,6 +168,29 @@ class Cell(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), **self.options}
+
+
+def cell_trace(
+    structure: Any, inputs: Any, evidence: Any, states: Any, noise: Any, mask: Any, seed: Any
+) -> tuple[Draws, Trace]:
+    """What a structure says that is its `embed`, its `cell` over time, and `dropout`.
+
+    Args:
+        structure: with these three.
+        inputs, states, noise, mask, seed: as in `Structure.call`.
+        evidence: of the cell, time major; None to draw from the prior.
+    """
+    states = structure.initial_states(tf.shape(inputs)[0]) if states is None else states
+    draws, states = structure.cell.over_time(
+        structure.embed(inputs, nn.site(seed, 0)),
+        nn.time_major(noise),
+        evidence,
+        states,
+        sequence_lengths(mask),
+        nn.site(seed, 2),
+    )
+    context = nn.dropout(draws.context, structure.dropout, nn.site(seed, 3))
+    return draws, latent_trace(draws, context, states)
 
 
 def latent_trace(draws: Draws, context: tf.Tensor, states: Any) -> Trace:

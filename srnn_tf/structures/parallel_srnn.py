@@ -62,8 +62,6 @@ class ParallelSRNN(Structure):
     Reference: F-SRNN of Lai et al., arXiv:1902.01388.
     """
 
-    filtering = False
-
     def __init__(
         self,
         units: int,
@@ -159,5 +157,5 @@ class ParallelSRNN(Structure):
     def _generator_input(self, v, embedded, z):
         if self.latent_embedding is None:
             return tf.concat([v, tf.cast(z, v.dtype)], axis=-1)
-        x = embedded.embedding() if isinstance(embedded, nn.Scalars) else embedded
-        return tf.concat([tf.cast(x, v.dtype), self.latent_embedding(z)], axis=-1)
+        x = tf.cast(nn.embedded(embedded), v.dtype)
+        return tf.concat([x, self.latent_embedding(z)], axis=-1)

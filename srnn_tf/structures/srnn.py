@@ -68,19 +68,16 @@ class SRNNCell(Cell):
             cell=cell,
             dropout=dropout,
         )
-        super().__init__(**kwargs)
-        self.options = options
-        policy = dict(dtype=self.dtype_policy)
-        # A chain of linear heads whose log variances read the latent before grows without bound
-        # unless it starts unconnected.
-        head = dict(size=latent_size, hidden_size=hidden_size, dropout=dropout, **policy)
-        head["unread"] = latent_size
-        self.units, self.latent_size = units, latent_size
-        self.embedding_size, self.evidence_size = embedding_size, options["evidence_size"]
+        super().__init__(options, **kwargs)
+        self.evidence_size, policy = options["evidence_size"], dict(dtype=self.dtype_policy)
+        self.residual_posterior = residual_posterior
         self.residual_posterior = residual_posterior
         self.forward = RecurrentStack(cell, units, 1, dropout, name="forward", **policy)
-        self.prior = nn.GaussianHead(name="prior", **head)
-        self.posterior = nn.GaussianHead(name="posterior", **head)
+        # A chain of linear heads whose log variances read the latent before grows without bound
+        # unless it starts unconnected.
+        self.prior, self.posterior = (
+            self.head(name, unread=latent_size) for name in ("prior", "posterior")
+        )
 
     def build(self, input_shape=None):
         self.forward.build((None, None, self.embedding_size))
@@ -167,8 +164,6 @@ class SRNN(Structure):
     Reference: Fraccaro et al., arXiv:1605.07571.
     """
 
-    filtering = False
-
     def __init__(
         self,
         units: int,
@@ -231,8 +226,7 @@ class SRNN(Structure):
         return self.cell.forward(x, states["forward"], lengths=lengths)
 
     def _backward(self, v, targets, lengths, seed):
-        y = self.embed(targets, nn.site(seed, 1))
-        y = y.embedding() if isinstance(y, nn.Scalars) else y
+        y = nn.embedded(self.embed(targets, nn.site(seed, 1)))
         b, _ = self.backward(
             tf.concat([tf.cast(y, v.dtype), v], axis=-1), lengths=lengths, reverse=True
         )

@@ -13,9 +13,8 @@ from srnn_tf.structures.base import (
     Embedding,
     RecurrentStack,
     Structure,
+    cell_trace,
     checked,
-    latent_trace,
-    sequence_lengths,
 )
 
 
@@ -67,17 +66,13 @@ class STORNCell(Cell):
             cell=cell,
             dropout=dropout,
         )
-        super().__init__(**kwargs)
-        self.options = options
+        super().__init__(options, **kwargs)
         policy = dict(dtype=self.dtype_policy)
-        self.units, self.latent_size, self.embedding_size = units, latent_size, embedding_size
         self.recognition, self.generator = (
             RecurrentStack(cell, units, num_layers, dropout, name=name, **policy)
             for name in ("recognition", "generator")
         )
-        self.posterior = nn.GaussianHead(
-            latent_size, hidden_size, dropout, name="posterior", **policy
-        )
+        self.posterior = self.head("posterior")
 
     def build(self, input_shape=None):
         self.recognition.build((None, None, self.embedding_size))
@@ -91,7 +86,7 @@ class STORNCell(Cell):
         }
 
     def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
-        x = x.embedding() if isinstance(x, nn.Scalars) else x
+        x = nn.embedded(x)
         standard = tf.zeros([*tf.unstack(tf.shape(x)[:2]), self.latent_size])
         p = q = (standard, standard)
         recognition = states["recognition"]
@@ -185,14 +180,5 @@ class STORN(Structure):
     def call(
         self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
     ):
-        states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
-        draws, states = self.cell.over_time(
-            self.embed(inputs, nn.site(seed, 0)),
-            nn.time_major(noise),
-            None if targets is None else self.embed(targets, nn.site(seed, 1)),
-            states,
-            sequence_lengths(mask),
-            nn.site(seed, 2),
-        )
-        context = nn.dropout(draws.context, self.dropout, nn.site(seed, 3))
-        return latent_trace(draws, context, states)
+        evidence = None if targets is None else self.embed(targets, nn.site(seed, 1))
+        return cell_trace(self, inputs, evidence, states, noise, mask, seed)[1]

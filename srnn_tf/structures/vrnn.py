@@ -12,9 +12,8 @@ from srnn_tf.structures.base import (
     Draws,
     Embedding,
     Structure,
+    cell_trace,
     checked,
-    latent_trace,
-    sequence_lengths,
 )
 
 
@@ -66,16 +65,10 @@ class VRNNCell(Cell):
             cell=cell,
             dropout=dropout,
         )
-        super().__init__(**kwargs)
-        self.options = options
-        policy = dict(dtype=self.dtype_policy)
-        self.units, self.latent_size = units, latent_size
-        self.embedding_size, self.evidence_size = embedding_size, options["evidence_size"]
+        super().__init__(options, **kwargs)
+        self.evidence_size, policy = options["evidence_size"], dict(dtype=self.dtype_policy)
         self.recurrent = recurrent.RECURRENT[cell](units, name="recurrent", **policy)
-        self.prior = nn.GaussianHead(latent_size, hidden_size, dropout, name="prior", **policy)
-        self.posterior = nn.GaussianHead(
-            latent_size, hidden_size, dropout, name="posterior", **policy
-        )
+        self.prior, self.posterior = self.head("prior"), self.head("posterior")
 
     def build(self, input_shape=None):
         self.recurrent.build((None, None, self.embedding_size + self.latent_size))
@@ -187,14 +180,5 @@ class VRNN(Structure):
     def call(
         self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
     ):
-        states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
-        draws, states = self.cell.over_time(
-            self.embed(inputs, nn.site(seed, 0)),
-            nn.time_major(noise),
-            None if targets is None else self.embed(targets, nn.site(seed, 1)),
-            states,
-            sequence_lengths(mask),
-            nn.site(seed, 2),
-        )
-        context = nn.dropout(draws.context, self.dropout, nn.site(seed, 3))
-        return latent_trace(draws, context, states)
+        evidence = None if targets is None else self.embed(targets, nn.site(seed, 1))
+        return cell_trace(self, inputs, evidence, states, noise, mask, seed)[1]

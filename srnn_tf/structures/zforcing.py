@@ -14,8 +14,8 @@ from srnn_tf.structures.base import (
     Embedding,
     RecurrentStack,
     Structure,
+    cell_trace,
     checked,
-    latent_trace,
     sequence_lengths,
 )
 from srnn_tf.structures.vrnn import VRNNCell
@@ -39,8 +39,7 @@ class ZForcingCell(Cell):
         hidden_size, cell, dropout: as in `ZForcing`.
 
     Shapes: inputs `x` (B, E), the embedded step before; `noise` (B, Z); `evidence` (B, F), b_t,
-    left out to draw from the prior; `seed` (2,), left out for no dropout. States `recurrent` and
-    `v`.
+    left out to draw from the prior; `seed` (2,), left out for no dropout. State `recurrent`.
 
     Example:
         >>> cell = ZForcingCell(units=8, latent_size=3, embedding_size=4)
@@ -72,18 +71,13 @@ class ZForcingCell(Cell):
             cell=cell,
             dropout=dropout,
         )
-        super().__init__(**kwargs)
-        self.options = options
-        policy = dict(dtype=self.dtype_policy)
-        head = dict(size=latent_size, hidden_size=hidden_size, dropout=dropout, **policy)
-        self.units, self.latent_size = units, latent_size
-        self.embedding_size, self.evidence_size = embedding_size, options["evidence_size"]
+        super().__init__(options, **kwargs)
+        self.evidence_size, policy = options["evidence_size"], dict(dtype=self.dtype_policy)
         self.latent_embedding = keras.layers.Dense(
             hidden_size or embedding_size, name="latent_embedding", **policy
         )
         self.recurrent = recurrent.RECURRENT[cell](units, name="recurrent", **policy)
-        self.prior = nn.GaussianHead(name="prior", **head)
-        self.posterior = nn.GaussianHead(name="posterior", **head)
+        self.prior, self.posterior = self.head("prior"), self.head("posterior")
 
     def build(self, input_shape=None):
         self.latent_embedding.build((None, None, self.latent_size))
@@ -178,8 +172,6 @@ class ZForcing(Structure):
     Reference: Goyal et al., arXiv:1711.05411; Lai et al., arXiv:1902.01388, appendix B.
     """
 
-    filtering = False
-
     def __init__(
         self,
         units: int,
@@ -238,19 +230,10 @@ class ZForcing(Structure):
     def call(
         self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
     ):
-        states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
         if targets is not None:
             evidence = self.evidence(inputs, targets, mask, seed)
-        draws, states = self.cell.over_time(
-            self.embed(inputs, nn.site(seed, 0)),
-            nn.time_major(noise),
-            None if evidence is None else nn.time_major(evidence),
-            states,
-            sequence_lengths(mask),
-            nn.site(seed, 2),
-        )
-        context = nn.dropout(draws.context, self.dropout, nn.site(seed, 3))
-        trace = latent_trace(draws, context, states)
+        b = None if evidence is None else nn.time_major(evidence)
+        draws, trace = cell_trace(self, inputs, b, states, noise, mask, seed)
         if evidence is None or self.auxiliary is None:
             return trace
         cost = self._predict_evidence(nn.time_major(draws.z), evidence, nn.site(seed, 4))
