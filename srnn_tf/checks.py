@@ -29,6 +29,12 @@ def sizes(minimum: int = 1, **values: int) -> None:
             )
 
 
+def between(name: str, value: int, first: int, last: int) -> None:
+    """The argument `name` is an integer from `first` to `last`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not first <= value <= last:
+        raise ValueError(f"`{name}` must be an integer from {first} to {last}; received {value!r}")
+
+
 def rate(**values: float) -> None:
     """Each argument is a dropout rate, in [0, 1)."""
     for name, value in values.items():

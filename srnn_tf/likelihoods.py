@@ -22,7 +22,9 @@ tfd = tfp.distributions
 class Likelihood(abc.ABC):
     """The distribution of a frame, its values independent given the parameters."""
 
-    num_unbiased: int = 0  # how many parameters of a frame, the last, are to be had without a bias
+    # How many parameters of a frame, or of a value where it is that of one, the last, are to be had
+    # without a bias.
+    num_unbiased: int = 0
 
     @abc.abstractmethod
     def values(self, event_size: int) -> tuple[ValueLikelihood, ...]:
@@ -42,7 +44,9 @@ class Likelihood(abc.ABC):
     ) -> tfd.Distribution:
         """(..., P) -> batch (...), event (D,).
 
-        `temperature` t divides logits by t and multiplies scales by sqrt(t).
+        `temperature` t divides logits by t and multiplies scales by sqrt(t). Besides `log_prob` and
+        `sample` the distribution has `greedy()`: of each value the likelier one, or the mean of the
+        component with the largest weight.
         """
 
     @abc.abstractmethod
@@ -69,7 +73,14 @@ class ValueLikelihood(Likelihood):
 
     def frame(self, params, event_size, temperature=1.0):
         shape = [*tf.unstack(tf.shape(params)[:-1]), event_size, self.params_size]
-        return tfd.Independent(self(tf.reshape(params, shape), temperature), 1)
+        return _Independent(self(tf.reshape(params, shape), temperature), 1)
+
+
+class _Independent(tfd.Independent):
+    """With the greedy choice of each value."""
+
+    def greedy(self):
+        return self.distribution.greedy()
 
 
 class _Bernoulli(tfd.Bernoulli):
@@ -79,6 +90,9 @@ class _Bernoulli(tfd.Bernoulli):
         logits = self._logits_parameter_no_checks()
         u = nn.uniform(tf.concat([[n], tf.shape(logits)], axis=0), seed)
         return tf.cast(u < tf.sigmoid(logits), self.dtype)
+
+    def greedy(self):
+        return tf.cast(self._logits_parameter_no_checks() > 0.0, self.dtype)
 
 
 class Bernoulli(ValueLikelihood):
@@ -119,11 +133,17 @@ class _Mixture(tfd.MixtureSameFamily):
     def _sample_n(self, n, seed=None):
         logits = self.mixture_distribution.logits
         u = nn.uniform(tf.concat([[n], tf.shape(logits)], axis=0), nn.fold_in(seed, 0))
-        chosen = tf.argmax(logits - tf.math.log(-tf.math.log(u)), axis=-1)
-        pick = tf.one_hot(chosen, tf.shape(logits)[-1])
-        normal = self.components_distribution
-        loc, scale = (tf.reduce_sum(pick * p, axis=-1) for p in (normal.loc, normal.scale))
+        loc, scale = self._component(logits - tf.math.log(-tf.math.log(u)))
         return loc + scale * nn.normal(tf.shape(loc), nn.fold_in(seed, 1))
+
+    def greedy(self):
+        return self._component(self.mixture_distribution.logits)[0]
+
+    def _component(self, scores):
+        """Mean and scale of the component that scores highest."""
+        pick = tf.one_hot(tf.argmax(scores, axis=-1), tf.shape(scores)[-1])
+        normal = self.components_distribution
+        return [tf.reduce_sum(pick * p, axis=-1) for p in (normal.loc, normal.scale)]
 
 
 class _Normal(tfd.Normal):
@@ -132,6 +152,9 @@ class _Normal(tfd.Normal):
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], self.batch_shape_tensor()], axis=0)
         return self.loc + self.scale * nn.normal(shape, seed)
+
+    def greedy(self):
+        return tf.broadcast_to(self.loc, self.batch_shape_tensor())
 
 
 class GaussianMixture(ValueLikelihood):
@@ -180,6 +203,17 @@ class _Blocks(tfd.Blockwise):
         blocks = enumerate(self.distributions)
         return tf.concat([block.sample(n, nn.fold_in(seed, i)) for i, block in blocks], axis=-1)
 
+    def greedy(self):
+        return tf.concat([block.greedy() for block in self.distributions], axis=-1)
+
+
+class _Move(GaussianMixture):
+    """One that takes its log scales without a bias, as the paper's code does."""
+
+    @property
+    def num_unbiased(self):
+        return self.num_components
+
 
 class Handwriting(Likelihood):
     """A step of a pen: a bit, then how far it moves in x and y.
@@ -205,11 +239,11 @@ class Handwriting(Likelihood):
     """
 
     def __init__(self, num_components: int = 5):
-        self.bit, self.move = Bernoulli(), GaussianMixture(num_components)
+        self.bit, self.move = Bernoulli(), _Move(num_components)
 
     @property
     def num_unbiased(self) -> int:
-        return 2 * self.move.num_components
+        return 2 * self.move.num_unbiased
 
     def values(self, event_size):
         if event_size != 3:
@@ -227,7 +261,7 @@ class Handwriting(Likelihood):
         shape = [*tf.unstack(tf.shape(params)[:-1]), 2, components]
         moves = tf.concat([tf.reshape(part, shape) for part in parts], axis=-1)
         blocks = bit(logit[..., None], temperature), move(moves, temperature)
-        return _Blocks([tfd.Independent(block, 1) for block in blocks])
+        return _Blocks([_Independent(block, 1) for block in blocks])
 
     def get_config(self) -> dict[str, Any]:
         return self.move.get_config()

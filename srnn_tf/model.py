@@ -181,7 +181,7 @@ class SequenceModel(InferenceModel):
             return x if mask is None else tf.where(mask, x, 0.0)
 
         terms = {
-            "log_likelihood": real(self.emission(trace.context).log_prob(steps)),
+            "log_likelihood": real(self.emitted(trace.context, seed).log_prob(steps)),
             "kl": real(trace.kl),
             "log_ratio": real(trace.log_ratio),
             "auxiliary": real(trace.auxiliary + self.reconstruction_cost(evidence, previous)),
@@ -190,6 +190,10 @@ class SequenceModel(InferenceModel):
         if self.latent_size:
             terms["posterior_mean"] = trace.posterior_mean
         return terms
+
+    def emitted(self, context: tf.Tensor, seed: tf.Tensor | None = None) -> Any:
+        """The emission's distribution in `terms`, whose `seed` it has a place in."""
+        return self.emission(context, seed=nn.site(seed, emissions.SITE))
 
     def reconstruction_cost(self, evidence: Any, previous: tf.Tensor) -> tf.Tensor | float:
         """The weighted log p(x_{t-1} | evidence_t), (B, S), that some structures are trained with.

@@ -107,14 +107,15 @@ class ParticleFilter:
         elif self.proposal == "posterior":
             source = {"evidence": tf.nest.map_structure(particles, inputs["evidence"])}
         noise = spread(inputs["noise"], rows)
+        seed = None if isinstance(inputs["seed"], tuple) else inputs["seed"]
         trace = structure(
             particles(inputs["previous"]),
             states=states,
             noise=tf.reshape(noise, [-1, 1, noise.shape[-1]]),
-            seed=None if isinstance(inputs["seed"], tuple) else inputs["seed"],
+            seed=seed,
             **source,
         )
-        return trace, self.model.emission(trace.context).log_prob(x)
+        return trace, self.model.emitted(trace.context, seed).log_prob(x)
 
 
 def spread(groups: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

@@ -60,9 +60,14 @@ def test_every_gradient(path):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * scale)
 
 
-def test_all_eight_models_are_there():
-    names = ["handwriting-srnn", "handwriting-srnn_zforce", "midi-rnn", "midi-srnn"]
-    names += ["speech-rnn", "speech-rnn_flat", "speech-srnn", "speech-srnn_flat"]
+def test_every_model_of_the_reference_is_there():
+    kinds = {
+        "handwriting": "rnn rnn_hier srnn srnn_zforce",
+        "midi": "rnn rnn_hier_inp rnn_random srnn srnn_hier_inp",
+        "speech": "rnn rnn_flat rnn_hier_inp rnn_hier_nade rnn_interleave rnn_random srnn "
+        "srnn_flat srnn_hier_inp srnn_hier_nade",
+    }
+    names = [f"{domain}-{name}" for domain, models in kinds.items() for name in models.split()]
     assert [p.stem for p in GOLDEN] == names
 
 

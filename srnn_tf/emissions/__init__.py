@@ -8,11 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from srnn_tf import registry
-from srnn_tf.emissions.base import Emission
+from srnn_tf.emissions.autoregressive import AutoregressiveRNN
+from srnn_tf.emissions.base import SITE, Emission
+from srnn_tf.emissions.delta import DeltaSplit
 from srnn_tf.emissions.factorized import Factorized
+from srnn_tf.emissions.masked_mlp import MaskedMLP
 
 EMISSIONS: dict[str, type[Emission]] = {
     "factorized": Factorized,
+    "delta_split": DeltaSplit,
+    "autoregressive_rnn": AutoregressiveRNN,
+    "masked_mlp": MaskedMLP,
 }
 
 
@@ -29,4 +35,13 @@ def get(config: str | dict[str, Any] | Emission) -> Emission:
     return registry.create("emission", EMISSIONS, config, Emission)
 
 
-__all__ = ["EMISSIONS", "Emission", "Factorized", "get"]
+__all__ = [
+    "AutoregressiveRNN",
+    "DeltaSplit",
+    "EMISSIONS",
+    "Emission",
+    "Factorized",
+    "MaskedMLP",
+    "SITE",
+    "get",
+]

@@ -12,6 +12,8 @@ import tensorflow_probability as tfp
 from srnn_tf import checks, registry
 from srnn_tf.likelihoods import LIKELIHOODS, Likelihood
 
+SITE = 100  # of the seed of a model's terms, for its emission; structures draw at lower ones
+
 
 class Emission(keras.layers.Layer):
     """The dependence inside a step: from a context to the distribution of its D values.
@@ -29,8 +31,21 @@ class Emission(keras.layers.Layer):
         self.likelihood = registry.create("likelihood", LIKELIHOODS, likelihood, Likelihood)
 
     @abc.abstractmethod
-    def call(self, context: tf.Tensor, temperature: float = 1.0) -> tfp.distributions.Distribution:
-        """(B, T, H) -> a distribution of batch shape (B, T) and event shape (D,)."""
+    def call(
+        self, context: tf.Tensor, temperature: float = 1.0, seed: tf.Tensor | None = None
+    ) -> tfp.distributions.Distribution:
+        """(B, T, H) -> a distribution of batch shape (B, T) and event shape (D,).
+
+        Args:
+            context: h_t.
+            temperature: t divides logits by t and multiplies scales by sqrt(t).
+            seed: (2,) int32 for dropout; None for no dropout.
+
+        Returns:
+            A distribution with `log_prob`, all values at once, `sample`, value after value where
+            they depend on one another, and `greedy()`, which takes the likelier value, or the mean
+            of the component with the largest weight, in place of a draw.
+        """
 
     def get_config(self):
         likelihood = registry.describe(LIKELIHOODS, self.likelihood)

@@ -23,12 +23,37 @@ _SRNN = {"class": "parallel_srnn", **_LATENT}
 _KEYS = {"class": "factorized", "event_size": 88, "likelihood": "bernoulli"}
 _KEY = {"class": "factorized", "event_size": 1, "likelihood": "bernoulli"}
 
+# Recurrent over the keys, as the paper's code has it; the masked perceptron is that of its text.
+_LOW = {
+    **_KEYS,
+    "class": "autoregressive_rnn",
+    "units": 256,
+    "embedding_size": 256,
+    "head": "shared",
+    "initial_state": "learned",
+    "dropout": 0.5,
+}
+_MLP = {**_KEYS, "class": "masked_mlp", "num_layers": 3, "units": 64, "dropout": 0.5}
+_SPLIT = {**_KEYS, "class": "delta_split", "dropout": 0.5}
+
 # name: structure, emission. Flat models see one key per step.
 MODELS = {
     "f_rnn": ({**_RNN, "num_layers": 1}, _KEYS),
     "f_srnn": (_SRNN, _KEYS),
     "rnn_flat": ({**_RNN, "num_layers": 3}, _KEY),
     "srnn_flat": (_SRNN, _KEY),
+    "delta_rnn_random": (
+        {**_RNN, "num_layers": 1},
+        {**_SPLIT, "kind": "random", "split_size": 11},
+    ),
+    "delta_rnn_interleave": (
+        {**_RNN, "num_layers": 1},
+        {**_SPLIT, "kind": "interleave", "stride": 3},
+    ),
+    "rnn_hier": ({**_RNN, "num_layers": 2}, _LOW),
+    "srnn_hier": (_SRNN, _LOW),
+    "rnn_hier_mlp": ({**_RNN, "num_layers": 2}, _MLP),
+    "srnn_hier_mlp": (_SRNN, _MLP),
     # The structures that the paper's SRNN is compared with, at its sizes.
     "storn": ({"class": "storn", **_LATENT}, _KEYS),
     "vrnn": ({"class": "vrnn", **_LATENT}, _KEYS),

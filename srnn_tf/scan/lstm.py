@@ -17,6 +17,7 @@ def lstm(
     lengths: tf.Tensor | None = None,
     reverse: bool = False,
     time_major: bool = False,
+    return_initial: bool = False,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
     """Long short-term memory over inputs that are already projected.
 
@@ -32,13 +33,14 @@ def lstm(
         reverse: run from the last real step of each row to the first. Outputs stay in the order
             of the inputs; past a row's end they are of no use.
         time_major: inputs and outputs are (T, B, ...).
+        return_initial: outputs begin with the initial h, T + 1 in all; not with `reverse`.
 
     Returns:
         h of every step, (B, T, H), and (h, c) after each row's last real step, each (B, H). c is
         kept in float32 throughout.
 
     Raises:
-        ValueError: shapes that do not fit one another.
+        ValueError: shapes that do not fit one another, `return_initial` with `reverse`.
 
     Example:
         >>> outputs, (h, c) = lstm(tf.zeros([2, 5, 12]), tf.zeros([3, 12]))
@@ -50,6 +52,7 @@ def lstm(
     inputs = inputs if time_major else swap_time(inputs)
     _check_kernel(recurrent_kernel)
     _check_width("inputs", inputs, recurrent_kernel.shape[1], (3,))
+    _check_initial(return_initial, reverse)
     if reverse:
         inputs = flip(inputs, lengths)
     h0, c0 = _initial(initial_state, inputs.dtype, tf.shape(inputs)[1], recurrent_kernel)
@@ -57,9 +60,9 @@ def lstm(
     if inputs.shape[0] == 1:  # no loop
         h, c = lstm_step(inputs[0] + tf.matmul(h0, recurrent_kernel), c0)
         c = tf.where((last >= 0)[:, None], c, c0)
-        return _finish(h[None], h0, c, lengths, False, time_major)
-    outputs, c_last = _lstm_dense(inputs, recurrent_kernel, h0, c0, last)
-    return _finish(outputs, h0, c_last, lengths, reverse, time_major)
+        return _finish(tf.stack([h0, h]), c, lengths, False, time_major, return_initial)
+    hs, c_last = _lstm_dense(inputs, recurrent_kernel, h0, c0, last)
+    return _finish(hs, c_last, lengths, reverse, time_major, return_initial)
 
 
 def lstm_rank_one(
@@ -72,6 +75,7 @@ def lstm_rank_one(
     lengths: tf.Tensor | None = None,
     reverse: bool = False,
     time_major: bool = False,
+    return_initial: bool = False,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
     """`lstm` whose projected input is `base + x_t * kernel` with one scalar x_t per step and row.
 
@@ -81,8 +85,8 @@ def lstm_rank_one(
         inputs: x, (B, T).
         kernel: (4H,), the projection of the scalar.
         base: (4H,) or (B, 4H), what every step adds: the bias, or a context projected once.
-        recurrent_kernel, initial_state, lengths, reverse, time_major: as in `lstm`; time-major
-            inputs are (T, B).
+        recurrent_kernel, initial_state, lengths, reverse, time_major, return_initial: as in `lstm`;
+            time-major inputs are (T, B).
 
     Returns:
         As `lstm`.
@@ -103,19 +107,20 @@ def lstm_rank_one(
     kernel, base = tf.convert_to_tensor(kernel), tf.convert_to_tensor(base)
     _check_width("kernel", kernel, recurrent_kernel.shape[1], (1,))
     _check_width("base", base, recurrent_kernel.shape[1], (1, 2))
+    _check_initial(return_initial, reverse)
     if base.shape.rank == 1:
         base = tf.broadcast_to(base, [tf.shape(inputs)[1], base.shape[0]])
     if reverse:
         inputs = flip(inputs, lengths)
     if inputs.shape[0] == 1:  # no loop
         projected = base + tf.transpose(inputs) * kernel
-        where = dict(lengths=lengths, time_major=time_major)
+        where = dict(lengths=lengths, time_major=time_major, return_initial=return_initial)
         projected = projected[None] if time_major else projected[:, None]
         return lstm(projected, recurrent_kernel, initial_state, **where)
     h0, c0 = _initial(initial_state, inputs.dtype, tf.shape(inputs)[1], recurrent_kernel)
     last = _last_index(lengths, inputs)
-    outputs, c_last = _lstm_rank_one(inputs, kernel, base, recurrent_kernel, h0, c0, last)
-    return _finish(outputs, h0, c_last, lengths, reverse, time_major)
+    hs, c_last = _lstm_rank_one(inputs, kernel, base, recurrent_kernel, h0, c0, last)
+    return _finish(hs, c_last, lengths, reverse, time_major, return_initial)
 
 
 def lstm_step(z: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -150,7 +155,7 @@ def _lstm_dense(inputs, recurrent_kernel, h0, c0, last):
     def backward(d_hs, d_c_last):
         dz, dh0, dc0 = _lstm_backward(d_hs, d_c_last, last, saved, recurrent_kernel)
         # One matrix product for all steps gives the gradient of the recurrent kernel.
-        return dz, _kernel_gradient(hs, h0, dz), dh0, dc0, None
+        return dz, _kernel_gradient(hs, dz), dh0, dc0, None
 
     return (hs, c_last), backward
 
@@ -167,13 +172,13 @@ def _lstm_rank_one(inputs, kernel, base, recurrent_kernel, h0, c0, last):
         d_kernel = tf.einsum("tb,tbz->z", inputs, dz)
         d_inputs = tf.einsum("tbz,z->tb", dz, kernel)
         d_base = tf.reduce_sum(dz, axis=0)
-        return d_inputs, d_kernel, d_base, _kernel_gradient(hs, h0, dz), dh0, dc0, None
+        return d_inputs, d_kernel, d_base, _kernel_gradient(hs, dz), dh0, dc0, None
 
     return (hs, c_last), backward
 
 
 def _lstm_forward(step_input, buffer, recurrent_kernel, h0, c0, last):
-    """h of every step, c after each row's last step, and what the backward loop reads.
+    """h before the first and after every step, c after the last, what the backward loop reads.
 
     Saved per step: the slopes that turn [dc, dc, dc, dh] into the gradient of the projected inputs
     (T, B, 4H), d c_t / d h_t and d c_t / d c_{t-1} (T, B, H each). All of it is elementwise work
@@ -202,16 +207,20 @@ def _lstm_forward(step_input, buffer, recurrent_kernel, h0, c0, last):
             c,
             c_last,
             slopes,
-            hs.write(t, h),
+            hs.write(t + 1, h),
             dc_dh,
             forget.write(t, tf.cast(f, dtype)),
         )
 
-    small = [new_array(steps, dtype, h0.shape) for _ in range(3)]
+    hs = new_array(steps + 1, dtype, h0.shape).write(0, h0)
+    small = [new_array(steps, dtype, h0.shape) for _ in range(2)]
     _, _, _, c_last, slopes, hs, dc_dh, forget = tf.while_loop(
-        lambda t, *_: t < steps, body, (0, h0, c0, c0, buffer, *small), maximum_iterations=steps
+        lambda t, *_: t < steps, body, (0, h0, c0, c0, buffer, hs, *small), maximum_iterations=steps
     )
-    return hs.stack(), c_last, (slopes.stack(), dc_dh.stack(), forget.stack())
+    hs = hs.stack()
+    known = tf.get_static_value(steps)  # the write before the loop made TensorFlow forget it
+    hs.set_shape([None if known is None else known + 1, *hs.shape[1:]])
+    return hs, c_last, (slopes.stack(), dc_dh.stack(), forget.stack())
 
 
 def _lstm_backward(d_hs, d_c_last, last, saved, recurrent_kernel):
@@ -225,7 +234,7 @@ def _lstm_backward(d_hs, d_c_last, last, saved, recurrent_kernel):
 
     def body(k, dh, dc, buffer):
         t = steps - 1 - k
-        dh = single(dh) + single(d_hs[t])
+        dh = single(dh) + single(d_hs[t + 1])
         dc = dc + dh * single(dc_dh[t]) + tf.where((last == t)[:, None], d_c_last, 0.0)
         dz = tf.concat([dc, dc, dc, dh], axis=-1) * single(buffer.read(t))
         dz = tf.cast(dz, dtype)
@@ -239,16 +248,14 @@ def _lstm_backward(d_hs, d_c_last, last, saved, recurrent_kernel):
         maximum_iterations=steps,
     )
     # A row without a real step keeps its initial state.
-    return dz.stack(), dh0, dc0 + tf.where((last < 0)[:, None], d_c_last, 0.0)
+    return dz.stack(), dh0 + d_hs[0], dc0 + tf.where((last < 0)[:, None], d_c_last, 0.0)
 
 
-def _kernel_gradient(hs, h0, dz):
-    previous = tf.concat([h0[None], hs[:-1]], axis=0)
-
+def _kernel_gradient(hs, dz):
     def rows(a):
         return tf.reshape(a, [-1, a.shape[-1]])
 
-    return tf.matmul(rows(previous), rows(dz), transpose_a=True)
+    return tf.matmul(rows(hs[:-1]), rows(dz), transpose_a=True)
 
 
 def _gate_constants(units: int, dtype):
@@ -282,12 +289,10 @@ def _initial(state, dtype, rows, recurrent_kernel):
     return tf.cast(h, dtype), tf.cast(c, tf.float32)
 
 
-def _finish(outputs, h0, c_last, lengths, reverse, time_major):
-    if lengths is None:
-        state = (outputs[-1], c_last)
-    else:  # a row without a real step keeps its initial state
-        h_last = _at(outputs, tf.maximum(_last_index(lengths, outputs), 0))
-        state = (tf.where(lengths[:, None] > 0, h_last, h0), c_last)
+def _finish(hs, c_last, lengths, reverse, time_major, return_initial):
+    # A row without a real step keeps its initial state.
+    state = (hs[-1] if lengths is None else _at(hs, tf.cast(lengths, tf.int32)), c_last)
+    outputs = hs if return_initial else hs[1:]
     if reverse:
         outputs = flip(outputs, lengths)
     return outputs if time_major else swap_time(outputs), state
@@ -297,6 +302,11 @@ def _check_kernel(recurrent_kernel):
     units, width = recurrent_kernel.shape
     if width != 4 * units:
         raise ValueError(f"`recurrent_kernel` must be (H, 4H); received {recurrent_kernel.shape}")
+
+
+def _check_initial(return_initial, reverse):
+    if return_initial and reverse:
+        raise ValueError("`return_initial` must be False with `reverse`; received True")
 
 
 def _check_width(name, array, width, ranks):

@@ -1,0 +1,178 @@
+"""Each value given those before it, by a recurrence over the values of a frame."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from srnn_tf import checks, nn, recurrent, scan
+from srnn_tf.emissions.base import Emission
+from srnn_tf.emissions.chain import SCORED_ROWS, Chain, dims, draw_in_turn, in_blocks
+from srnn_tf.emissions.heads import ValueHeads
+
+HEADS = ("shared", "private")
+INITIAL_STATES = ("learned", "context")
+RECOMPUTED_ROWS = 512  # worked on at once with `recompute`
+
+
+class AutoregressiveRNN(Emission):
+    """A low-level LSTM over the values of a frame: the "hier" models.
+
+        p(x | h) = prod{ p(x_i | l_i) : i = 1, ..., D }
+        l_{i+1} = LSTM([embed(x_i), h], l_i)
+
+    Value i is predicted before it is read. The LSTM's input is one projection of h per frame plus
+    a scalar times a vector per value: its arithmetic is that of the recurrence alone.
+
+    Args:
+        event_size: D.
+        likelihood: a `Likelihood`, its name or its config.
+        units: the width of l.
+        embedding_size: of the linear embedding of a value.
+        head: "shared", one output layer for all values, or "private", one for each.
+        initial_state: "learned", l_1 is a constant, so that the first value does not depend on h,
+            as in the paper's code; or "context", l_1 is a linear function of h.
+        dropout: rate before the output layer.
+        embedding_dropout: rate after the embedding of a value. Above 0 the inputs of the LSTM are
+            all formed in training, at three times the arithmetic.
+        recompute: work on few frames at once and, for the gradient, work them out again: memory
+            that does not grow with the batch, for one more forward pass.
+
+    Shapes: call(context (B, T, H)) -> `tfd.Distribution`, batch (B, T), event (D,). Log densities
+    are nats, float32.
+
+    Raises:
+        ValueError: a size below 1, a rate outside [0, 1), an unknown head or initial state, a
+            shared head where the values differ in likelihood.
+
+    Example:
+        >>> emission = AutoregressiveRNN(88, "bernoulli", units=16, embedding_size=4)
+        >>> emission(tf.zeros([2, 5, 8])).log_prob(tf.ones([2, 5, 88])).shape
+        TensorShape([2, 5])
+
+    Reference: Lai et al., arXiv:1902.01388, section 4.4.
+    """
+
+    def __init__(
+        self,
+        event_size: int,
+        likelihood="bernoulli",
+        units: int = 256,
+        embedding_size: int = 256,
+        head: str = "shared",
+        initial_state: str = "learned",
+        dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        recompute: bool = False,
+        **kwargs,
+    ):
+        super().__init__(event_size, likelihood, **kwargs)
+        checks.sizes(units=units, embedding_size=embedding_size)
+        checks.choice("head", head, HEADS)
+        checks.choice("initial_state", initial_state, INITIAL_STATES)
+        checks.rate(dropout=dropout, embedding_dropout=embedding_dropout)
+        self.options = {
+            "units": units,
+            "embedding_size": embedding_size,
+            "head": head,
+            "initial_state": initial_state,
+            "dropout": dropout,
+            "embedding_dropout": embedding_dropout,
+            "recompute": bool(recompute),
+        }
+        self.units, self.embedding_size, self.recompute = units, embedding_size, bool(recompute)
+        self.dropout, self.embedding_dropout = dropout, embedding_dropout
+        policy = dict(dtype=self.dtype_policy)
+        self.embed = keras.layers.Dense(embedding_size, name="embed", **policy)
+        self.low = recurrent.LSTM(units, name="low", **policy)
+        self.heads = ValueHeads(
+            self.likelihood, event_size, head == "shared", name="heads", **policy
+        )
+        self.initial = None
+        if initial_state == "context":
+            self.initial = keras.layers.Dense(2 * units, name="initial", **policy)
+
+    def build(self, input_shape):
+        self.embed.build((None, 1))
+        self.low.build((None, None, self.embedding_size + input_shape[-1]))
+        self.heads.build((None, None, self.units))
+        if self.initial is not None:
+            self.initial.build(input_shape)
+        else:
+            small = keras.initializers.RandomUniform(-0.01, 0.01)
+            shape = (2, self.units)
+            self.initial_value = self.add_weight(name="initial", shape=shape, initializer=small)
+
+    def call(self, context, temperature=1.0, seed=None):
+        def score(context, x, seed=None):
+            features = self._features(context, x, seed)
+            return self.heads.log_prob(features, tf.transpose(x), temperature)
+
+        def blocks(context, x):
+            size = RECOMPUTED_ROWS if self.recompute else SCORED_ROWS
+            if seed is not None and not self.recompute:
+                return score(context, x, seed)
+            return in_blocks(self, score, context, x, size, seed)
+
+        def draw(context, draws):
+            return self._draw(context, draws, temperature)
+
+        return Chain(context, self.event_size, blocks, draw)
+
+    def _features(self, context, x, seed):
+        """What each value is predicted from: l before it has read the value, (D, N, units)."""
+        (h, c), read = self._initial_state(context), tf.transpose(x)[:-1]
+        features = h[None]
+        if self.event_size > 1:
+            features = self._scan(context, read, (h, c), seed)
+        return nn.dropout(features, self.dropout, nn.site(seed, 1))
+
+    def _scan(self, context, read, state, seed):
+        """The initial l and that after each value read, from these (D - 1, N)."""
+        dtype, options = self.compute_dtype, dict(time_major=True, return_initial=True)
+        recurrent_kernel = tf.cast(self.low.recurrent_kernel, dtype)
+        if seed is None or self.embedding_dropout == 0.0:
+            row, base = self._projections(context)
+            read = tf.cast(read, dtype)
+            return scan.lstm_rank_one(read, row, base, recurrent_kernel, state, **options)[0]
+        embedded = self.embed(read[..., None])
+        embedded = nn.dropout(embedded, self.embedding_dropout, nn.site(seed, 0))
+        kernel = self.low.kernel[: self.embedding_size]
+        inputs = nn.project(embedded, kernel, self.low.bias, dtype) + self._from_context(context)
+        return scan.lstm(inputs, recurrent_kernel, state, **options)[0]
+
+    def _projections(self, context):
+        """The LSTM's input is x_i * row + base: row (4 units,), base (N, 4 units)."""
+        scalar = nn.Scalars(None, self.embed.kernel.value[0], self.embed.bias.value)
+        row, base = scalar.projection(self.low.kernel[: self.embedding_size], self.low.bias)
+        row, base = (tf.cast(a, self.compute_dtype) for a in (row, base))
+        return row, base + self._from_context(context)
+
+    def _from_context(self, context):
+        kernel = tf.cast(self.low.kernel[self.embedding_size :], self.compute_dtype)
+        return tf.matmul(tf.cast(context, self.compute_dtype), kernel)
+
+    def _initial_state(self, context):
+        if self.initial is not None:
+            h, c = tf.split(self.initial(context), 2, axis=-1)
+            return tf.tanh(h), tf.cast(c, tf.float32)
+        h, c = tf.unstack(tf.convert_to_tensor(self.initial_value))
+        shape = [dims(context)[0], self.units]
+        return tf.broadcast_to(tf.cast(h, self.compute_dtype), shape), tf.broadcast_to(c, shape)
+
+    def _draw(self, context, seed, temperature):
+        row, base = self._projections(context)
+        kernel = tf.cast(self.low.recurrent_kernel, self.compute_dtype)
+
+        def params(run, i, state):
+            return self.heads.params(run, i, state[0])
+
+        def read(x, i, state):
+            projected = base + tf.cast(x, base.dtype)[:, None] * row
+            return scan.lstm_step(projected + tf.matmul(state[0], kernel), state[1])
+
+        state = self._initial_state(context)
+        return draw_in_turn(self.heads.runs, state, params, read, seed, temperature)
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}

@@ -1,0 +1,189 @@
+"""Frames whose values depend on one another: their distribution, scored whole, drawn in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from srnn_tf import nn, scan
+from srnn_tf.likelihoods import Likelihood, ValueLikelihood
+
+tfd = tfp.distributions
+SCORED_ROWS = 2048  # scored at once, which bounds memory
+
+
+class Chain(tfd.Distribution):
+    """The distribution of a frame whose values are drawn one after another.
+
+        p(x | h) = prod{ p(x_i | x_<i, h) : i = 1, ..., D }
+
+    Args:
+        context: (B, T, H).
+        event_size: D.
+        score: from contexts (N, H) and frames (N, D) to log p(x | h), (N,).
+        draw: from contexts (N, H) and a seed, or None for the greedy choice, to frames (N, D).
+    """
+
+    def __init__(self, context: tf.Tensor, event_size: int, score: Callable, draw: Callable):
+        self.context, self.event_size, self.score, self.draw = context, event_size, score, draw
+        super().__init__(
+            dtype=tf.float32,
+            reparameterization_type=tfd.NOT_REPARAMETERIZED,
+            validate_args=False,
+            allow_nan_stats=True,
+            parameters={"context": context},
+            name="Chain",
+        )
+
+    def greedy(self) -> tf.Tensor:
+        """The likelier value, or the mean of the heaviest component, of each value in turn."""
+        return tf.reshape(self.draw(_rows(self.context), None), self._frames())
+
+    def _log_prob(self, x):
+        context, leading = self.context, dims(x)[:-1]
+        if x.shape[:-1] != context.shape[:-1]:
+            leading = tf.broadcast_dynamic_shape(tf.shape(x)[:-1], tf.shape(context)[:-1])
+            x, context = (
+                tf.broadcast_to(a, tf.concat([leading, [a.shape[-1]]], axis=0))
+                for a in (x, context)
+            )
+        return tf.reshape(self.score(_rows(context), _rows(x)), leading)
+
+    def _sample_n(self, n, seed=None):
+        n = n if tf.get_static_value(n) is None else int(tf.get_static_value(n))
+        rows = tf.tile(_rows(self.context), [n, 1])
+        return tf.reshape(self.draw(rows, tfp.random.sanitize_seed(seed)), [n, *self._frames()])
+
+    def _frames(self):
+        return [*dims(self.context)[:-1], self.event_size]
+
+    def _batch_shape(self):
+        return self.context.shape[:-1]
+
+    def _batch_shape_tensor(self):
+        return tf.shape(self.context)[:-1]
+
+    def _event_shape(self):
+        return tf.TensorShape([self.event_size])
+
+    def _event_shape_tensor(self):
+        return tf.constant([self.event_size])
+
+
+def dims(x: tf.Tensor) -> list:
+    """The sizes of its axes, numbers where they are known."""
+    dynamic = tf.unstack(tf.shape(x))
+    return [d if n is None else n for n, d in zip(x.shape, dynamic, strict=True)]
+
+
+def _rows(x):
+    return tf.reshape(x, [-1, x.shape[-1]])
+
+
+class Run(NamedTuple):
+    """Consecutive values of a frame that have the same likelihood."""
+
+    likelihood: ValueLikelihood
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+
+def runs_of(likelihood: Likelihood, event_size: int) -> list[Run]:
+    """The values of a frame, run by run.
+
+    Example:
+        >>> from srnn_tf.likelihoods import Handwriting
+        >>> [run.size for run in runs_of(Handwriting(5), 3)]
+        [1, 2]
+    """
+    runs: list[Run] = []
+    for i, value in enumerate(likelihood.values(event_size)):
+        if runs and runs[-1].likelihood is value:
+            runs[-1] = runs[-1]._replace(stop=i + 1)
+        else:
+            runs.append(Run(value, i, i + 1))
+    return runs
+
+
+def draw_in_turn(
+    runs: list[Run],
+    state: Any,
+    params: Callable,
+    read: Callable,
+    seed: tf.Tensor | None,
+    temperature: Any,
+) -> tf.Tensor:
+    """Values one after another, each from what those before it left in a state: (N, D).
+
+    Args:
+        runs: of the frame.
+        state: nest of (N, ...), before the first value.
+        params: from (run index, i, state) to the parameters of value i, (N, P); i is a tensor.
+        read: from (x_i (N,), i, state) to the next state.
+        seed: (2,), or None for the greedy choice.
+        temperature: of each draw.
+    """
+    # All randomness is laid out before the loop.
+    seeds = None if seed is None else nn.split(seed, runs[-1].stop)
+    pieces = []
+    for r, run in enumerate(runs):
+
+        def body(i, state, drawn, r=r, run=run):
+            value = run.likelihood(params(r, i, state)[:, None], temperature)
+            x = value.greedy() if seeds is None else value.sample(seed=seeds[i])
+            return i + 1, read(x[:, 0], i, state), drawn.write(i - run.start, x[:, 0])
+
+        rows = tf.nest.flatten(state)[0].shape[0]
+        drawn = tf.TensorArray(tf.float32, size=run.size, element_shape=[rows])
+        _, state, drawn = tf.while_loop(
+            lambda i, *_, run=run: i < run.stop,
+            body,
+            (run.start, state, drawn),
+            maximum_iterations=run.size,
+        )
+        pieces.append(drawn.stack())
+    return tf.transpose(tf.concat(pieces, axis=0))
+
+
+class _Score:
+    """A score of rows as a cell of `scan.unroll`, which works it out again for its gradient."""
+
+    def __init__(self, layer, score):
+        self.variables, self.score = layer.variables, score
+
+    def __call__(self, inputs, states, training=False):
+        return self.score(*inputs), states
+
+
+def in_blocks(layer: Any, score: Callable, context: tf.Tensor, x: tf.Tensor, size: int, seed: Any):
+    """`score(context, x, seed)` of all rows, (N,), block after block.
+
+    One block is alive at a time, in the backward pass too, where it is worked out again.
+
+    Args:
+        layer: whose variables `score` reads.
+        context, x: (N, H) and (N, D).
+        size: the most rows of a block.
+        seed: of dropout, or None.
+    """
+    rows = dims(x)[0]
+    if isinstance(rows, int) and rows <= size:
+        return score(context, x, seed)
+    size = min(size, rows) if isinstance(rows, int) else tf.minimum(size, rows)
+    count = -(-rows // size)
+
+    def blocks(a):
+        padded = tf.pad(a, [[0, count * size - rows], [0, 0]])
+        return tf.reshape(padded, [count, size, a.shape[-1]])
+
+    seeds = () if seed is None else (nn.split(seed, count),)
+    inputs = (blocks(context), blocks(x), *seeds)
+    scores, _ = scan.unroll(_Score(layer, score), inputs, (), time_major=True)
+    return tf.reshape(scores, [-1])[:rows]

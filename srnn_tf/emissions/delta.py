@@ -1,0 +1,153 @@
+"""Frames in two parts, the second given the first: the delta-RNN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf import checks, nn
+from srnn_tf.emissions.base import Emission
+from srnn_tf.emissions.chain import Chain
+from srnn_tf.emissions.factorized import Factorized
+
+KINDS = ("random", "interleave")
+
+
+class DeltaSplit(Emission):
+    """One part of a frame given the context, the rest given the context and that part.
+
+        p(x | h) = p(x_a | h) p(x_b | x_a, h)        values independent within a and within b
+
+    It is a stochastic model whose latents are a part of the data, z = x_a: docs/proposition-1.md.
+
+    Args:
+        event_size: D.
+        likelihood: of the values, a `ValueLikelihood`, its name or its config.
+        kind: "random", x_a are `split_size` values that do not change once they are drawn; or
+            "interleave", x_a is every `stride`-th value, from the first on.
+        split_size: the number of values of x_a, of "random"; a quarter of D by default.
+        stride: of "interleave".
+        indices: which values are x_a, of "random"; drawn with `seed` by default. They are part of
+            the config.
+        seed: of `indices`.
+        dropout: rate before the last layer of x_b.
+
+    Shapes: call(context (B, T, H)) -> `tfd.Distribution`, batch (B, T), event (D,). Log densities
+    are nats, float32. The context of x_b is a perceptron of [h, x_a], two layers of width H without
+    bias, each followed by layer normalization and ReLU.
+
+    Raises:
+        ValueError: `split_size` outside 1 ... D - 1, `stride` outside 2 ... D, bad `indices`, a
+            likelihood that is not of single values.
+
+    Example:
+        >>> emission = DeltaSplit(88, "bernoulli", kind="random", split_size=11)
+        >>> emission(tf.zeros([2, 5, 8])).log_prob(tf.ones([2, 5, 88])).shape
+        TensorShape([2, 5])
+
+    Reference: Lai et al., arXiv:1902.01388, section 4.4.
+    """
+
+    def __init__(
+        self,
+        event_size: int,
+        likelihood="bernoulli",
+        kind: str = "random",
+        split_size: int | None = None,
+        stride: int = 2,
+        indices: Sequence[int] | None = None,
+        seed: int = 0,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(event_size, likelihood, **kwargs)
+        checks.choice("kind", kind, KINDS)
+        checks.rate(dropout=dropout)
+        if kind == "interleave":
+            checks.between("stride", stride, 2, event_size)
+            first = np.arange(0, event_size, stride)
+        else:
+            first = _random_indices(event_size, split_size, indices, seed)
+        rest = np.setdiff1d(np.arange(event_size), first)
+        self.dropout, self.first, self.rest = dropout, first, rest
+        self.options = {"kind": kind, "stride": stride, "dropout": dropout}
+        if kind == "random":
+            self.options["indices"] = first.tolist()
+        likelihood = self.likelihood
+        if not hasattr(likelihood, "params_size"):
+            raise ValueError(
+                "`likelihood` must be one of single values, such as 'bernoulli' or "
+                f"'gaussian_mixture'; received {type(likelihood).__name__}"
+            )
+        policy = dict(dtype=self.dtype_policy)
+        self.first_head = Factorized(len(first), likelihood, name="first_head", **policy)
+        self.rest_head = Factorized(len(rest), likelihood, name="rest_head", **policy)
+
+    def build(self, input_shape):
+        width = input_shape[-1]
+        policy = dict(dtype=self.dtype_policy)
+        self.hidden = [
+            keras.layers.Dense(width, use_bias=False, name=f"hidden_{i}", **policy)
+            for i in range(2)
+        ]
+        self.norms = [
+            keras.layers.LayerNormalization(epsilon=1e-5, name=f"norm_{i}", **policy)
+            for i in range(2)
+        ]
+        self.hidden[0].build((None, width + len(self.first)))
+        self.hidden[1].build((None, width))
+        for layer in self.norms:
+            layer.build((None, width))
+        for head in (self.first_head, self.rest_head):
+            head.build((None, width))
+
+    def call(self, context, temperature=1.0, seed=None):
+        def score(context, x):
+            first, rest = (tf.gather(x, part, axis=-1) for part in (self.first, self.rest))
+            log_prob = self.first_head(context, temperature=temperature).log_prob(first)
+            return log_prob + self._rest(context, first, temperature, seed).log_prob(rest)
+
+        def draw(context, draws):
+            def take(part, index):
+                return part.greedy() if draws is None else part.sample(seed=nn.site(draws, index))
+
+            first = take(self.first_head(context, temperature=temperature), 0)
+            rest = take(self._rest(context, first, temperature, seed), 1)
+            order = np.argsort(np.concatenate([self.first, self.rest]))
+            return tf.gather(tf.concat([first, rest], axis=-1), order, axis=-1)
+
+        return Chain(context, self.event_size, score, draw)
+
+    def _rest(self, context, first, temperature, seed):
+        """The distribution of x_b, from contexts (N, H) and x_a."""
+        x = tf.concat([context, tf.cast(first, context.dtype)], axis=-1)
+        for dense, norm in zip(self.hidden, self.norms, strict=True):
+            x = tf.nn.relu(norm(dense(x)))
+        x = nn.dropout(x, self.dropout, seed)
+        return self.rest_head(x, temperature=temperature)
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
+
+
+def _random_indices(event_size, split_size, indices, seed):
+    """Which values come first, as an array."""
+    if indices is None:
+        size = max(1, event_size // 4) if split_size is None else split_size
+        checks.between("split_size", size, 1, event_size - 1)
+        return np.random.default_rng(seed).permutation(event_size)[:size]
+    array = np.asarray(indices)
+    if split_size not in (None, len(array)):
+        raise ValueError(
+            f"`split_size` must be the number of `indices`, {len(array)}; received {split_size!r}"
+        )
+    checks.between("split_size", len(array), 1, event_size - 1)
+    known = array.dtype.kind in "iu" and np.isin(array, np.arange(event_size)).all()
+    if not known or len(np.unique(array)) < array.size:
+        raise ValueError(
+            f"`indices` must be different integers from 0 to {event_size - 1}; received {indices!r}"
+        )
+    return array

@@ -1,0 +1,90 @@
+"""From features of each value of a frame to the parameters of its likelihood."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from srnn_tf.emissions.chain import runs_of
+from srnn_tf.likelihoods import Likelihood
+
+
+class ValueHeads(keras.layers.Layer):
+    """A linear layer per value of a frame, or one for all of them.
+
+        params_i = f_i W_i + b_i
+
+    Args:
+        likelihood: of the frame.
+        event_size: D.
+        shared: all values have the same W and b.
+
+    Shapes: features are value major, (D, N, F).
+
+    Raises:
+        ValueError: `shared`, and the values differ in likelihood.
+    """
+
+    def __init__(self, likelihood: Likelihood, event_size: int, shared: bool = False, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.shared, self.runs = shared, runs_of(likelihood, event_size)
+        if shared and len(self.runs) > 1:
+            raise ValueError(
+                "`head` must be 'private' where the values of a step differ in likelihood; "
+                f"received 'shared' with {type(likelihood).__name__}"
+            )
+
+    def build(self, input_shape):
+        self.kernels, self.biases = [], []
+        for run in self.runs:
+            count, size = 1 if self.shared else run.size, run.likelihood.params_size
+            biased = size - run.likelihood.num_unbiased
+            self.kernels.append(
+                self.add_weight(
+                    name="kernel",
+                    shape=(count, input_shape[-1], size),
+                    initializer=fan_in(input_shape[-1], size),
+                )
+            )
+            self.biases.append(
+                self.add_weight(name="bias", shape=(count, biased), initializer="zeros")
+            )
+
+    def log_prob(self, features: tf.Tensor, x: tf.Tensor, temperature: Any) -> tf.Tensor:
+        """log p(x) of frames given their features: (D, N, F), x (D, N) -> (N,)."""
+        total = 0.0
+        for run, (kernel, bias) in zip(self.runs, self._weights(), strict=True):
+            here = features if len(self.runs) == 1 else features[run.start : run.stop]
+            params = self._product(tf.cast(here, self.compute_dtype), kernel) + bias[:, None]
+            value = run.likelihood(params, temperature)
+            total += tf.reduce_sum(value.log_prob(x[run.start : run.stop]), axis=0)
+        return total
+
+    def params(self, run: int, i: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """Parameters of value i, (N, P), from its features (N, F); i is of this run."""
+        kernel, bias = self._weights()[run]
+        at = 0 if self.shared else i - self.runs[run].start
+        return tf.matmul(tf.cast(features, self.compute_dtype), kernel[at]) + bias[at]
+
+    def _product(self, features, kernel):
+        if not self.shared:
+            return tf.matmul(features, kernel)
+        shape = tf.shape(features)
+        flat = tf.matmul(tf.reshape(features, [-1, features.shape[-1]]), kernel[0])
+        return tf.reshape(flat, [shape[0], shape[1], kernel.shape[-1]])
+
+    def _weights(self):
+        """Kernel and whole bias of each run, in the compute dtype."""
+        pairs = []
+        for kernel, bias, run in zip(self.kernels, self.biases, self.runs, strict=True):
+            bias = tf.pad(tf.convert_to_tensor(bias), [[0, 0], [0, run.likelihood.num_unbiased]])
+            pairs.append(tuple(tf.cast(w, self.compute_dtype) for w in (kernel, bias)))
+        return pairs
+
+
+def fan_in(inputs: int, outputs: int | None = None) -> keras.initializers.Initializer:
+    """Uniform weights for so many inputs, and outputs as Glorot; many layers in one array."""
+    limit = (6.0 / (inputs + outputs)) ** 0.5 if outputs else inputs**-0.5
+    return keras.initializers.RandomUniform(-limit, limit)
