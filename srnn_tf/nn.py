@@ -98,8 +98,10 @@ class Scalars(NamedTuple):
 
     def projection(self, kernel: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
         """The row and the base, each (F,), whose row * x + base is its product with (E, F)."""
-        rows = tf.stack([self.kernel, self.bias]) @ kernel + [[0.0], [1.0]] * bias
-        return tf.unstack(rows)
+        row, base, kernel, bias = (
+            tf.cast(a, tf.float32) for a in (self.kernel, self.bias, kernel, bias)
+        )
+        return tf.unstack(tf.stack([row, base]) @ kernel + [[0.0], [1.0]] * bias)
 
 
 def embedded(x: Any) -> tf.Tensor:

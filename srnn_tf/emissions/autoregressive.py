@@ -168,7 +168,7 @@ class AutoregressiveRNN(Emission):
             return self.heads.params(run, i, state[0])
 
         def read(x, i, state):
-            projected = base + tf.cast(x, base.dtype)[:, None] * row
+            projected = scan.rank_one(base, tf.cast(x, base.dtype), row)
             return scan.lstm_step(projected + tf.matmul(state[0], kernel), state[1])
 
         state = self._initial_state(context)

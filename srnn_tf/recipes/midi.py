@@ -33,7 +33,7 @@ _LOW = {
     "initial_state": "learned",
     "dropout": 0.5,
 }
-_MLP = {**_KEYS, "class": "masked_mlp", "num_layers": 3, "units": 64, "dropout": 0.5}
+_MLP = {**_KEYS, "class": "masked_mlp", "num_layers": 3, "units": 64, "dropout": 0.25}
 _SPLIT = {**_KEYS, "class": "delta_split", "dropout": 0.5}
 
 # name: structure, emission. Flat models see one key per step.

@@ -123,6 +123,19 @@ def lstm_rank_one(
     return _finish(hs, c_last, lengths, reverse, time_major, return_initial)
 
 
+def rank_one(base: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """base (B, 4H) + x (B,) * kernel (4H,), what `lstm_rank_one` projects a scalar to.
+
+    Written as a difference: of three terms added up, as they would be with the recurrent product,
+    TensorFlow's graph optimizer makes one sum that fails inside loops.
+
+    Example:
+        >>> rank_one(tf.ones([1, 2]), tf.constant([2.0]), tf.constant([3.0, 4.0])).numpy()
+        array([[7., 9.]], dtype=float32)
+    """
+    return base - x[:, None] * -kernel
+
+
 def lstm_step(z: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """One step of `lstm` after its products, for cells under `unroll`.
 
@@ -164,7 +177,7 @@ def _lstm_dense(inputs, recurrent_kernel, h0, c0, last):
 def _lstm_rank_one(inputs, kernel, base, recurrent_kernel, h0, c0, last):
     buffer = new_array(num_steps(inputs), base.dtype, base.shape)
     hs, c_last, saved = _lstm_forward(
-        lambda t: base + inputs[t][:, None] * kernel, buffer, recurrent_kernel, h0, c0, last
+        lambda t: rank_one(base, inputs[t], kernel), buffer, recurrent_kernel, h0, c0, last
     )
 
     def backward(d_hs, d_c_last):
