@@ -9,7 +9,8 @@ no mask: `lengths` says where each row ends, for the final state and for the rev
 """
 
 from srnn_tf.scan.arrays import flip
-from srnn_tf.scan.lstm import lstm, lstm_rank_one, lstm_step, rank_one
+from srnn_tf.scan.lstm import lstm, lstm_rank_one
+from srnn_tf.scan.lstm_loops import lstm_step, rank_one
 from srnn_tf.scan.unroll import unroll
 
 __all__ = ["flip", "lstm", "lstm_rank_one", "lstm_step", "rank_one", "unroll"]
