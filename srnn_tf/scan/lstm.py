@@ -60,7 +60,7 @@ def lstm(
     last = _last_index(lengths, inputs)
     if inputs.shape[0] == 1:  # no loop
         h, c = lstm_loops.lstm_step(inputs[0] + tf.matmul(h0, recurrent_kernel), c0)
-        c = tf.where((last >= 0)[:, None], c, c0)
+        c = c if lengths is None else tf.where((last >= 0)[:, None], c, c0)
         return _finish(tf.stack([h0, h]), c, lengths, False, time_major, return_initial)
     hs, c_last = lstm_loops.dense(inputs, recurrent_kernel, h0, c0, last)
     return _finish(hs, c_last, lengths, reverse, time_major, return_initial)
