@@ -16,13 +16,16 @@ def names() -> list[str]:
     return sorted(recipes.RECIPES)
 
 
-def build(name: str, steps: int | None = None, seed: int = 0) -> SequenceModel:
+def build(
+    name: str, steps: int | None = None, seed: int = 0, dtype: str | None = None
+) -> SequenceModel:
     """A model with fresh weights, as its recipe says.
 
     Args:
         name: one of `names()`.
         steps: updates it will be trained for, the recipe's by default; the KL schedule scales.
         seed: of everything random in training.
+        dtype: the dtype policy; Keras' own by default.
 
     Raises:
         ValueError: an unknown name; the error suggests the nearest known one.
@@ -31,10 +34,10 @@ def build(name: str, steps: int | None = None, seed: int = 0) -> SequenceModel:
         >>> build("f_rnn_bach").count_params() > 570_000
         True
     """
-    recipe = recipes.get(name)
+    recipe, policy = recipes.get(name), {} if dtype is None else {"dtype": dtype}
     return SequenceModel(
-        recipe.structure,
-        recipe.emission,
+        {**recipe.structure, **policy},
+        {**recipe.emission, **policy},
         event_size=recipe.event_size,
         kl_schedule=recipe.scaled_kl_schedule(steps or recipe.steps),
         window=recipe.window,

@@ -28,6 +28,7 @@ class KeepBest(keras.callbacks.Callback):
     def __init__(self, run: runs.Run, sequences):
         super().__init__()
         self.run, self.sequences = run, sequences
+        self.scorer = run.build()  # in float32, whatever the model trains in
         path = run.folder / "best.json"
         self.best = float("-inf")
         if path.is_file():
@@ -38,7 +39,8 @@ class KeepBest(keras.callbacks.Callback):
                 raise ValueError(f"{path} holds no score `valid`; received {held}") from error
 
     def on_epoch_end(self, epoch, logs=None):
-        value = evaluate.score(self.model, self.sequences, "paper")
+        self.scorer.set_weights(self.model.get_weights())
+        value = evaluate.score(self.scorer, self.sequences, "paper")
         logs["valid"] = value
         if value > self.best:
             self.best = value
@@ -65,7 +67,7 @@ def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dic
     """Train, or go on training, and return the test scores of the best weights, nats per step."""
     if verbose is None:  # a bar on a terminal, a line per epoch in a log
         verbose = 1 if sys.stdout.isatty() else 2
-    model = run.build()
+    model = run.build(run.training_dtype)
     if run.checkpoint.is_file():
         runs.load_weights(model, run.checkpoint)
         print(f"going on from step {int(model.step)} of {run.steps}")

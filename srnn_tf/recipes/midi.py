@@ -79,6 +79,7 @@ RECIPES = [
         batch_size=16,
         steps=20_000,
         kl_schedule={"initial": 0.2, "increment": 1e-4, "final": 1.0},
+        cpu_dtype="mixed_bfloat16" if emission is _LOW else "float32",
         reported=REPORTED.get(f"{model}_{dataset}"),
     )
     for model, (structure, emission) in MODELS.items()
