@@ -49,6 +49,18 @@ def weight(**values: float) -> None:
             raise ValueError(f"`{name}` must be a number of at least 0; received {value!r}")
 
 
+def temperature(value: Any) -> None:
+    """A number above 0; tensors are taken as they are."""
+    if not tf.is_tensor(value) and (not isinstance(value, Real) or not 0.0 < value < float("inf")):
+        raise ValueError(f"`temperature` must be a positive number; received {value!r}")
+
+
+def width(name: str, shape: Any, size: int) -> None:
+    """The last axis, where it is known, has this size."""
+    if len(shape) == 0 or shape[-1] not in (size, None):
+        raise ValueError(f"`{name}` must end in {size} values; received shape {tuple(shape)}")
+
+
 def choice(name: str, value: Any, known: Iterable[str]) -> None:
     """The argument is one of the known names."""
     if value not in known:

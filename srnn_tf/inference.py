@@ -179,8 +179,7 @@ class InferenceModel(TrainedModel):
         """
         checks.sizes(batch_size=batch_size, num_steps=num_steps)
         checks.sizes(minimum=0, seed=seed)
-        if not temperature > 0.0:
-            raise ValueError(f"`temperature` must be positive; received {temperature!r}")
+        checks.temperature(temperature)
         if prefix is not None:
             prefix = checks.frames(prefix, self.event_size, self.binary, "prefix")
             if len(prefix) != batch_size:

@@ -30,6 +30,12 @@ class Emission(keras.layers.Layer):
         self.event_size = event_size
         self.likelihood = registry.create("likelihood", LIKELIHOODS, likelihood, Likelihood)
 
+    def __call__(self, context, temperature=1.0, seed=None):
+        checks.temperature(temperature)
+        if self.built:
+            checks.width("context", context.shape, self.get_build_config()["input_shape"][-1])
+        return super().__call__(context, temperature=temperature, seed=seed)
+
     @abc.abstractmethod
     def call(
         self, context: tf.Tensor, temperature: float = 1.0, seed: tf.Tensor | None = None
@@ -45,6 +51,9 @@ class Emission(keras.layers.Layer):
             A distribution with `log_prob`, all values at once, `sample`, value after value where
             they depend on one another, and `greedy()`, which takes the likelier value, or the mean
             of the component with the largest weight, in place of a draw.
+
+        Raises:
+            ValueError: contexts of another width than those it was built for, `temperature` <= 0.
         """
 
     def get_config(self):

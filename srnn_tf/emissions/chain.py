@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import nn, scan
+from srnn_tf import checks, nn, scan
 from srnn_tf.likelihoods import Likelihood, ValueLikelihood
 
 tfd = tfp.distributions
@@ -43,6 +43,7 @@ class Chain(tfd.Distribution):
         return tf.reshape(self.draw(_rows(self.context), None), self._frames())
 
     def _log_prob(self, x):
+        checks.width("value", x.shape, self.event_size)
         context, leading = self.context, dims(x)[:-1]
         if x.shape[:-1] != context.shape[:-1]:
             leading = tf.broadcast_dynamic_shape(tf.shape(x)[:-1], tf.shape(context)[:-1])

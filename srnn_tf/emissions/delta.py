@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 
 import keras
 import numpy as np
@@ -29,7 +30,7 @@ class DeltaSplit(Emission):
         kind: "random", x_a are `split_size` values that do not change once they are drawn; or
             "interleave", x_a is every `stride`-th value, from the first on.
         split_size: the number of values of x_a, of "random"; a quarter of D by default.
-        stride: of "interleave".
+        stride: of "interleave"; 2 by default.
         indices: which values are x_a, of "random"; drawn with `seed` by default. They are part of
             the config.
         seed: of `indices`.
@@ -40,8 +41,9 @@ class DeltaSplit(Emission):
     bias, each followed by layer normalization and ReLU.
 
     Raises:
-        ValueError: `split_size` outside 1 ... D - 1, `stride` outside 2 ... D, bad `indices`, a
-            likelihood that is not of single values.
+        ValueError: `event_size` below 2, `split_size` outside 1 ... D - 1, `stride` outside
+            2 ... D, bad `indices`, an argument of the other kind, a likelihood that is not of
+            single values.
 
     Example:
         >>> emission = DeltaSplit(88, "bernoulli", kind="random", split_size=11)
@@ -57,7 +59,7 @@ class DeltaSplit(Emission):
         likelihood="bernoulli",
         kind: str = "random",
         split_size: int | None = None,
-        stride: int = 2,
+        stride: int | None = None,
         indices: Sequence[int] | None = None,
         seed: int = 0,
         dropout: float = 0.0,
@@ -66,16 +68,20 @@ class DeltaSplit(Emission):
         super().__init__(event_size, likelihood, **kwargs)
         checks.choice("kind", kind, KINDS)
         checks.rate(dropout=dropout)
+        checks.sizes(minimum=2, event_size=event_size)
+        checks.sizes(minimum=0, seed=seed)
         if kind == "interleave":
+            _refuse(kind, split_size=split_size, indices=indices)
+            stride = 2 if stride is None else stride
             checks.between("stride", stride, 2, event_size)
             first = np.arange(0, event_size, stride)
+            self.options = {"kind": kind, "stride": stride, "dropout": dropout}
         else:
+            _refuse(kind, stride=stride)
             first = _random_indices(event_size, split_size, indices, seed)
+            self.options = {"kind": kind, "indices": first.tolist(), "dropout": dropout}
         rest = np.setdiff1d(np.arange(event_size), first)
         self.dropout, self.first, self.rest = dropout, first, rest
-        self.options = {"kind": kind, "stride": stride, "dropout": dropout}
-        if kind == "random":
-            self.options["indices"] = first.tolist()
         likelihood = self.likelihood
         if not hasattr(likelihood, "params_size"):
             raise ValueError(
@@ -133,21 +139,29 @@ class DeltaSplit(Emission):
         return {**super().get_config(), **self.options}
 
 
+def _refuse(kind, **others):
+    for name, value in others.items():
+        if value is not None:
+            raise ValueError(f"`{name}` must be None with kind={kind!r}; received {value!r}")
+
+
 def _random_indices(event_size, split_size, indices, seed):
     """Which values come first, as an array."""
     if indices is None:
         size = max(1, event_size // 4) if split_size is None else split_size
         checks.between("split_size", size, 1, event_size - 1)
         return np.random.default_rng(seed).permutation(event_size)[:size]
-    array = np.asarray(indices)
-    if split_size not in (None, len(array)):
+    received = list(indices) if isinstance(indices, (Sequence, np.ndarray)) else []
+    known = [type(i) is not bool and isinstance(i, Integral) for i in received]
+    known += [0 <= i < event_size for i in received if all(known)]
+    if not known or not all(known) or not len(set(received)) == len(received) < event_size:
         raise ValueError(
-            f"`split_size` must be the number of `indices`, {len(array)}; received {split_size!r}"
+            f"`indices` must be 1 to {event_size - 1} different integers from 0 to "
+            f"{event_size - 1}; received {indices!r}"
         )
-    checks.between("split_size", len(array), 1, event_size - 1)
-    known = array.dtype.kind in "iu" and np.isin(array, np.arange(event_size)).all()
-    if not known or len(np.unique(array)) < array.size:
+    if split_size not in (None, len(received)):
         raise ValueError(
-            f"`indices` must be different integers from 0 to {event_size - 1}; received {indices!r}"
+            f"`split_size` must be the number of `indices`, {len(received)}; "
+            f"received {split_size!r}"
         )
-    return array
+    return np.array(received)

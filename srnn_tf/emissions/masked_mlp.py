@@ -37,7 +37,8 @@ class MaskedMLP(Emission):
     are nats, float32.
 
     Raises:
-        ValueError: a size below 1 (`num_layers` below 0), a rate outside [0, 1).
+        ValueError: a size below 1 (`num_layers` below 0), a rate outside [0, 1) or, without hidden
+            layers, above 0.
 
     Example:
         >>> emission = MaskedMLP(88, "bernoulli", num_layers=2, units=4)
@@ -60,6 +61,10 @@ class MaskedMLP(Emission):
         checks.sizes(minimum=0, num_layers=num_layers)
         checks.sizes(units=units)
         checks.rate(dropout=dropout)
+        if dropout and not num_layers:
+            raise ValueError(
+                f"`dropout` must be 0 without hidden layers, which it follows; received {dropout!r}"
+            )
         self.options = {"num_layers": num_layers, "units": units, "dropout": dropout}
         self.num_layers, self.units = num_layers, units
         policy = dict(dtype=self.dtype_policy)
@@ -239,4 +244,5 @@ class HiddenLayers(keras.layers.Layer):
         single = tf.cast(x, tf.float32)
         mean, variance = tf.nn.moments(single, axes=[-1], keepdims=True)
         single = (single - mean) * tf.math.rsqrt(variance + 1e-5)
-        return tf.cast(single * scale[:, None] + shift[:, None], x.dtype)
+        scale, shift = (tf.cast(a, tf.float32)[:, None] for a in (scale, shift))
+        return tf.cast(single * scale + shift, x.dtype)

@@ -1,0 +1,123 @@
+"""The cases of the benchmarks build, at small sizes, and the contenders are the same models."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks import cases, contenders, flops, table7, train_step, turns
+from srnn_tf.recipes import midi
+
+SMALL = {"batch": 2, "scale": 12}
+
+
+def trainable(model):
+    return sum(math.prod(v.shape) for v in model.trainable_variables)
+
+
+@pytest.mark.parametrize("name", cases.CASES)
+def test_contenders_have_the_same_parameters(name):
+    torch = pytest.importorskip("torch")
+    case = cases.get(name, **SMALL)
+    theirs = contenders.in_torch(case)
+    lstms = [m for m in theirs.modules() if isinstance(m, torch.nn.LSTM)]
+    # PyTorch has two bias vectors where we have one.
+    second = sum(4 * m.hidden_size * m.num_layers for m in lstms)
+    count = sum(p.numel() for p in theirs.parameters())
+    assert trainable(contenders.ours(case)) == count - second > 0
+
+
+# The paper's code; its mixtures of one component have logits, which ours and PyTorch's here lack.
+PAPER = {
+    "f_rnn_speech": 17_412_912,
+    "f_srnn_speech": 17_525_848 - (200 * 825 + 200),
+    "rnn_hier_speech": 17_275_736,
+    "srnn_hier_speech": 17_248_352 - (200 * 660 + 200),
+    "f_rnn_midi": 571_736,
+    "f_srnn_midi": 2_280_792,
+    "delta_rnn_random_midi": 706_648,
+    "rnn_hier_midi": 1_865_217,
+    "srnn_hier_midi": 3_047_937,
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_sizes_are_those_of_the_paper(name):
+    pytest.importorskip("torch")
+    model = contenders.in_torch(cases.CASES[name])
+    assert sum(p.numel() for p in model.parameters()) == PAPER[name]
+
+
+@pytest.mark.parametrize("name", [n for n in cases.CASES if n.endswith("_midi")])
+def test_music_is_that_of_the_recipes(name):
+    case = cases.CASES[name]
+    assert (case.structure, case.emission) == midi.MODELS[name.removesuffix("_midi")]
+
+
+@pytest.mark.parametrize("name", cases.CASES)
+def test_pytorch_trains_scores_and_samples(name):
+    pytest.importorskip("torch")
+    case = cases.get(name, **SMALL)
+    step = contenders.training("torch", case)
+    assert step() != step()
+    score = contenders.scoring("torch", case)().numpy()
+    assert score.shape == (2,) and np.isfinite(score).all()
+    drawn = contenders.sampling("torch", case)().numpy()
+    assert drawn.size == math.prod(case.shape) and np.isfinite(drawn).all()
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, case in cases.CASES.items() if case.binary and not case.flat]
+)
+def test_densities_of_pytorch_sum_to_one(name):
+    torch = pytest.importorskip("torch")
+    case = cases.CASES[name]
+    emission = {**case.emission, "event_size": 4, "split_size": 2, "units": 6}
+    structure = {**case.structure, "units": 5, "embedding_size": 3, "latent_size": 2}
+    from benchmarks import torch_models
+
+    model = torch_models.build(structure, emission).eval()
+    frames = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)))[None]
+    context = torch.randn(1, 1, 5).expand(1, 16, 5)
+    with torch.inference_mode():
+        total = model.emission(context, frames).exp().sum().item()
+    assert total == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("contender", ["ours_bf16", "keras"])
+def test_other_contenders_train(contender):
+    name = "f_rnn_speech" if contender == "keras" else "rnn_hier_midi"
+    step = contenders.training(contender, cases.get(name, **SMALL))
+    assert step() != step()
+
+
+def test_ours_scores_and_samples():
+    case = cases.get("f_rnn_midi", **SMALL)
+    assert contenders.scoring("ours", case)().shape == (2,)
+    assert contenders.sampling("ours", case)().shape == case.shape
+
+
+def test_arithmetic_of_an_update():
+    for name, case in cases.CASES.items():
+        assert flops.training(case) > 0, name
+    single = cases.get("f_rnn_midi", batch=1, frames=1)
+    embedding, recurrence, head = 88 * 256, 512 * 4 * 256, 256 * 88
+    assert flops.training(single) == 6 * (embedding + recurrence + head)
+    # Without dropout a value is never embedded: the first layer multiplies by its state alone.
+    flat = cases.get("rnn_flat_speech", batch=1, frames=1)
+    assert flops.training(flat) == 6 * 200 * (3 * 1100 * 4 * 1100 + 1100 * 60)
+
+
+def test_rows_of_the_tables():
+    full = {"ours": 2.0, "ours_bf16": 1.0, "keras": 6.0, "torch": 3.0}
+    ratios = {"keras": 3.0, "torch": 1.5, "best": 3.0}
+    found = {"seconds": full, "ratios": ratios, "peak_mb": full}
+    line = train_step.row("name", found, work=10**9, rate=1.0)
+    assert line.split(" | ")[1:9] == "2.0000 1.0000 6.0000 3.0000 3.00 1.50 3.00 50%".split()
+    nothing = {"seconds": {}, "ratios": {}, "peak_mb": {}}
+    columns = line.count("|")
+    assert train_step.row("name", nothing, 1, 1.0).count("|") == columns
+    assert {case for case, *_ in table7.MODELS.values()} <= set(cases.CASES)
+    with pytest.raises(SystemExit, match="no such case: f_rnn; there are"):
+        turns.chosen("f_rnn_midi,f_rnn")
