@@ -17,7 +17,7 @@ demo: .venv.installed
 	$(BIN)/python -m zoo.demo --out demo
 
 test: .venv.installed lint
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 test-slow: .venv.installed
 	$(BIN)/python -m pytest -m slow
@@ -30,6 +30,8 @@ lint: .venv.installed
 bench: .venv.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.scoring
+	$(BIN)/python -m benchmarks.table7
 	$(BIN)/python -m benchmarks.unroll
 
 clean:

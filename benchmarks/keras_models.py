@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import nn, objectives
-from srnn_tf.likelihoods import LIKELIHOODS
+from srnn_tf.likelihoods import LIKELIHOODS, Likelihood
 from srnn_tf.registry import create
 
 
@@ -31,7 +31,7 @@ class StockModel(keras.Model):
                 + [layers.Dense(2 * self.latent)]
             )
             self.prior, self.posterior = head(), head()
-        self.likelihood = create("likelihood", LIKELIHOODS, emission["likelihood"])
+        self.likelihood = create("likelihood", LIKELIHOODS, emission["likelihood"], Likelihood)
         self.event_size = emission["event_size"]
         self.out = layers.Dense(self.event_size * self.likelihood.params_size)
         self.tracker = keras.metrics.Mean(name="loss")

@@ -1,64 +1,45 @@
-"""What a PyTorch user would write: the same models from `nn.LSTM`, and their training step."""
+"""What a PyTorch user would write: the models from `nn.LSTM`; to train, score and draw from."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-
-class Heads(nn.Module):
-    """Bernoulli logits, or a mixture of K normals per value; returns log p (B, T)."""
-
-    def __init__(self, width: int, event_size: int, likelihood: dict[str, Any]):
-        super().__init__()
-        self.binary = likelihood["class"] == "bernoulli"
-        self.k = 1 if self.binary else likelihood["num_components"]
-        per_value = 1 if self.binary else (3 * self.k if self.k > 1 else 2)
-        self.event_size = event_size
-        self.out = nn.Linear(width, event_size * per_value)
-
-    def forward(self, h, y):
-        params = self.out(h)
-        if self.binary:
-            return -F.binary_cross_entropy_with_logits(params, y, reduction="none").sum(-1)
-        params = params.view(*y.shape, -1)
-        if self.k == 1:
-            mean, log_scale = params.unbind(-1)
-            z = (y - mean) * torch.exp(-log_scale)
-            return (-0.5 * (z * z + math.log(2 * math.pi)) - log_scale).sum(-1)
-        logits, mean, log_scale = params.chunk(3, -1)
-        z = (y[..., None] - mean) * torch.exp(-log_scale)
-        joint = -0.5 * (z * z + math.log(2 * math.pi)) - log_scale
-        return torch.logsumexp(joint + F.log_softmax(logits, -1), -1).sum(-1)
+from benchmarks.torch_emissions import EMISSIONS
 
 
 class RNN(nn.Module):
+    """`forward(x (T, B, D), y (T, B, D))` is log p(y_t | .) and the KL, (T, B) each."""
+
     def __init__(self, structure, emission):
         super().__init__()
         p, units = structure.get("dropout", 0.0), structure["units"]
-        layers = structure["num_layers"]
-        self.embed = nn.Linear(emission["event_size"], structure["embedding_size"])
-        self.lstm = nn.LSTM(
-            structure["embedding_size"], units, layers, dropout=p if layers > 1 else 0.0
-        )
+        layers, width = structure["num_layers"], structure["embedding_size"]
+        self.embed = nn.Linear(emission["event_size"], width)
+        self.lstm = nn.LSTM(width, units, layers, dropout=p if layers > 1 else 0.0)
         self.drop = nn.Dropout(p)
-        self.heads = Heads(units, emission["event_size"], emission["likelihood"])
+        self.emission = EMISSIONS[emission["class"]](units, emission, p)
 
-    def forward(self, x, y, weight):
+    def forward(self, x, y):
         h, _ = self.lstm(self.drop(self.embed(x)))
-        return -self.heads(self.drop(h), y).mean()
+        return self.emission(h, y), torch.zeros(())
+
+    def step(self, x, state):
+        """The next frame after x (B, D), and the state."""
+        h, state = self.lstm(self.embed(x)[None], state)
+        return self.emission.draw(h[0]), state
 
 
 class ParallelSRNN(nn.Module):
+    """As `RNN`, with latents."""
+
     def __init__(self, structure, emission):
         super().__init__()
-        self.p, units, z = structure.get("dropout", 0.0), structure["units"], None
+        self.p, units = structure.get("dropout", 0.0), structure["units"]
         z, e = structure["latent_size"], structure["embedding_size"]
         self.embed = nn.Linear(emission["event_size"], e)
         self.drop = nn.Dropout(self.p)
@@ -66,7 +47,7 @@ class ParallelSRNN(nn.Module):
         self.generator = nn.LSTM(units + z, units)
         self.prior = self.gaussian(units, structure["hidden_size"], z)
         self.posterior = self.gaussian(2 * units, structure["hidden_size"], z)
-        self.heads = Heads(units, emission["event_size"], emission["likelihood"])
+        self.emission = EMISSIONS[emission["class"]](units, emission, self.p)
 
     def gaussian(self, width, hidden, z):
         if not hidden:
@@ -80,41 +61,84 @@ class ParallelSRNN(nn.Module):
             nn.Linear(hidden, 2 * z),
         )
 
-    def forward(self, x, y, weight):
+    def forward(self, x, y):
         v, _ = self.forward_lstm(self.drop(self.embed(x)))
         b, _ = self.backward_lstm(torch.flip(self.drop(self.embed(y)), (0,)))
         b = torch.flip(b, (0,))
         pm, pl = self.prior(v).clamp(-8, 8).chunk(2, -1)
         qm, ql = self.posterior(torch.cat([b, v], -1)).clamp(-8, 8).chunk(2, -1)
-        z = qm + torch.randn_like(qm) * torch.exp(0.5 * ql)
-        h, _ = self.generator(torch.cat([v, z], -1))
+        h, _ = self.generator(torch.cat([v, self.draw(qm, ql)], -1))
         kl = 0.5 * (pl - ql + torch.exp(ql - pl) + (qm - pm) ** 2 * torch.exp(-pl) - 1)
-        return -(self.heads(self.drop(h), y) - weight * kl.sum(-1)).mean()
+        return self.emission(h, y), kl.sum(-1)
+
+    def draw(self, mean, log_variance):
+        return mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
+
+    def step(self, x, state):
+        forward, generator = (None, None) if state is None else state
+        v, forward = self.forward_lstm(self.embed(x)[None], forward)
+        z = self.draw(*self.prior(v).clamp(-8, 8).chunk(2, -1))
+        h, generator = self.generator(torch.cat([v, z], -1), generator)
+        return self.emission.draw(h[0]), (forward, generator)
 
 
 MODELS = {"rnn": RNN, "parallel_srnn": ParallelSRNN}
 
 
-def training_step(
-    structure: dict, emission: dict, frames: np.ndarray, previous: np.ndarray
-) -> tuple[Callable[[], float], int]:
-    """A function that makes one update and returns the loss, and the number of parameters.
-
-    Args:
-        structure, emission: configs, as in a recipe.
-        frames, previous: (B, T, D).
-    """
+def build(structure: dict[str, Any], emission: dict[str, Any]) -> nn.Module:
+    """The model of two configs, as in a recipe."""
     torch.manual_seed(0)
-    model = MODELS[structure["class"]](structure, emission)
+    return MODELS[structure["class"]](structure, emission)
+
+
+def _time_major(*arrays: np.ndarray) -> list[torch.Tensor]:
+    return [torch.from_numpy(a.swapaxes(0, 1).copy()) for a in arrays]
+
+
+def training_step(
+    model: nn.Module, frames: np.ndarray, previous: np.ndarray
+) -> Callable[[], float]:
+    """A function that makes one update on frames (B, T, D) and returns the loss."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-    x, y = (torch.from_numpy(a.swapaxes(0, 1).copy()) for a in (previous, frames))
+    x, y = _time_major(previous, frames)
 
     def step():
         optimizer.zero_grad()
-        loss = model(x, y, 0.2)
+        log_likelihood, kl = model(x, y)
+        loss = -(log_likelihood - 0.2 * kl).mean()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 0.5)
         optimizer.step()
         return loss.item()
 
-    return step, sum(p.numel() for p in model.parameters())
+    return step
+
+
+def scorer(
+    model: nn.Module, frames: np.ndarray, previous: np.ndarray
+) -> Callable[[], torch.Tensor]:
+    """A function that scores frames (B, T, D): log p, or its bound, (B,)."""
+    model.eval()
+    x, y = _time_major(previous, frames)
+
+    def score():
+        with torch.inference_mode():
+            log_likelihood, kl = model(x, y)
+            return (log_likelihood - kl).sum(0)
+
+    return score
+
+
+def sampler(model: nn.Module, rows: int, steps: int, size: int) -> Callable[[], torch.Tensor]:
+    """A function that draws `rows` sequences of `steps` frames of `size` values, (T, B, D)."""
+    model.eval()
+
+    def sample():
+        x, state, drawn = torch.zeros(rows, size), None, []
+        with torch.inference_mode():
+            for _ in range(steps):
+                x, state = model.step(x, state)
+                drawn.append(x)
+        return torch.stack(drawn)
+
+    return sample

@@ -85,11 +85,17 @@ def test_densities_of_pytorch_sum_to_one(name):
     assert total == pytest.approx(1.0, abs=1e-5)
 
 
-@pytest.mark.parametrize("contender", ["ours_bf16", "keras"])
-def test_other_contenders_train(contender):
-    name = "f_rnn_speech" if contender == "keras" else "rnn_hier_midi"
-    step = contenders.training(contender, cases.get(name, **SMALL))
-    assert step() != step()
+@pytest.mark.parametrize("name", [n for n, c in cases.CASES.items() if "keras" in c.contenders])
+def test_stock_keras_builds(name):
+    case = cases.get(name, **SMALL)
+    model = contenders.stock_keras(case, *case.steps())
+    assert trainable(model) == trainable(contenders.ours(case))
+
+
+def test_bfloat16_is_that_of_both_layers_without_xla():
+    model = contenders.ours(cases.get("rnn_hier_midi", **SMALL), bfloat16=True)
+    dtypes = {model.structure.compute_dtype, model.emission.compute_dtype}
+    assert dtypes == {"bfloat16"} and not model.xla
 
 
 def test_ours_scores_and_samples():

@@ -1,0 +1,91 @@
+"""The arithmetic of the matrix products of an update, as our algorithms need it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.cases import Case
+
+
+def training(case: Case) -> int:
+    """Of an update: two per multiplication and addition, and the gradient twice the score."""
+    rows, steps, width = case.shape
+    size = case.emission["event_size"]
+    products = STRUCTURES[case.structure["class"]](case.structure, size)
+    products += EMISSIONS[case.emission["class"]](case.emission, case.structure["units"])
+    return 3 * 2 * products * rows * steps * (width // size)
+
+
+def params_size(likelihood: str | dict[str, Any]) -> int:
+    """Parameters of a value."""
+    if likelihood == "bernoulli":
+        return 1
+    components = likelihood["num_components"]
+    return 3 * components if components > 1 else 2
+
+
+def _lstm(inputs: int, units: int) -> int:
+    return (inputs + units) * 4 * units
+
+
+def _embedded(config: dict[str, Any], size: int) -> tuple[int, int]:
+    """Products of the embedding, and how much of it is multiplied by what reads it.
+
+    One value without dropout is never embedded: its projection is a scalar times a vector.
+    """
+    if size == 1 and not config.get("dropout"):
+        return 0, 0
+    return size * config["embedding_size"], config["embedding_size"]
+
+
+def _rnn(config: dict[str, Any], size: int) -> int:
+    """Multiplications and additions of a step."""
+    embedding, inputs = _embedded(config, size)
+    units = config["units"]
+    return embedding + _lstm(inputs, units) + (config["num_layers"] - 1) * _lstm(units, units)
+
+
+def _parallel_srnn(config: dict[str, Any], size: int) -> int:
+    embedding, inputs = _embedded(config, size)
+    units, latent, hidden = config["units"], config["latent_size"], config["hidden_size"]
+
+    def head(width):
+        return (width + 2 * latent) * hidden if hidden else width * 2 * latent
+
+    recurrent = 2 * _lstm(inputs, units) + _lstm(units + latent, units)
+    return 2 * embedding + recurrent + head(units) + head(2 * units)
+
+
+def _factorized(config: dict[str, Any], width: int) -> int:
+    return width * config["event_size"] * params_size(config["likelihood"])
+
+
+def _delta_split(config: dict[str, Any], width: int) -> int:
+    size = config["event_size"]
+    first = config["split_size"] if config["kind"] == "random" else -(-size // config["stride"])
+    hidden = (width + first) * width + width * width
+    return hidden + width * size * params_size(config["likelihood"])
+
+
+def _autoregressive_rnn(config: dict[str, Any], width: int) -> int:
+    """The context is projected once a step; a value adds the recurrence and its head."""
+    units, size = config["units"], config["event_size"]
+    head = units * params_size(config["likelihood"])
+    return width * 4 * units + (size - 1) * 4 * units * units + size * head
+
+
+def _masked_mlp(config: dict[str, Any], width: int) -> int:
+    """Of the masked layer only what the mask leaves."""
+    units, size = config["units"], config["event_size"]
+    first = (size * width + size * (size - 1) // 2) * units
+    per_value = (config["num_layers"] - 1) * units * units
+    return first + size * (per_value + units * params_size(config["likelihood"]))
+
+
+STRUCTURES = {"rnn": _rnn, "parallel_srnn": _parallel_srnn}
+EMISSIONS = {
+    "factorized": _factorized,
+    "delta_split": _delta_split,
+    "autoregressive_rnn": _autoregressive_rnn,
+    "masked_mlp": _masked_mlp,
+}
