@@ -38,7 +38,7 @@ def between(name: str, value: int, first: int, last: int) -> None:
 def rate(**values: float) -> None:
     """Each argument is a dropout rate, in [0, 1)."""
     for name, value in values.items():
-        if not 0.0 <= value < 1.0:
+        if not isinstance(value, Real) or not 0.0 <= value < 1.0:
             raise ValueError(f"`{name}` must be in [0, 1); received {value!r}")
 
 

@@ -96,8 +96,8 @@ class SequenceModel(InferenceModel):
         return tuple(value.binary for value in values) * self.steps_per_frame
 
     def build(self, input_shape=None):
-        _build(self.structure, "structure", self.frame_size)
-        _build(self.emission, "emission", self.structure.context_size)
+        nn.build(self.structure, "structure", self.frame_size)
+        nn.build(self.emission, "emission", self.structure.context_size)
         if self.reconstruction is not None:
             self.reconstruction.build((None, None, self.structure.evidence_size))
         self.built = True
@@ -287,14 +287,3 @@ class SequenceModel(InferenceModel):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(**config)
-
-
-def _build(layer, name, width):
-    """Build a layer for inputs (B, T, width), or check that it has been."""
-    if not layer.built:
-        layer.build((None, None, width))
-    held = layer.get_build_config()["input_shape"][-1]
-    if held != width:
-        raise ValueError(
-            f"`{name}` must be for inputs of {width} values; received one built for {held}"
-        )

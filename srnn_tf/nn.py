@@ -260,3 +260,18 @@ def gaussian_draw(gaussian: tuple[tf.Tensor, tf.Tensor], noise: tf.Tensor) -> tf
     """
     mean, log_variance = gaussian
     return mean + noise * tf.exp(0.5 * log_variance)
+
+
+def build(layer: keras.layers.Layer, name: str, width: int) -> None:
+    """Build a layer for inputs (B, T, width), or check that it has been.
+
+    Raises:
+        ValueError: it has been built for another width; the error calls the layer `name`.
+    """
+    if not layer.built:
+        layer.build((None, None, width))
+    held = layer.get_build_config()["input_shape"][-1]
+    if held != width:
+        raise ValueError(
+            f"`{name}` must be for inputs of {width} values; received one built for {held}"
+        )

@@ -69,9 +69,10 @@ class TrainedModel(keras.Model):
                 `num_samples`; with more, memory grows by a few numbers a step only.
             free_nats: KL per frame that "elbo" does not press on; the reported KL is the true one.
             jit_compile: compile with XLA; by default yes, but not under a `tf.distribute` strategy.
-                On a CPU, float32 with XLA is the fastest mode, but for an `AutoregressiveRNN` and
-                for frames as wide as speech under a factorized `RNN`: those run fastest under the
-                policy "mixed_bfloat16" with `jit_compile=False`. On a GPU leave it on.
+                On a CPU, float32 with XLA is the mode to take, but for an `AutoregressiveRNN` and
+                for layers as wide as those for speech: their matrix products run up to 1.6 times as
+                fast under the policy "mixed_bfloat16" with `jit_compile=False`
+                (benchmarks/README.md). On a GPU leave it on.
             kwargs: `steps_per_execution`, `run_eagerly`, ..., as in Keras.
 
         Raises:

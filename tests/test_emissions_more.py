@@ -152,12 +152,17 @@ def test_inputs_that_are_formed_equal_those_that_are_not(name):
 @pytest.mark.parametrize("name", IN_TURN)
 @pytest.mark.parametrize("likelihood", ["bernoulli", "mixture"])
 def test_frames_of_one_value(name, likelihood):
-    layer, context = harness.emission(name, likelihood, event_size=1), contexts(2, 3)
+    known = {"initial_state": "context"} if name == "autoregressive_rnn" else {}
+    layer, context = harness.emission(name, likelihood, event_size=1, **known), contexts(2, 3)
+    assert np.ptp(layer(context).log_prob(tf.ones([2, 3, 1]))) > 0.0  # it sees the context
     if likelihood == "bernoulli":
         p = [tf.exp(layer(context).log_prob(tf.fill([2, 3, 1], v))) for v in (0.0, 1.0)]
         close(p[0] + p[1], np.ones([2, 3]))
     draws = layer(context).sample(4, seed=SEED)
     assert draws.shape == [4, 2, 3, 1] and np.isfinite(scored(layer, context, draws[0])[0]).all()
+
+
+SPLIT = [2, 8, 4, 9]  # of ten values, by seed 0
 
 
 def sigmoid(x):
@@ -247,3 +252,18 @@ def test_random_indices_are_those_of_the_seed():
     assert len(set(one.options["indices"])) == 12
     assert sorted([*one.first, *one.rest]) == list(range(40))
     assert len(DeltaSplit(40).first) == 10 and len(DeltaSplit(2).first) == 1
+
+
+def test_the_split_of_a_seed_never_changes():
+    emission = harness.emission("delta_split", event_size=10, split_size=4, seed=0)
+    assert emission.first.tolist() == SPLIT
+
+
+def test_no_rows_are_no_error():
+    layer = harness.emission("masked_mlp")
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 4])] * 1)
+    def score(context):
+        return layer(context).log_prob(tf.zeros([tf.shape(context)[0], tf.shape(context)[1], 3]))
+
+    assert score(tf.zeros([0, 2, 4])).shape == [0, 2]

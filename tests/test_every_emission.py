@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import emissions, sampling
+from srnn_tf import emissions, sampling, structures
 from tests import harness
 
 # The factorized one is that of the tests of every structure.
 NAMES = [name for name in harness.EMISSIONS if name != "factorized"]
 every = pytest.mark.parametrize("name", NAMES)
-PAIRS = [(structure, name) for structure in harness.STRUCTURES for name in NAMES]
+# One row of each structure.
+PAIRS = [(structure, name) for structure in structures.STRUCTURES for name in NAMES]
 WIDTH = harness.EVENT_SIZE
 
 

@@ -16,9 +16,9 @@ NAME, STEPS = "f_srnn_jsb", 5
 
 
 def test_names():
-    models = (
-        "f_rnn f_srnn rnn_flat srnn_flat storn vrnn fraccaro_srnn zforcing zforcing_no_aux".split()
-    )
+    models = "f_rnn f_srnn rnn_flat srnn_flat storn vrnn fraccaro_srnn zforcing zforcing_no_aux"
+    models = models.split() + "delta_rnn_random delta_rnn_interleave rnn_hier srnn_hier".split()
+    models += ["rnn_hier_mlp", "srnn_hier_mlp"]
     wanted = {f"{model}_{dataset}" for model in models for dataset in data.names()}
     assert set(zoo.names()) == wanted and zoo.names() == sorted(wanted)
     assert all(re.fullmatch("[a-z0-9]+(_[a-z0-9]+)+", name) for name in zoo.names())
@@ -33,7 +33,10 @@ def test_every_recipe_is_whole(name):
     structure, emission = structures.get(recipe.structure), emissions.get(recipe.emission)
     assert (emission.event_size == 1) == ("flat" in name)
     assert recipe.event_size % emission.event_size == 0
-    assert (structure.latent_size == 0) == name.startswith(("f_rnn", "rnn_flat"))
+    exact = ("f_rnn", "rnn_", "delta_rnn")
+    assert (structure.latent_size == 0) == name.startswith(exact)
+    low = type(emission) is emissions.AutoregressiveRNN
+    assert recipe.cpu_dtype == ("mixed_bfloat16" if low else "float32")
     assert recipe.loss_per in ("step", "value") and recipe.clipnorm > 0
     assert recipe.learning_rate > recipe.final_learning_rate > 0
     assert min(recipe.window, recipe.batch_size, recipe.steps) > 0
@@ -97,7 +100,8 @@ def test_train_writes_a_whole_run(finished):
     wanted = {"run.json", "best.json", "result.json", "logs"}
     assert files == wanted | {"checkpoint.weights.h5", "best.weights.h5"}
     run, best, result = (load(folder, f"{name}.json") for name in ("run", "best", "result"))
-    assert run == {"recipe": NAME, "steps": STEPS, "seed": 4, "frames": [36, 36, 36]}
+    wanted = {"recipe": NAME, "steps": STEPS, "seed": 4, "frames": [36, 36, 36]}
+    assert run == {**wanted, "dtype": "float32"}
     assert best["protocol"] == "paper" and 0 < best["step"] <= STEPS
     assert result["unit"] == "nats per step" and {"paper", "full"} <= set(result)
     assert all(-88 * np.log(2) * 2 < result[p] < 0 for p in ("paper", "full"))

@@ -41,6 +41,7 @@ class Run:
     recipe: recipes.Recipe
     steps: int
     seed: int
+    dtype: str = "float32"  # the policy it trains in; scores are float32
 
     @classmethod
     def create(cls, folder: str, name: str, steps: int | None, seed: int, frames: Any) -> Run:
@@ -69,13 +70,16 @@ class Run:
         except OSError as error:
             raise OSError(f"cannot make the folder {path}: {error.strerror}") from error
         file = path / "run.json"
+        # A run goes on in the mode that it began in, whatever is fastest here.
+        dtype = _fastest(recipe)
         if file.exists():
             held = read_json(file)
+            dtype = held.pop("dtype", "float32") if isinstance(held, dict) else dtype
             if held != identity:
                 raise ValueError(f"{path} holds another run, {held}; asked for {identity}")
         else:
-            write_json(file, identity)
-        return cls(path, recipe, steps, seed)
+            write_json(file, {**identity, "dtype": dtype})
+        return cls(path, recipe, steps, seed, dtype)
 
     @classmethod
     def open(cls, folder: str) -> Run:
@@ -89,18 +93,14 @@ class Run:
             raise ValueError(f"{path} holds no run (no run.json)")
         held = read_json(path / "run.json")
         try:
-            return cls(path, recipes.get(held["recipe"]), held["steps"], held["seed"])
+            recipe, dtype = recipes.get(held["recipe"]), held.get("dtype", "float32")
+            return cls(path, recipe, held["steps"], held["seed"], dtype)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path / 'run.json'} is not a run's: {held}") from error
 
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.weights.h5"
-
-    @property
-    def training_dtype(self) -> str:
-        """The dtype policy that trains fastest here."""
-        return "float32" if tf.config.list_physical_devices("GPU") else self.recipe.cpu_dtype
 
     def build(self, dtype: str = "float32") -> SequenceModel:
         """The model with fresh weights, compiled as its recipe says, with XLA if in float32."""
@@ -132,6 +132,11 @@ class Run:
         model = self.build()
         load_weights(model, path)
         return model
+
+
+def _fastest(recipe):
+    """The dtype policy that trains fastest here."""
+    return "float32" if tf.config.list_physical_devices("GPU") else recipe.cpu_dtype
 
 
 def save_weights(model: SequenceModel, path: Path) -> None:

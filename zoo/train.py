@@ -67,7 +67,7 @@ def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dic
     """Train, or go on training, and return the test scores of the best weights, nats per step."""
     if verbose is None:  # a bar on a terminal, a line per epoch in a log
         verbose = 1 if sys.stdout.isatty() else 2
-    model = run.build(run.training_dtype)
+    model = run.build(run.dtype)
     if run.checkpoint.is_file():
         runs.load_weights(model, run.checkpoint)
         print(f"going on from step {int(model.step)} of {run.steps}")
@@ -85,7 +85,8 @@ def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dic
             verbose=verbose,
         )
     scores = evaluate.report(run.best_model(), splits.test, "test")
-    runs.write_json(run.folder / "result.json", {"unit": f"nats per {run.recipe.unit}", **scores})
+    trained = {"unit": f"nats per {run.recipe.unit}", "trained_in": run.dtype}
+    runs.write_json(run.folder / "result.json", {**trained, **scores})
     if run.recipe.reported:
         print(f"the paper's code: {run.recipe.reported}")
     return scores

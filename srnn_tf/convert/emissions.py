@@ -182,7 +182,7 @@ def _masked_rules(emission, config, domain) -> list[Rule]:
         "the paper's masked perceptron normalizes over the units of all values at once, which lets "
         "a value see itself and those after it; with the normalization of this package, over the "
         "units of each value, weights trained there give other likelihoods",
-        stacklevel=4,
+        stacklevel=3,
     )
     first, hidden = emission.first, emission.hidden
     width, mask = first.context_kernel.shape[0], first.mask[:-1]

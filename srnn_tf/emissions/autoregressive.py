@@ -35,15 +35,16 @@ class AutoregressiveRNN(Emission):
         dropout: rate before the output layer.
         embedding_dropout: rate after the embedding of a value. Above 0 the inputs of the LSTM are
             all formed in training, at three times the arithmetic.
-        recompute: work on few frames at once and, for the gradient, work them out again: memory
-            that does not grow with the batch, for one more forward pass.
+        recompute: work on 512 frames at once and, for the gradient, work them out again: what the
+            low LSTM keeps does not grow with the batch, for one more forward pass.
 
     Shapes: call(context (B, T, H)) -> `tfd.Distribution`, batch (B, T), event (D,). Log densities
     are nats, float32.
 
     Raises:
         ValueError: a size below 1, a rate outside [0, 1), an unknown head or initial state, a
-            shared head where the values differ in likelihood.
+            shared head where the values differ in likelihood, a learned initial state with frames
+            of one value.
 
     Example:
         >>> emission = AutoregressiveRNN(88, "bernoulli", units=16, embedding_size=4)
@@ -71,6 +72,13 @@ class AutoregressiveRNN(Emission):
         checks.choice("head", head, HEADS)
         checks.choice("initial_state", initial_state, INITIAL_STATES)
         checks.rate(dropout=dropout, embedding_dropout=embedding_dropout)
+        if not isinstance(recompute, bool):
+            raise ValueError(f"`recompute` must be True or False; received {recompute!r}")
+        if event_size == 1 and initial_state == "learned":
+            raise ValueError(
+                "`initial_state` must be 'context' for frames of one value, which would not depend "
+                f"on the context; received {initial_state!r}"
+            )
         self.options = {
             "units": units,
             "embedding_size": embedding_size,
@@ -78,9 +86,9 @@ class AutoregressiveRNN(Emission):
             "initial_state": initial_state,
             "dropout": dropout,
             "embedding_dropout": embedding_dropout,
-            "recompute": bool(recompute),
+            "recompute": recompute,
         }
-        self.units, self.embedding_size, self.recompute = units, embedding_size, bool(recompute)
+        self.units, self.embedding_size, self.recompute = units, embedding_size, recompute
         self.dropout, self.embedding_dropout = dropout, embedding_dropout
         policy = dict(dtype=self.dtype_policy)
         self.embed = keras.layers.Dense(embedding_size, name="embed", **policy)

@@ -32,6 +32,8 @@ class Emission(keras.layers.Layer):
 
     def __call__(self, context, temperature=1.0, seed=None):
         checks.temperature(temperature)
+        if tf.is_tensor(temperature):
+            temperature = tf.stop_gradient(temperature)
         if self.built:
             checks.width("context", context.shape, self.get_build_config()["input_shape"][-1])
         return super().__call__(context, temperature=temperature, seed=seed)
@@ -44,7 +46,8 @@ class Emission(keras.layers.Layer):
 
         Args:
             context: h_t.
-            temperature: t divides logits by t and multiplies scales by sqrt(t).
+            temperature: t divides logits by t and multiplies scales by sqrt(t). A constant: it has
+                no gradient.
             seed: (2,) int32 for dropout; None for no dropout.
 
         Returns:

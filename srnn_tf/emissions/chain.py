@@ -18,6 +18,9 @@ SCORED_ROWS = 2048  # scored at once, which bounds memory
 class Chain(tfd.Distribution):
     """The distribution of a frame whose values are drawn one after another.
 
+    It has `log_prob`, `sample` and `greedy`; it cannot be sliced, copied or differentiated by its
+    parameters other than the context and the weights that the functions read.
+
         p(x | h) = prod{ p(x_i | x_<i, h) : i = 1, ..., D }
 
     Args:
@@ -177,8 +180,10 @@ def in_blocks(layer: Any, score: Callable, context: tf.Tensor, x: tf.Tensor, siz
     rows = dims(x)[0]
     if isinstance(rows, int) and rows <= size:
         return score(context, x, seed)
-    size = min(size, rows) if isinstance(rows, int) else tf.minimum(size, rows)
+    size = min(size, rows) if isinstance(rows, int) else tf.clip_by_value(rows, 1, size)
     count = -(-rows // size)
+    if not isinstance(count, int):
+        count = tf.maximum(count, 1)
 
     def blocks(a):
         padded = tf.pad(a, [[0, count * size - rows], [0, 0]])

@@ -33,7 +33,7 @@ class DeltaSplit(Emission):
         stride: of "interleave"; 2 by default.
         indices: which values are x_a, of "random"; drawn with `seed` by default. They are part of
             the config.
-        seed: of `indices`.
+        seed: of `indices`; 0 by default.
         dropout: rate before the last layer of x_b.
 
     Shapes: call(context (B, T, H)) -> `tfd.Distribution`, batch (B, T), event (D,). Log densities
@@ -61,7 +61,7 @@ class DeltaSplit(Emission):
         split_size: int | None = None,
         stride: int | None = None,
         indices: Sequence[int] | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         dropout: float = 0.0,
         **kwargs,
     ):
@@ -69,9 +69,9 @@ class DeltaSplit(Emission):
         checks.choice("kind", kind, KINDS)
         checks.rate(dropout=dropout)
         checks.sizes(minimum=2, event_size=event_size)
-        checks.sizes(minimum=0, seed=seed)
+        checks.sizes(minimum=0, seed=seed or 0)
         if kind == "interleave":
-            _refuse(kind, split_size=split_size, indices=indices)
+            _refuse(kind, split_size=split_size, indices=indices, seed=seed)
             stride = 2 if stride is None else stride
             checks.between("stride", stride, 2, event_size)
             first = np.arange(0, event_size, stride)
@@ -150,7 +150,8 @@ def _random_indices(event_size, split_size, indices, seed):
     if indices is None:
         size = max(1, event_size // 4) if split_size is None else split_size
         checks.between("split_size", size, 1, event_size - 1)
-        return np.random.default_rng(seed).permutation(event_size)[:size]
+        # NumPy promises that these draws stay the same in all of its versions.
+        return np.random.RandomState(seed or 0).permutation(event_size)[:size]
     received = list(indices) if isinstance(indices, (Sequence, np.ndarray)) else []
     known = [type(i) is not bool and isinstance(i, Integral) for i in received]
     known += [0 <= i < event_size for i in received if all(known)]

@@ -64,9 +64,10 @@ class ValueHeads(keras.layers.Layer):
 
     def params(self, run: int, i: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
         """Parameters of value i, (N, P), from its features (N, F); i is of this run."""
-        kernel, bias = self._weights()[run]
-        at = 0 if self.shared else i - self.runs[run].start
-        return tf.matmul(tf.cast(features, self.compute_dtype), kernel[at]) + bias[at]
+        at, dtype = 0 if self.shared else i - self.runs[run].start, self.compute_dtype
+        kernel, bias = (tf.convert_to_tensor(w[run])[at] for w in (self.kernels, self.biases))
+        bias = tf.pad(bias, [[0, self.runs[run].likelihood.num_unbiased]])
+        return tf.matmul(tf.cast(features, dtype), tf.cast(kernel, dtype)) + tf.cast(bias, dtype)
 
     def _product(self, features, kernel):
         if not self.shared:

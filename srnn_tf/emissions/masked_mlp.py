@@ -125,14 +125,16 @@ class MaskedMLP(Emission):
 
         def params(r, i, outputs):
             here = tf.gather(self._columns(outputs, r), i - self.runs[r].start, axis=1)
+            here = tf.cast(here, self.compute_dtype)
             if not self.num_layers:
                 return here
             return self.heads.params(r, i, self.hidden.of_value(i, here))
 
         def read(x, i, outputs):
-            return outputs + tf.cast(x, outputs.dtype)[:, None] * kernel[i]
+            return outputs + x[:, None] * tf.cast(kernel[i], tf.float32)
 
-        state = self.first.from_context(context)
+        # In float32: in bfloat16 the terms added one by one would stray from the score's sum.
+        state = tf.cast(self.first.from_context(context), tf.float32)
         return draw_in_turn(self.runs, state, params, read, seed, temperature)
 
     def get_config(self):

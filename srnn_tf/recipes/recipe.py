@@ -23,8 +23,8 @@ class Recipe:
         clipnorm: the global norm that gradients are clipped to.
         loss_per: "step" or "value".
         unit: what a printed score is nats per.
-        cpu_dtype: the dtype policy that trains fastest on a CPU, without XLA where it is not
-            float32. Scores are computed in float32 whatever it is.
+        cpu_dtype: the dtype policy to train in on a CPU, without XLA where it is not float32.
+            Scores are computed in float32 whatever it is.
         reported: nats per unit in the paper or from its code, and under what protocol; or None.
     """
 

@@ -35,8 +35,8 @@ def lstm_step(z: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         >>> float(c[0, 0])
         0.5
     """
-    scale, gain, shift = _gate_constants(c.shape[-1], z.dtype)
-    gates = tf.cast(tf.tanh(z * scale) * gain + shift, c.dtype)
+    scale, gain, shift = _gate_constants(c.shape[-1], c.dtype)
+    gates = tf.tanh(tf.cast(z, c.dtype) * scale) * gain + shift
     i, f, g, o = tf.split(gates, 4, axis=-1)
     c = f * c + i * g
     return tf.cast(o * tf.tanh(c), z.dtype), c

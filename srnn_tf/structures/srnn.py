@@ -71,7 +71,6 @@ class SRNNCell(Cell):
         super().__init__(options, **kwargs)
         self.evidence_size, policy = options["evidence_size"], dict(dtype=self.dtype_policy)
         self.residual_posterior = residual_posterior
-        self.residual_posterior = residual_posterior
         self.forward = RecurrentStack(cell, units, 1, dropout, name="forward", **policy)
         # A chain of linear heads whose log variances read the latent before grows without bound
         # unless it starts unconnected.

@@ -1,0 +1,65 @@
+"""Runs that train in bfloat16: scored in float32, and going on in the mode they began in."""
+
+import dataclasses
+import json
+
+import pytest
+
+from srnn_tf import recipes
+from tests import harness
+from zoo import runs, train
+
+NAME = "rnn_hier_jsb"
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch):
+    """The recipe at a size for tests, and its data."""
+    recipe = recipes.get(NAME)
+    small = {"units": 6, "embedding_size": 6}
+    changed = dataclasses.replace(
+        recipe,
+        structure={**recipe.structure, **small},
+        emission={**recipe.emission, **small},
+        window=5,
+        batch_size=4,
+    )
+    monkeypatch.setitem(recipes.RECIPES, NAME, changed)
+    monkeypatch.setattr(train, "EPOCH", 2)
+    file = harness.write_mat(tmp_path / "JSB_Chorales.mat", lengths=(18, 18))
+    return [NAME, "--data", file, "--edition", "any", "--steps", "4"]
+
+
+def result(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_a_resumed_run_keeps_its_mode_and_its_losses(arguments, tmp_path, monkeypatch):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train.main([*arguments, "--out", str(whole)])
+    found = result(whole)
+    assert found["trained_in"] == "mixed_bfloat16" and found["paper"] < 0.0
+    assert runs.Run.open(str(whole)).dtype == "mixed_bfloat16"
+    assert runs.Run.open(str(whole)).best_model().emission.compute_dtype == "float32"
+    end = train.KeepBest.on_epoch_end
+
+    def killed(self, epoch, logs=None):
+        end(self, epoch, logs)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.KeepBest, "on_epoch_end", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train.main([*arguments, "--out", str(cut)])
+    # On a machine where float32 is faster, too.
+    monkeypatch.setattr(runs, "_fastest", lambda recipe: "float32")
+    train.main([*arguments, "--out", str(cut)])
+    assert result(cut) == pytest.approx(found, rel=1e-6)
+
+
+def test_a_run_that_names_no_mode_is_in_float32(arguments, tmp_path):
+    train.main([*arguments, "--out", str(tmp_path / "run")])
+    file = tmp_path / "run" / "run.json"
+    held = json.loads(file.read_text())
+    file.write_text(json.dumps({k: v for k, v in held.items() if k != "dtype"}))
+    assert runs.Run.open(str(tmp_path / "run")).dtype == "float32"
