@@ -54,7 +54,10 @@ def test_a_resumed_run_keeps_its_mode_and_its_losses(arguments, tmp_path, monkey
     # On a machine where float32 is faster, too.
     monkeypatch.setattr(runs, "_fastest", lambda recipe: "float32")
     train.main([*arguments, "--out", str(cut)])
-    assert result(cut) == pytest.approx(found, rel=1e-6)
+    resumed = result(cut)
+    assert resumed["trained_in"] == "mixed_bfloat16"
+    for protocol in ("paper", "full"):
+        assert resumed[protocol] == pytest.approx(found[protocol], rel=1e-6)
 
 
 def test_a_run_that_names_no_mode_is_in_float32(arguments, tmp_path):
