@@ -91,7 +91,12 @@ def test_the_indices_of_a_split_are_part_of_the_config(split):
     np.testing.assert_array_equal(again.rest, one.rest)
 
 
-@every
+COMPILED = ("autoregressive_rnn", "masked_mlp")  # XLA takes seconds for each
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in COMPILED else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
 def test_a_compiled_training_step_equals_one_that_is_not(name):
     case = case_of(name, likelihood="mixture")
     x, changes = harness.frames(case, rows=4, steps=3), {"num_layers": 1}
