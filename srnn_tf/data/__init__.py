@@ -1,57 +1,81 @@
-"""Data sets as piano rolls, batches for training, and ways to hear and see a roll."""
+"""Data sets, batches for training and scoring, and ways to hear and to see what a model draws."""
 
 import difflib
 import os
+from pathlib import Path
 
+from srnn_tf.data.batches import batches, padded
+from srnn_tf.data.epochs import EpochDataset
 from srnn_tf.data.frames import reframe
 from srnn_tf.data.music import plot_pianoroll, write_midi
+from srnn_tf.data.output import draw_strokes, write_wav
+from srnn_tf.data.sequences import Standardization, pieces
 from srnn_tf.data.splits import Splits
-from srnn_tf.data.streams import EpochDataset, batches, streams
+from srnn_tf.data.streams import streams
 
 __all__ = [
     "EpochDataset",
     "Splits",
+    "Standardization",
     "batches",
+    "draw_strokes",
     "load",
     "names",
+    "padded",
+    "pieces",
     "plot_pianoroll",
+    "prepare",
     "reframe",
     "streams",
     "write_midi",
+    "write_wav",
 ]
 
-# The data sets of piano rolls that are read from a file the user has.
+# The data sets that can be read from the file as it is, without `prepare`.
 _FROM_FILE = {
     "nottingham": "Nottingham.mat or Nottingham.pickle",
     "muse": "MuseData.mat or MuseData.pickle",
     "jsb": "JSB_Chorales.mat or JSB Chorales.pickle",
     "piano_midi": "Piano_midi.mat or Piano-midi.de.pickle",
 }
+_PREPARED = (
+    "timit perm_timit vctk blizzard speech_commands iam_ondb unipen audio pianoroll strokes"
+).split()
 
 
 def names() -> tuple[str, ...]:
     """Return the names that `load` takes.
 
     Example:
-        names()  # ("bach", "nottingham", "muse", "jsb", "piano_midi")
+        names()  # ("bach", "nottingham", "muse", "jsb", "piano_midi", "timit", ...)
     """
-    return ("bach", *_FROM_FILE)
+    return ("bach", *_FROM_FILE, *_PREPARED)
 
 
-def load(name: str, path: str | os.PathLike | None = None, edition: str | None = None) -> Splits:
-    """Load a data set of piano rolls and print its statistics, one line for each part.
+def load(
+    name: str,
+    path: str | os.PathLike | None = None,
+    edition: str | None = None,
+    down_sample: int = 1,
+) -> Splits:
+    """Load a data set and print its statistics, one line for each part.
 
     `bach` needs no file: it is read from the music21 package once and kept in the cache folder.
-    The others are the rolls of Boulanger-Lewandowski et al. 2012, arXiv:1206.6392.
+    The other piano rolls, those of Boulanger-Lewandowski et al. 2012, arXiv:1206.6392, are read
+    from their `.mat` or `.pickle` file. Every data set can be read from the folder that `prepare`
+    made of it; its sequences stay on disk until they are sliced.
 
     Args:
         name: one of `names()`.
-        path: the `.mat` or `.pickle` file of the data set; not for `bach`.
-        edition: which published version the file must be; None accepts every known one, "any"
-            accepts a file that is none of them.
+        path: a prepared folder, or the file of the piano rolls; not for `bach`.
+        edition: which published version a file of piano rolls must be; None accepts every known
+            one, "any" accepts a file that is none of them.
+        down_sample: of prepared speech: k, above 1 each sequence is its k interleaved parts, one
+            after another (`reframe`).
 
     Returns:
-        `Splits` of uint8 arrays of 0 and 1, shape (T_i, 88), column `c` is MIDI note `c + 21`.
+        `Splits` of sequences (T_i, D): uint8 piano rolls of 0 and 1, D = 88; speech, standardized,
+        D = 200 samples; moves of a pen (pen_up, dx, dy), dx and dy standardized.
 
     Raises:
         FileNotFoundError: `path` does not exist.
@@ -60,6 +84,7 @@ def load(name: str, path: str | os.PathLike | None = None, edition: str | None =
 
     Example:
         load("nottingham", "Nottingham.mat").event_size  # 88
+        load("timit", "prepared/timit").train[0][:10].shape  # (10, 200)
     """
     if name not in names():
         nearest = difflib.get_close_matches(str(name).lower(), names(), n=1, cutoff=0.0)
@@ -67,8 +92,36 @@ def load(name: str, path: str | os.PathLike | None = None, edition: str | None =
             f"name={name!r} is not a data set; did you mean {nearest[0]!r}? "
             f"Accepted are {', '.join(names())}"
         )
-    splits = _load_bach(path, edition) if name == "bach" else _load_file(name, path, edition)
+    if path is not None and (name in _PREPARED or Path(path).is_dir()):
+        splits = _load_prepared(name, Path(path), edition, down_sample)
+    elif down_sample != 1:
+        raise ValueError(f"down_sample={down_sample!r} is for prepared speech; {name} is not")
+    elif name in _PREPARED:
+        raise ValueError(
+            f"path=None: {name} is read from a prepared folder; make one with "
+            f"`python -m srnn_tf.data prepare {name} --source DIR --out DIR`"
+        )
+    else:
+        splits = _load_bach(path, edition) if name == "bach" else _load_file(name, path, edition)
     print(splits.describe())
+    return splits
+
+
+def prepare(name: str, source: str | os.PathLike | None, out: str | os.PathLike, **options) -> Path:
+    """Read a corpus once and write it as shards: see `srnn_tf.data.preparation.prepare`."""
+    from srnn_tf.data.preparation import prepare as run
+
+    return run(name, source, out, **options)
+
+
+def _load_prepared(name: str, path: Path, edition: str | None, down_sample: int) -> Splits:
+    from srnn_tf.data import info
+
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; {name} is read from a prepared folder")
+    splits = info.load(name, path, down_sample)
+    if edition not in (None, "any", splits.edition):
+        raise ValueError(f"edition={edition!r} is not that of {path}, {splits.edition!r}")
     return splits
 
 

@@ -62,9 +62,9 @@ def write_midi(
     Example:
         write_midi(splits.test[0], "chorale.mid", program=19)  # a church organ
     """
-    mido = _mido()
+    mido = mido_of("write_midi")
     roll = check_roll(roll, "roll")
-    _check_steps(steps_per_quarter)
+    check_steps(steps_per_quarter)
     if not 4 <= bpm <= 1000:  # slower does not fit the 24 bits of a MIDI tempo
         raise ValueError(f"bpm={bpm!r}; accepted are 4..1000")
     if not isinstance(program, int) or not 0 <= program <= 127:
@@ -93,7 +93,8 @@ def _events(roll: np.ndarray) -> list[tuple[int, int, int]]:
     return sorted(events)
 
 
-def _check_steps(steps_per_quarter: int) -> None:
+def check_steps(steps_per_quarter: int) -> None:
+    """Refuse a number of steps in a quarter note that no tick of MIDI is."""
     if not isinstance(steps_per_quarter, int) or not 1 <= steps_per_quarter <= TICKS_PER_QUARTER:
         raise ValueError(
             f"steps_per_quarter={steps_per_quarter!r}; accepted are integers 1..{TICKS_PER_QUARTER}"
@@ -105,11 +106,16 @@ def _tick(frame: int, steps_per_quarter: int) -> int:
     return round(frame * TICKS_PER_QUARTER / steps_per_quarter)
 
 
-def _mido() -> Any:
+def mido_of(caller: str) -> Any:
+    """The package mido.
+
+    Raises:
+        ImportError: it is not installed.
+    """
     try:
         import mido
     except ImportError as error:
-        raise ImportError("write_midi needs mido: pip install 'srnn-tf[music]'") from error
+        raise ImportError(f"{caller} needs mido: pip install 'srnn-tf[music]'") from error
     return mido
 
 
@@ -133,12 +139,12 @@ def plot_pianoroll(
     Example:
         plot_pianoroll({"data": splits.test[0], "sample": sample}, "rolls.png")
     """
-    Figure, FigureCanvasAgg = _matplotlib()
+    Figure, FigureCanvasAgg = matplotlib_of("plot_pianoroll")
     panels = dict(rolls) if isinstance(rolls, Mapping) else {"": rolls}
     if not panels:
         raise ValueError("rolls={}: at least one piano roll is needed")
     panels = {title: check_roll(roll, f"rolls[{title!r}]") for title, roll in panels.items()}
-    _check_steps(steps_per_quarter)
+    check_steps(steps_per_quarter)
     figure = Figure(figsize=(11, 0.6 + 2.4 * len(panels)), layout="constrained")
     formats = FigureCanvasAgg(figure).get_supported_filetypes()
     extension = Path(path).suffix.lower().lstrip(".")
@@ -155,13 +161,13 @@ def plot_pianoroll(
         figure.savefig(temporary, format=extension, dpi=150)
 
 
-def _matplotlib() -> tuple[Any, Any]:
+def matplotlib_of(caller: str) -> tuple[Any, Any]:
     """Return the classes of the object interface, which leaves a caller's pyplot state alone."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("plot_pianoroll needs matplotlib: pip install 'srnn-tf[plot]'") from error
+        raise ImportError(f"{caller} needs matplotlib: pip install 'srnn-tf[plot]'") from error
     return Figure, FigureCanvasAgg
 
 

@@ -1,9 +1,14 @@
 """The three parts of a data set, checked once when they are put together."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from srnn_tf.data.sequences import Standardization
 
 LOWEST_NOTE = 21  # MIDI number of column 0, the A of 27.5 Hz
 NUM_NOTES = 88  # the keys of a piano, MIDI notes 21..108
@@ -50,41 +55,56 @@ def check_roll(roll: np.ndarray, what: str, path: str | None = None) -> np.ndarr
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so no generated __eq__
 class Splits:
-    """Piano rolls for training, validation and testing.
+    """Sequences for training, validation and testing.
 
     Args:
         name: the name of the data set.
-        train, valid, test: sequences of uint8 arrays of 0 and 1, each of shape (T_i, 88), one row
-            a frame; column `c` is MIDI note `c + 21`.
+        train, valid, test: sequences of arrays (T_i, D), one row a step. Piano rolls are uint8
+            arrays of 0 and 1, D = 88, column `c` is MIDI note `c + 21`. Those of a prepared folder
+            stay on disk until they are sliced.
         edition: which published version of the data set this is.
-        source: the file or package the rolls were read from.
+        source: the file, folder or package it was read from.
+        kind: "pianoroll", "speech" or "handwriting".
+        standardization: how the numbers were made from the signal; None if they are the signal.
+        sample_rate: of speech, in Hz.
 
     Raises:
-        ValueError: a part without a sequence, or an array that is not a piano roll.
+        ValueError: a part without a sequence, sequences of several widths, or an array that is not
+            a piano roll.
 
     Example:
         Splits("two notes", [np.eye(88)], [np.eye(88)], [np.eye(88)], "made up", "nowhere")
     """
 
     name: str
-    train: Sequence[np.ndarray]
-    valid: Sequence[np.ndarray]
-    test: Sequence[np.ndarray]
+    train: Sequence[Any]
+    valid: Sequence[Any]
+    test: Sequence[Any]
     edition: str
     source: str
+    kind: str = "pianoroll"
+    standardization: Standardization | None = None
+    sample_rate: int | None = None
 
     def __post_init__(self) -> None:
         for part in PARTS:
-            rolls = getattr(self, part)
-            if not len(rolls):
+            found = getattr(self, part)
+            if not len(found):
                 raise ValueError(f"{self.name}: {part} has no sequence; at least one is needed")
-            checked = tuple(check_roll(r, f"{part} sequence {i}") for i, r in enumerate(rolls))
-            object.__setattr__(self, part, checked)
+            if self.kind == "pianoroll":
+                found = [check_roll(r, f"{part} sequence {i}") for i, r in enumerate(found)]
+            object.__setattr__(self, part, tuple(found))
+        shapes = {np.shape(s)[1:] for part in PARTS for s in getattr(self, part)}
+        if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+            raise ValueError(
+                f"{self.name}: sequences must be (T, D) of one width D; received steps of "
+                f"{sorted(shapes)}"
+            )
 
     @property
     def event_size(self) -> int:
-        """Number of notes in a frame, 88."""
-        return NUM_NOTES
+        """D, the number of values in a step."""
+        return np.shape(self.train[0])[1]
 
     def describe(self) -> str:
         """Return a line on the data set and one line of statistics for each part.
@@ -93,18 +113,23 @@ class Splits:
             print(splits.describe())
         """
         lines = [f"{self.name} ({self.edition}) from {self.source}"]
+        word = "frames" if self.kind == "pianoroll" else f"steps of {self.event_size}"
         for part in PARTS:
-            rolls = getattr(self, part)
-            frames = sum(len(roll) for roll in rolls)
-            counts = np.sum([roll.sum(axis=0, dtype=np.int64) for roll in rolls], axis=0)
-            used = np.flatnonzero(counts) + LOWEST_NOTE
-            notes = f"{used[0]}..{used[-1]}" if len(used) else "none"
+            sequences = getattr(self, part)
+            steps = sum(len(sequence) for sequence in sequences)
             lines.append(
-                f"  {part:<5} {len(rolls):>4} sequences {frames:>7} frames"
-                f"  mean length {frames / len(rolls):7.2f}  MIDI notes {notes:<7}"
-                f" {counts.sum() / frames:.3f} notes a frame"
+                f"  {part:<5} {len(sequences):>4} sequences {steps:>7} {word}"
+                f"  mean length {steps / len(sequences):7.2f}{self._notes(sequences, steps)}"
             )
         return "\n".join(lines)
+
+    def _notes(self, rolls: Sequence[np.ndarray], frames: int) -> str:
+        if self.kind != "pianoroll":
+            return ""
+        counts = np.sum([roll.sum(axis=0, dtype=np.int64) for roll in rolls], axis=0)
+        used = np.flatnonzero(counts) + LOWEST_NOTE
+        notes = f"{used[0]}..{used[-1]}" if len(used) else "none"
+        return f"  MIDI notes {notes:<7} {counts.sum() / frames:.3f} notes a frame"
 
 
 def check_edition(name: str, counts: tuple[int, ...], edition: str | None, path: object) -> str:

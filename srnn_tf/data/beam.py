@@ -1,0 +1,42 @@
+"""Shards by Apache Beam, for corpora that take many machines: the same tasks, the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def run(
+    write: Callable[[Any], str], tasks: Sequence[Any], runner: str, words: Sequence[str] = ()
+) -> None:
+    """Write all shards in a Beam pipeline and wait for its end.
+
+    Source and output must be folders that all workers see.
+
+    Args:
+        write: from a task to the shard that it wrote.
+        tasks: the shards.
+        runner: such as "DirectRunner" or "FlinkRunner".
+        words: further options of Beam, as on its command line.
+
+    Raises:
+        ImportError: apache-beam is not installed.
+        ValueError: a bad file, or what else stopped a worker.
+    """
+    try:
+        import apache_beam
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise ImportError("runner needs Apache Beam: pip install 'srnn-tf[beam]'") from error
+    options = PipelineOptions(["--runner", runner, *words])
+    try:
+        with apache_beam.Pipeline(options=options) as pipeline:
+            _ = (
+                pipeline
+                | "shards" >> apache_beam.Create(list(tasks))
+                | "spread" >> apache_beam.Reshuffle()
+                | "write" >> apache_beam.Map(write)
+            )
+    except Exception as error:  # runners wrap a worker's error, each in its own type
+        text = str(error).split(" [while running")[0].strip().splitlines()
+        raise ValueError(text[-1] if text else type(error).__name__) from error

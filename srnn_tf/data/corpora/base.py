@@ -1,0 +1,257 @@
+"""What a corpus is, and the tools its files share: finding files, lists of names, splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from srnn_tf.data.splits import PARTS
+
+
+class Item(NamedTuple):
+    """A source file, or a part of one: the unit that is read, skipped or refused.
+
+    Args:
+        key: its name, unique in the data set; no path of this machine is in it.
+        path: the file.
+        size: in bytes.
+    """
+
+    key: str
+    path: Path
+    size: int
+
+
+class Record(NamedTuple):
+    """A sequence as it is stored.
+
+    Args:
+        key: unique in the data set.
+        values: int16 or uint8, (n,) samples or (T, D) frames.
+        scale: what `values` are multiplied by.
+    """
+
+    key: str
+    values: np.ndarray
+    scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a user may say about a corpus; each takes only what it knows.
+
+    Args:
+        lists: folder of the lists of names that make the parts.
+        sample_rate: of the prepared audio, in Hz.
+        frame_size: D, samples of a step.
+        permutation: file of the order of the samples of a step.
+        std: what the moves of a pen are divided by, in place of their standard deviation.
+        columns: of stroke arrays, as in "dx,dy,pen".
+        steps_per_quarter: steps in a quarter note, of MIDI files.
+        edition: which published version the files must be.
+    """
+
+    lists: Path | None = None
+    sample_rate: int = 16000
+    frame_size: int = 200
+    permutation: Path | None = None
+    std: float | None = None
+    columns: str | None = None
+    steps_per_quarter: int = 2
+    edition: str | None = None
+
+
+@dataclasses.dataclass
+class Found:
+    """The items of a corpus.
+
+    Args:
+        parts: items of train, valid and test.
+        rule: how they were split, in words.
+        missing: (name, reason) of what a list names and the source lacks.
+        notes: what a user should know, such as files that no list names.
+        edition: which published version it is, if that can be told.
+    """
+
+    parts: dict[str, list[Item]]
+    rule: str
+    missing: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    edition: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """How a corpus is found and read.
+
+    Args:
+        kind: "speech", "handwriting" or "pianoroll".
+        find: from the source folder and options to what is there.
+        read: from an item and options to its records.
+        unit: what a score is nats per.
+        licence: whose terms the data are under, a sentence.
+        options: the names of the options it takes.
+        table5: its size in Table 5 of the paper, as a number and what it counts.
+        needs_source: whether it is read from a folder.
+    """
+
+    kind: str
+    find: Callable[[Path, Options], Found]
+    read: Callable[[Item, Options], Iterator[Record]]
+    unit: str
+    licence: str
+    options: tuple[str, ...] = ()
+    table5: tuple[float, str] | None = None
+    needs_source: bool = True
+
+
+def files(source: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """All files below a folder with these endings, in any case, by their path relative to it.
+
+    Raises:
+        ValueError: there is none.
+        OSError: a folder cannot be read.
+    """
+
+    def fail(error):
+        raise OSError(error.errno, f"{error.filename} cannot be read: {error.strerror}")
+
+    found = {}
+    for folder, folders, names in os.walk(source, onerror=fail):
+        folders[:] = [f for f in folders if not f.startswith(".")]
+        for name in names:
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                path = Path(folder, name)
+                found[path.relative_to(source).as_posix()] = path
+    if not found:
+        raise ValueError(f"{source} holds no file that ends in {', '.join(suffixes)}")
+    return dict(sorted(found.items()))
+
+
+def items(paths: dict[str, Path], name: Callable[[str], str]) -> dict[str, Item]:
+    """Items by the name that `name` makes of a relative path.
+
+    Raises:
+        ValueError: two files have one name.
+    """
+    result: dict[str, Item] = {}
+    for relative, path in paths.items():
+        key = name(relative)
+        if key in result:
+            raise ValueError(f"two files are {key}: {result[key].path} and {path}; keep one")
+        result[key] = Item(key, path, path.stat().st_size)
+    return result
+
+
+def audio_name(relative: str) -> str:
+    """The name of an utterance: the file's, without folders and ending."""
+    return relative.rsplit("/", 1)[-1].split(".")[0]
+
+
+def hashed(names: Iterable[str], salt: str) -> list[str]:
+    """The names in an order that is arbitrary, and the same everywhere."""
+
+    def digest(name):
+        return hashlib.sha256(f"{salt}:{name}".encode("utf-8", "surrogateescape")).digest()
+
+    return sorted(names, key=digest)
+
+
+def by_hash(
+    groups: dict[str, list[Item]], salt: str, valid: float, test: float
+) -> dict[str, list[Item]]:
+    """Split groups (of a speaker, a form, or single files) into parts, a group in one part.
+
+    The groups are ordered by the SHA-256 of "salt:name"; the first `valid` of them are valid, the
+    next `test` are test, at least one each.
+
+    Raises:
+        ValueError: fewer groups than parts.
+    """
+    order = hashed(groups, salt)
+    wanted = {"valid": valid, "test": test}
+    counts = {part: max(1, round(len(order) * f)) for part, f in wanted.items() if f}
+    if len(order) <= sum(counts.values()):
+        raise ValueError(
+            f"{len(order)} files or groups of files were found; {sum(counts.values()) + 1} are "
+            "needed, one for each part"
+        )
+    parts, at = {}, 0
+    for part, count in counts.items():
+        parts[part], at = order[at : at + count], at + count
+    parts["train"] = order[at:]
+    return {p: sorted(item for g in chosen for item in groups[g]) for p, chosen in parts.items()}
+
+
+def read_list(path: Path) -> list[str]:
+    """The names in a list, one a line.
+
+    Raises:
+        ValueError: no such file, no names, a name that leads out of the source, one twice.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; it lists the files of a part, a name a line")
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    names = [line.strip() for line in text.splitlines() if line.strip()]
+    if not names:
+        raise ValueError(f"{path} lists no names")
+    seen = set()
+    for name in names:
+        if name.startswith(("/", "~")) or "\\" in name or ".." in name.split("/"):
+            raise ValueError(f"{path} lists {name!r}, which leads out of the source")
+        if name in seen:
+            raise ValueError(f"{path} lists {name!r} twice")
+        seen.add(name)
+    return names
+
+
+def by_lists(
+    found: dict[str, Any], lists: dict[str, Path], name: Callable[[str], str] = str
+) -> tuple[dict[str, list[Any]], list[tuple[str, str]], list[str]]:
+    """Parts as lists give them: what was found for each name, what is missing, what is unlisted.
+
+    Args:
+        found: by name.
+        lists: the list of each part.
+        name: from an entry of a list to a name.
+
+    Raises:
+        ValueError: a bad list, or one name in two lists.
+    """
+    parts, missing, seen = {}, [], {}
+    for part, path in lists.items():
+        parts[part] = []
+        for entry in read_list(path):
+            key = name(entry)
+            if key in seen:
+                raise ValueError(f"{entry!r} is listed by {seen[key]} and by {path}")
+            seen[key] = path
+            if key in found:
+                parts[part].append(found[key])
+            else:
+                missing.append((key, f"{path.name} lists it, but it is not in the source"))
+    unlisted = sorted(set(found) - set(seen))
+    note = f"{len(unlisted)} are in no list and left out, the first is {unlisted[:1]}"
+    return parts, missing, [note] if unlisted else []
+
+
+def lists_of(options: Options, names: dict[str, str]) -> dict[str, Path]:
+    """The list of each part in the folder that the user gave."""
+    return {part: options.lists / name for part, name in names.items()}
+
+
+def check_parts(parts: dict[str, list[Item]], what: object) -> None:
+    """Each part needs an item.
+
+    Raises:
+        ValueError: one has none.
+    """
+    for part in PARTS:
+        if not parts.get(part):
+            raise ValueError(f"{what}: nothing is left for the part {part}")

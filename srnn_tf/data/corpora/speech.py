@@ -1,0 +1,14 @@
+"""What the corpora of speech share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from srnn_tf.data import audio
+from srnn_tf.data.corpora.base import Item, Options, Record
+
+
+def read(item: Item, options: Options, expected: int | None = None) -> Iterator[Record]:
+    """The samples of one file, which must be at the rate `expected` where that is given."""
+    samples = audio.read_audio(item.path, options.sample_rate, expected)
+    yield Record(item.key, samples, 1 / audio.FULL_SCALE)

@@ -1,0 +1,89 @@
+"""Sentences of UNIPEN (BBN): unipen_bbn_sentences.npz, or the files that it was made from."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from srnn_tf.data import strokes
+from srnn_tf.data.corpora import base
+from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
+from srnn_tf.data.splits import PARTS
+
+FILE = "unipen_bbn_sentences.npz"
+_LARGEST = 1 << 30  # bytes of one array, unpacked
+
+
+def find(source: Path, options: Options) -> Found:
+    """The parts of the file, which are UNIPEN's own; of UNIPEN's tree, by hash of the writer."""
+    path = source / FILE
+    if path.is_file():
+        size = path.stat().st_size
+        parts = {part: [Item(part, path, size)] for part in PARTS}
+        return Found(parts, "UNIPEN's own sets, no writer in two of them")
+    if not ((source / "data").is_dir() and (source / "include").is_dir()):
+        raise ValueError(f"{source} must hold {FILE}, or UNIPEN's folders data and include")
+    writers: dict[str, list[Item]] = {}
+    found = base.items(base.files(source / "data", (".dat",)), lambda name: name[: -len(".dat")])
+    for key, item in found.items():
+        writers.setdefault(key.rsplit("/", 1)[0], []).append(item)
+    parts = base.by_hash(writers, "unipen", valid=0.1, test=0.1)
+    rule = "by writer, ordered by the SHA-256 of 'unipen:FOLDER': 10 % valid, 10 % test, the rest"
+    return Found(parts, f"{rule} train")
+
+
+def read(item: Item, options: Options) -> Iterator[Record]:
+    """The moves of the sentences of a part, or of one file."""
+    if item.path.suffix == ".dat":
+        include = next(p for p in item.path.parents if p.name == "data").parent / "include"
+        yield Record(item.key, strokes.moves(strokes.read_unipen(item.path, include), item.path))
+        return
+    yield from read_npz(item.path, item.key)
+
+
+def read_npz(path: Path, part: str) -> Iterator[Record]:
+    """The sentences of one part of the `.npz` file, without their first row, which is no move.
+
+    Raises:
+        ValueError: not that file, or a damaged one.
+    """
+    names = ("strokes", "lengths", "split", "source")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            large = [i.filename for i in archive.infolist() if i.file_size > _LARGEST]
+        if large:
+            raise ValueError(f"{large[0]} is larger than {_LARGEST} bytes")
+        with np.load(path, allow_pickle=False) as content:
+            rows, lengths, split, source = (content[name] for name in names)
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path}: is not readable as {FILE} ({error})") from error
+    _check(path, rows, lengths, split, source)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    for i in np.flatnonzero(split == PARTS.index(part)):
+        yield Record(str(source[i]), rows[ends[i] - lengths[i] + 1 : ends[i]])
+
+
+def _check(path, rows, lengths, split, source) -> None:
+    kinds = [a.dtype.kind for a in (rows, lengths, split, source)]
+    count = len(lengths) if lengths.ndim == 1 else -1
+    sound = rows.ndim == 2 and rows.shape[1:] == (3,) and rows.dtype == np.int16
+    sound = sound and kinds[1] in "iu" and kinds[2] in "iu" and kinds[3] == "U"
+    sound = sound and split.shape == source.shape == (count,) and count > 0
+    if not sound or lengths.min() < 2 or int(lengths.sum(dtype=np.int64)) != len(rows):
+        raise ValueError(f"{path}: its arrays are not those of {FILE}, or do not fit together")
+    if len(set(source.tolist())) != count:
+        raise ValueError(f"{path}: two sentences have one name in `source`")
+
+
+CORPUS = Corpus(
+    "handwriting",
+    find,
+    read,
+    "sequence",
+    "UNIPEN train_r01_v07, BBN: CC BY 4.0 (doi 10.5281/zenodo.1195803). Cite Guyon et al., 1994.",
+    ("std",),
+)

@@ -1,0 +1,259 @@
+"""What a prepared data set is: its `dataset_info.json`, and the sizes that the paper prints."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from pathlib import Path
+from typing import Any
+
+from srnn_tf.data import audio, corpora, records
+from srnn_tf.data.corpora import Found, Options
+from srnn_tf.data.sequences import Standardization, Stored, View
+from srnn_tf.data.splits import NUM_NOTES, PARTS, Splits
+
+FILE, INDEX = "dataset_info.json", "index.json"
+FORMAT = 1  # to be raised with every change of the files
+_DTYPES = {"speech": "<i2", "handwriting": "<i2", "pianoroll": "|u1"}
+_TOLERANCE = 0.005  # Table 5 prints three digits
+
+
+def make(
+    name: str, reports: dict[str, Any], found: Found, options: Options, skipped: list[list[str]]
+) -> dict[str, Any]:
+    """The content of `dataset_info.json`, but for the checksum of the index.
+
+    Args:
+        name: of the corpus.
+        reports: of the shards, in order.
+        found, options: what was read.
+        skipped: (name, reason) of what was left out.
+
+    Raises:
+        ValueError: a part without a sequence, or a signal that never changes.
+    """
+    corpus = corpora.get(name)
+    frame = _frame_size(corpus.kind, options)
+    entries = {part: _entries(reports, part) for part in PARTS}
+    both = _standardization(name, entries["train"], options)
+    content = {
+        "format": FORMAT,
+        "name": name,
+        "kind": corpus.kind,
+        "unit": f"nats per {corpus.unit}",
+        "edition": found.edition,
+        "split_rule": found.rule,
+        "licence": corpus.licence,
+        "frame_size": frame,
+        "dtype": _DTYPES[corpus.kind],
+        "sample_rate": options.sample_rate if corpus.kind == "speech" else None,
+        "mean": both.mean,
+        "std": both.std,
+        "permutation": both.permutation,
+        "source": {
+            "files": len({item.path for items in found.parts.values() for item in items}),
+            "bytes": sum({i.path: i.size for p in found.parts.values() for i in p}.values()),
+        },
+        "skipped": sorted(skipped),
+        "notes": found.notes,
+        "parts": {part: _counts(part, entries[part], frame) for part in PARTS},
+        "shards": {
+            file: {"bytes": report["bytes"], "sha256": report["sha256"]}
+            for file, report in reports.items()
+        },
+        "made_with": _versions(corpus.kind),
+    }
+    return content
+
+
+def _entries(reports, part) -> list[records.Entry]:
+    chosen = [r["entries"] for file, r in reports.items() if file.startswith(f"{part}-")]
+    return [records.Entry(*entry) for entries in chosen for entry in entries]
+
+
+def _counts(part: str, entries: list[records.Entry], frame: int) -> dict[str, int]:
+    steps = sum(entry.size // frame for entry in entries)
+    if not steps:
+        raise ValueError(f"the part {part} has no sequence of at least one step of {frame} values")
+    values = sum(entry.size for entry in entries)
+    return {"sequences": len(entries), "steps": steps, "values": values}
+
+
+def _frame_size(kind: str, options: Options) -> int:
+    return {"speech": options.frame_size, "handwriting": 3, "pianoroll": NUM_NOTES}[kind]
+
+
+def _standardization(name: str, entries: list[records.Entry], options: Options) -> Standardization:
+    """Mean and standard deviation of the training part: of samples, or of dx and dy each."""
+    kind = corpora.get(name).kind
+    if kind == "pianoroll":
+        return Standardization()
+    columns = len(entries[0].sums)
+    means, stds = [], []
+    for c in range(columns):
+        # Sums of whole numbers, added exactly: the order of the files does not matter.
+        count = sum(entry.size // columns for entry in entries)
+        mean = math.fsum(e.sums[c] * e.scale for e in entries) / count
+        square = math.fsum(e.squares[c] * e.scale**2 for e in entries) / count
+        means.append(mean)
+        stds.append(math.sqrt(max(0.0, square - mean * mean)))
+    if kind == "speech":
+        if not stds[0]:
+            raise ValueError(f"{name}: the training part is silent: all its samples are the same")
+        return Standardization((means[0],), (stds[0],), permutation_of(name, options))
+    if not all(stds[1:]):
+        raise ValueError(f"{name}: in the training part the pen never moves along one axis")
+    moves = [options.std] * 2 if options.std is not None else stds[1:]
+    return Standardization((0.0, *means[1:]), (1.0, *moves))  # the pen's bit stays as it is
+
+
+def permutation_of(name: str, options: Options) -> tuple[int, ...] | None:
+    """The order of the samples of a step, of `perm_timit`.
+
+    Raises:
+        ValueError: the file holds no permutation of 0 to D - 1.
+    """
+    if name != "perm_timit":
+        return None
+    path = options.permutation or Path(__file__).with_name("permutation_200.txt")
+    try:
+        order = tuple(int(word) for word in path.read_text("ascii").split())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"permutation={path} cannot be read as numbers ({error})") from error
+    if sorted(order) != list(range(options.frame_size)):
+        raise ValueError(
+            f"permutation={path} holds {len(order)} numbers; accepted are 0 to "
+            f"{options.frame_size - 1} in some order"
+        )
+    return order
+
+
+def _versions(kind: str) -> dict[str, str]:
+    own = {"srnn_tf": importlib.metadata.version("srnn-tf")}
+    return own | (audio.versions() if kind == "speech" else {})
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The checked content of a folder's `dataset_info.json`.
+
+    Raises:
+        ValueError: no prepared data set, a damaged one, or one of another version.
+    """
+    if not (path / FILE).is_file():
+        raise ValueError(f"{path} is not a prepared data set: it holds no {FILE}")
+    content = records.read_json(path / FILE)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        found = content.get("format") if isinstance(content, dict) else None
+        raise ValueError(f"{path / FILE} is of format {found!r}; this version reads {FORMAT}")
+    try:
+        sizes = {file: int(shard["bytes"]) for file, shard in content["shards"].items()}
+        corpora.get(content["name"])
+        Standardization(*(tuple(content[k]) for k in ("mean", "std")))
+        if content["dtype"] not in _DTYPES.values() or int(content["frame_size"]) < 1:
+            raise ValueError("its dtype or frame_size is none of ours")
+        for part in PARTS:
+            int(content["parts"][part]["steps"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path / FILE} is damaged: {error!r}") from error
+    for file, size in sizes.items():
+        shard = path / file
+        if Path(file).name != file or not shard.is_file() or shard.stat().st_size != size:
+            raise ValueError(f"{shard} is missing or is not of {size} bytes; prepare again")
+    return content
+
+
+def verify(path: Path) -> None:
+    """Compare every file with its checksum.
+
+    Raises:
+        ValueError: one differs.
+    """
+    content = read(path)
+    expected = {file: shard["sha256"] for file, shard in content["shards"].items()}
+    for file, digest in {**expected, INDEX: content["index_sha256"]}.items():
+        if records.checksum(path / file) != digest:
+            raise ValueError(f"{path / file} differs from its checksum; prepare again")
+
+
+def load(name: str | None, path: Path, down_sample: int = 1) -> Splits:
+    """The sequences of a prepared folder, still on disk.
+
+    Args:
+        name: what it must hold; None for anything.
+        path: the folder.
+        down_sample: k, above 1 each sequence is read as its k interleaved parts.
+
+    Raises:
+        ValueError: another data set, or a damaged one.
+    """
+    content = read(path)
+    if name not in (None, content["name"]):
+        raise ValueError(f"path={path} holds {content['name']}, not {name}")
+    kind, frame = content["kind"], content["frame_size"]
+    permutation = content["permutation"]
+    if down_sample != 1 and (kind != "speech" or permutation is not None or down_sample < 1):
+        raise ValueError(f"down_sample={down_sample!r} is for speech that is not permuted, from 1")
+    both = Standardization(
+        *(tuple(content[k]) for k in ("mean", "std")), permutation and tuple(permutation)
+    )
+    view = View(frame, content["dtype"], both, down_sample)
+    if records.checksum(path / INDEX) != content["index_sha256"]:
+        raise ValueError(f"{path / INDEX} differs from its checksum; prepare again")
+    parts = {part: [] for part in PARTS}
+    for file, entries in records.read_json(path / INDEX).items():
+        found = [Stored(path / file, *entry[1:], view) for entry in entries]
+        parts[file.split("-")[0]] += [sequence for sequence in found if len(sequence)]
+    return Splits(
+        content["name"],
+        **parts,
+        edition=content["edition"] or "prepared",
+        source=str(path),
+        kind=kind,
+        standardization=both,
+        sample_rate=content["sample_rate"],
+    )
+
+
+def describe(content: dict[str, Any]) -> str:
+    """Statistics of a prepared data set, beside the size that the paper's Table 5 prints."""
+    frame, total = content["frame_size"], {"sequences": 0, "steps": 0, "values": 0}
+    lines = [
+        f"{content['name']} {content['edition']}".rstrip() + f": {content['kind']}, frames of "
+        f"{frame} values, scores in {content['unit']}",
+        f"  split: {content['split_rule']}",
+    ]
+    for part in PARTS:
+        counts = content["parts"][part]
+        for key in total:
+            total[key] += counts[key]
+        lines.append(_line(part, counts, content))
+    lines.append(_line("total", total, content))
+    mean, std = ("/".join(f"{v:.6g}" for v in content[k]) for k in ("mean", "std"))
+    lines.append(f"  standardized by mean {mean}, standard deviation {std} of the training part")
+    lines += [f"  note: {note}" for note in content["notes"]]
+    lines += [f"  skipped: {key}: {reason}" for key, reason in content["skipped"]]
+    lines.append(f"  {_table5(content['name'], total, frame)}")
+    lines.append(f"  licence: {content['licence']}")
+    return "\n".join(lines)
+
+
+def _line(part: str, counts: dict[str, int], content: dict[str, Any]) -> str:
+    rate = content["sample_rate"]
+    hours = f"  {counts['values'] / rate / 3600:8.2f} hours" if rate else ""
+    return f"  {part:<5} {counts['sequences']:>7} sequences {counts['steps']:>10} steps{hours}"
+
+
+def _table5(name: str, total: dict[str, int], frame: int) -> str:
+    printed = corpora.get(name).table5
+    if printed is None:
+        return "Table 5 of the paper does not have it"
+    number, unit = printed
+    ours = total["steps"] * (frame if unit == "values" else 1)
+    same = abs(ours - number) <= _TOLERANCE * number
+    text = f"Table 5 of the paper: {number / 1e6:g}M {unit}; here {ours / 1e6:.3g}M: "
+    text += "match" if same else "mismatch"
+    if unit == "values":
+        text += f" (it counts values: steps x {frame})"
+    if name == "muse" and not same:
+        text += "; the rolls in circulation have 34.5M, all of them"
+    return text

@@ -1,0 +1,188 @@
+"""From a corpus on disk to shards that training reads: `prepare`."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from srnn_tf.data import corpora, info, records, shards
+from srnn_tf.data.corpora import Corpus, Found, Options
+from srnn_tf.data.corpora.base import check_parts
+
+
+def prepare(
+    name: str,
+    source: str | os.PathLike | None,
+    out: str | os.PathLike,
+    workers: int = 1,
+    skip_bad: bool = False,
+    runner: str | None = None,
+    runner_options: Sequence[str] = (),
+    **options: Any,
+) -> Path:
+    """Read a corpus once and write it as shards with their statistics: a folder for `load`.
+
+    The folder appears when it is whole. A run that is killed goes on where it stopped; the bytes
+    are the same whatever the number of workers, and with Beam.
+
+    Args:
+        name: of the corpus.
+        source: the folder it was unpacked to; None for bach.
+        out: the folder to make; it must not exist.
+        workers: processes that read files.
+        skip_bad: go on without files that cannot be read; the folder lists them.
+        runner: of Apache Beam, such as "DirectRunner"; None for none.
+        runner_options: further words for Beam.
+        options: those of `corpora.Options` that the corpus takes.
+
+    Returns:
+        `out`.
+
+    Raises:
+        ValueError: an unknown name or option, a source that is not the corpus, a bad file.
+        OSError: `out` is in use, is something else, or cannot be written.
+
+    Example:
+        prepare("timit", "/corpora/TIMIT", "timit", workers=8)
+    """
+    corpus, choice = corpora.get(name), _options(name, options)
+    if workers < 1:
+        raise ValueError(f"`workers` must be at least 1; received {workers}")
+    source, out = _source(name, corpus, source), Path(out).absolute()
+    _check_out(out, source)
+    found = corpus.find(source, choice)
+    _check_found(found, source, skip_bad)
+    for note in found.notes:
+        records.say(f"{name}: {note}")
+    with _working(out) as folder:
+        tasks = shards.plan(name, found, folder, choice, skip_bad)
+        shards.run(tasks, workers, runner, runner_options)
+        _finish(folder, name, tasks, found, choice)
+        os.replace(folder, out)
+    return out
+
+
+def _options(name: str, given: dict[str, Any]) -> Options:
+    """The user's options, checked against what the corpus takes."""
+    corpus, given = corpora.get(name), {k: v for k, v in given.items() if v is not None}
+    strange = sorted(set(given) - set(corpus.options))
+    if strange:
+        accepted = ", ".join(corpus.options) or "none"
+        raise ValueError(f"{name} takes no option {strange[0]!r}; accepted are: {accepted}")
+    for key in ("lists", "permutation"):
+        if key in given:
+            given[key] = Path(given[key])
+    options = Options(**given)
+    for key, least in (("sample_rate", 1000), ("frame_size", 1), ("steps_per_quarter", 1)):
+        if getattr(options, key) < least:
+            raise ValueError(f"`{key}` must be at least {least}; received {getattr(options, key)}")
+    if options.std is not None and not 0 < options.std < float("inf"):
+        raise ValueError(f"`std` must be above 0; received {options.std}")
+    if options.lists is not None and not options.lists.is_dir():
+        raise ValueError(f"lists={options.lists} is not a folder")
+    info.permutation_of(name, options)  # an error now, not at the end
+    return options
+
+
+def _source(name: str, corpus: Corpus, source: Any) -> Path | None:
+    if not corpus.needs_source:
+        if source is not None:
+            raise ValueError(f"source={str(source)!r}: {name} comes with a package; omit it")
+        return None
+    if source is None:
+        raise ValueError(f"source=None: {name} is read from the folder that it was unpacked to")
+    path = Path(source).absolute()
+    if not path.is_dir():
+        raise ValueError(f"source={path} is not a folder; {name} is read from one")
+    return path
+
+
+def _check_out(out: Path, source: Path | None) -> None:
+    if source is not None and (out == source or source in out.parents or out in source.parents):
+        raise ValueError(f"out={out} and source={source} must lie outside of one another")
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists():
+        what = "a prepared data set" if (out / info.FILE).exists() else "something else"
+        raise FileExistsError(f"out={out} exists and holds {what}; choose another, or remove it")
+
+
+def _check_found(found: Found, source: Any, skip_bad: bool) -> None:
+    if found.missing and not skip_bad:
+        key, reason = found.missing[0]
+        more = f", and {len(found.missing) - 1} more" if len(found.missing) > 1 else ""
+        raise ValueError(f"{key}: {reason}{more}; skip_bad goes on without")
+    check_parts(found.parts, source)
+
+
+@contextlib.contextmanager
+def _working(out: Path) -> Iterator[Path]:
+    """The folder beside `out` in which it is made, for one run at a time."""
+    folder = out.with_name(f".{out.name}.preparing")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    # The lock is beside the folder, which is renamed, and ends with the process, however it ends.
+    lock = out.with_name(f".{out.name}.lock")
+    with open(lock, "w") as file:
+        _lock(file, lock, out)
+        try:
+            yield folder
+        finally:
+            if folder.is_dir():
+                _tidy(folder)
+            lock.unlink(missing_ok=True)
+
+
+def _lock(file: Any, path: Path, out: Path) -> None:
+    """Hold the lock file, or fail: another run holds it, or has just removed it."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            return
+    raise BlockingIOError(f"out={out} is being prepared by another run")
+
+
+def _tidy(folder: Path) -> None:
+    """Leave whole shards for the next run, and nothing where there is none."""
+    whole = {p.name.removesuffix(".json") for p in folder.glob("*.tfrecord.json")}
+    for path in folder.iterdir():
+        if path.name.removesuffix(".json") not in whole:
+            path.unlink()
+    if not whole:
+        folder.rmdir()
+    else:
+        records.say(f"{len(whole)} shards are kept in {folder}; the same command goes on from them")
+
+
+def _finish(
+    folder: Path, name: str, tasks: list[shards.Task], found: Found, options: Options
+) -> None:
+    """Statistics and index from the reports, which are not kept."""
+    reports = {task.file: records.read_json(task.report) for task in tasks}
+    skipped = [*found.missing, *(pair for r in reports.values() for pair in r["skipped"])]
+    for key, reason in skipped:
+        records.say(f"skipped: {reason if key in reason else f'{key}: {reason}'}")
+    _check_keys(reports)
+    index = {file: [entry[:4] for entry in r["entries"]] for file, r in reports.items()}
+    records.write_json(folder / info.INDEX, index)
+    content = info.make(name, reports, found, options, [list(map(str, s)) for s in skipped])
+    content["index_sha256"] = records.checksum(folder / info.INDEX)
+    records.write_json(folder / info.FILE, content)
+    keep = {*reports, info.INDEX, info.FILE}
+    for path in folder.iterdir():
+        if path.name not in keep:
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+
+
+def _check_keys(reports: dict[str, Any]) -> None:
+    seen: set[str] = set()
+    for report in reports.values():
+        for key, *_ in report["entries"]:
+            if key in seen:
+                raise ValueError(f"two sequences are named {key!r}")
+            seen.add(key)

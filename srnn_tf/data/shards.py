@@ -1,0 +1,149 @@
+"""The shards of a data set as tasks: planned, then written here, in processes or with Beam."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from srnn_tf.data import corpora, info, records
+from srnn_tf.data.corpora import Found, Item, Options, Record
+from srnn_tf.data.splits import NUM_NOTES, PARTS
+
+SHARD_BYTES = 1 << 26  # of source files that go into one shard
+COLUMNS = {"speech": 1, "handwriting": 3, "pianoroll": NUM_NOTES}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One shard to be written: what any worker, here or elsewhere, needs to know.
+
+    Args:
+        name: of the corpus.
+        file: the shard's name.
+        folder: where it is written.
+        items: what it holds.
+        options: of the user.
+        skip_bad: leave out what cannot be read.
+    """
+
+    name: str
+    file: str
+    folder: Path
+    items: tuple[Item, ...]
+    options: Options
+    skip_bad: bool
+
+    @property
+    def identity(self) -> str:
+        """A digest of what makes the shard's bytes, so that a changed source is read again."""
+        sources = [
+            (item.key, item.size, item.path.stat().st_mtime_ns if item.path.exists() else 0)
+            for item in self.items
+        ]
+        parts = [info.FORMAT, self.name, sources, dataclasses.asdict(self.options), self.skip_bad]
+        return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
+
+    @property
+    def report(self) -> Path:
+        return self.folder / f"{self.file}.json"
+
+    def done(self) -> bool:
+        """Whether an earlier run wrote it."""
+        try:
+            held = records.read_json(self.report)
+            size = (self.folder / self.file).stat().st_size
+            return held["identity"] == self.identity and held["bytes"] == size
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+
+def plan(name: str, found: Found, folder: Path, options: Options, skip_bad: bool) -> list[Task]:
+    """The shards: items in the order of their keys, cut by the size of the source files."""
+    tasks = []
+    for part in PARTS:
+        groups, size = [[]], 0
+        for item in sorted(found.parts[part]):
+            if groups[-1] and size + item.size > SHARD_BYTES:
+                groups.append([])
+                size = 0
+            groups[-1].append(item)
+            size += item.size
+        for i, group in enumerate(groups):
+            file = f"{part}-{i:05d}-of-{len(groups):05d}.tfrecord"
+            tasks.append(Task(name, file, folder, tuple(group), options, skip_bad))
+    return tasks
+
+
+def write(task: Task) -> str:
+    """Write one shard and the report beside it."""
+    corpus, skipped = corpora.get(task.name), []
+
+    def read() -> Iterator[Record]:
+        for item in task.items:
+            try:
+                # A reader fails before it gives anything, or on what it gives next.
+                yield from corpus.read(item, task.options)
+            except (ValueError, OSError, MemoryError) as error:
+                if not task.skip_bad:
+                    raise ValueError(_named(item, error)) from error
+                skipped.append([item.key, _named(item, error)])
+
+    identity, path = task.identity, task.folder / task.file
+    entries = records.write_shard(path, read(), COLUMNS[corpus.kind])
+    report = {
+        "identity": identity,
+        "bytes": path.stat().st_size,
+        "sha256": records.checksum(path),
+        "entries": entries,
+        "skipped": skipped,
+    }
+    records.write_json(task.report, report)
+    return task.file
+
+
+def _named(item: Item, error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return text if str(item.path) in text else f"{item.path}: {text}"
+
+
+def run(
+    tasks: list[Task],
+    workers: int = 1,
+    runner: str | None = None,
+    runner_options: Sequence[str] = (),
+) -> None:
+    """Write the shards that no earlier run has written: here, in processes, or with Beam."""
+    total, tasks = len(tasks), [task for task in tasks if not task.done()]
+    done = total - len(tasks)
+    if done:
+        records.say(f"{done} of {total} shards are there from an earlier run")
+    if not tasks:
+        return
+    if runner is not None:
+        from srnn_tf.data import beam
+
+        beam.run(write, tasks, runner, runner_options)
+        return
+    finished = map(write, tasks) if workers == 1 else _in_processes(tasks, workers)
+    for count, file in enumerate(finished, start=done + 1):
+        records.say(f"{file} ({count} of {total} shards)")
+
+
+def _in_processes(tasks: list[Task], workers: int) -> Iterator[str]:
+    """Shards as they are finished; the first error stops the rest."""
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+        futures = [pool.submit(write, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise OSError("a worker was killed, perhaps for want of memory") from error
+        finally:
+            pool.shutdown(cancel_futures=True)

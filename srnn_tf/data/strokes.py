@@ -1,0 +1,211 @@
+"""Handwriting from files: the moves of a pen as rows (pen_up, dx, dy), y growing upwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SUFFIXES = (".xml", ".dat", ".npy")
+COLUMNS = ("pen", "dx", "dy")
+MOST_POINTS = 10_000_000  # of one file
+_LARGEST_MOVE = 32767  # moves are stored in 16 bits
+
+
+def moves(strokes: Sequence[np.ndarray], what: object) -> np.ndarray:
+    """Rows (pen_up, dx, dy), int16 (T, 3), of strokes given by their points.
+
+    pen_up is 1 at the last point of a stroke. The first point has no move, so there is a row less
+    than there are points, as in the paper's code.
+
+    Args:
+        strokes: arrays (n, 2) of x and y, whole numbers, y growing upwards.
+        what: the file, for errors.
+
+    Raises:
+        ValueError: fewer than two points, or a move of more than 32,767 units.
+
+    Example:
+        >>> moves([np.array([[0, 0], [1, 2]]), np.array([[5, 5]])], "x").tolist()
+        [[1, 1, 2], [1, 4, 3]]
+    """
+    strokes = [np.asarray(stroke, np.int64).reshape(-1, 2) for stroke in strokes if len(stroke)]
+    points = np.concatenate(strokes) if strokes else np.zeros([0, 2], np.int64)
+    if not 2 <= len(points) <= MOST_POINTS:
+        raise ValueError(f"{what}: {len(points)} points; accepted are 2 to {MOST_POINTS}")
+    up = np.zeros([len(points), 1], np.int64)
+    up[np.cumsum([len(stroke) for stroke in strokes]) - 1] = 1
+    rows = np.concatenate([up[1:], np.diff(points, axis=0)], axis=1)
+    if np.abs(rows).max() > _LARGEST_MOVE:
+        raise ValueError(f"{what}: a move of {np.abs(rows).max()} units; accepted are up to 32767")
+    return rows.astype(np.int16)
+
+
+def read_iam(path: str | Path) -> list[np.ndarray]:
+    """The strokes of an IAM-OnDB `lineStrokes` file, arrays (n, 2), y turned to grow upwards.
+
+    Raises:
+        ImportError: defusedxml is not installed.
+        ValueError: not such a file, cut off, or one that declares entities.
+
+    Example:
+        moves(read_iam("a01-000u-01.xml"), "a01-000u-01.xml").shape  # (567, 3)
+    """
+    try:
+        from defusedxml import DefusedXmlException, ElementTree
+    except ImportError as error:
+        raise ImportError(
+            "IAM-OnDB's XML is read with defusedxml: pip install 'srnn-tf[handwriting]'"
+        ) from error
+    try:
+        root = ElementTree.parse(path, forbid_dtd=True).getroot()
+    except (ElementTree.ParseError, LookupError, ValueError, DefusedXmlException) as error:
+        reason = error if isinstance(error, ElementTree.ParseError) else type(error).__name__
+        raise ValueError(f"{path}: is not sound XML ({reason})") from error
+    strokes = [
+        [_point(path, point) for point in stroke.iter("Point")] for stroke in root.iter("Stroke")
+    ]
+    if not any(strokes):
+        raise ValueError(f"{path}: holds no Stroke with a Point")
+    return [np.array(stroke, np.int64).reshape(-1, 2) * (1, -1) for stroke in strokes]
+
+
+def _point(path, point) -> tuple[int, int]:
+    x, y = point.get("x", ""), point.get("y", "")
+    if not (re.fullmatch(r"-?\d{1,9}", x) and re.fullmatch(r"-?\d{1,9}", y)):
+        raise ValueError(f"{path}: a Point has x={x!r}, y={y!r}; accepted are whole numbers")
+    return int(x), int(y)
+
+
+def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.ndarray]:
+    """The strokes of a UNIPEN file, arrays (n, 2) of its X and Y.
+
+    A file whose points are elsewhere names them by `.INCLUDE`, a path below the folder `include`.
+
+    Args:
+        path: the file.
+        include: where included files are; None if all is in `path`.
+
+    Raises:
+        ValueError: not such a file, a path that leaves `include`, a missing file, no strokes.
+
+    Example:
+        read_unipen("data/8/bba/ajcr/ajcr101.dat", "include")[0].shape
+    """
+    strokes: list[np.ndarray] = []
+    for name in [None, *_included(path, include)]:
+        file = path if name is None else Path(include) / name
+        strokes += _pen_down(file)
+    if not strokes:
+        raise ValueError(f"{path}: holds no points after .PEN_DOWN, nor do the files it includes")
+    return strokes
+
+
+def _text(path) -> str:
+    return Path(path).read_bytes().decode("latin1")
+
+
+def _included(path, include) -> list[str]:
+    """The files with points that a file includes."""
+    names = re.findall(r"^\.INCLUDE[ \t]+(\S+)", _text(path), re.M)
+    names = [name for name in names if not name.endswith((".lex", ".doc"))]
+    for name in names:
+        if include is None:
+            raise ValueError(f"{path}: includes {name}, but the folder `include` is not given")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{path}: includes {name}, which leaves the folder {include}")
+        if not (Path(include) / name).is_file():
+            raise ValueError(f"{path}: includes {name}, which is not in {include}")
+    return names
+
+
+def _pen_down(path) -> list[np.ndarray]:
+    """Points of one file, stroke by stroke."""
+    strokes: list[list[list[int]]] = []
+    for line in re.split(r"^\.PEN_DOWN", _text(path), flags=re.M)[1:]:
+        points, closed, _ = line.partition("\n.")
+        try:
+            stroke = [[int(v) for v in row.split()] for row in points.split("\n") if row.strip()]
+        except ValueError as error:
+            raise ValueError(f"{path}: after .PEN_DOWN: {error}") from error
+        if not closed or not stroke or {len(row) for row in stroke} != {2}:
+            raise ValueError(
+                f"{path}: a stroke is cut off, empty, or not in two columns, X and Y; "
+                "each is closed by .PEN_UP"
+            )
+        if np.abs(stroke).max() > 10**9:
+            raise ValueError(f"{path}: a coordinate is out of range")
+        strokes.append(stroke)
+    return [np.array(stroke, np.int64) for stroke in strokes]
+
+
+def read_rows(path: str | Path, columns: str | None = None) -> tuple[np.ndarray, float]:
+    """Rows (pen_up, dx, dy) of an `.npy` file of moves: int16 (T, 3), and the unit of dx and dy.
+
+    Args:
+        path: an array (T, 3) of moves, not of positions.
+        columns: what the columns are, "pen,dx,dy" in some order; by default the one column of 0
+            and 1 is the pen and the other two are dx and dy.
+
+    Returns:
+        Rows, and the number that dx and dy are to be multiplied by: 1 for whole numbers, else the
+        largest move is 32,767 units.
+
+    Raises:
+        ValueError: another file or shape, no or several columns that can be the pen, numbers that
+            are not finite.
+
+    Example:
+        read_rows("style-0-strokes.npy")[0].shape
+    """
+    rows = _array(path)
+    order = _order(path, rows, columns)
+    rows = rows[:, order].astype(np.float64)
+    if not np.isin(rows[:, 0], (0, 1)).all():
+        raise ValueError(f"{path}: the column of the pen holds other numbers than 0 and 1")
+    largest = np.abs(rows[:, 1:]).max()
+    whole = (rows == np.rint(rows)).all() and largest <= _LARGEST_MOVE
+    scale = 1.0 if whole or not largest else float(largest) / _LARGEST_MOVE
+    rows[:, 1:] = np.rint(rows[:, 1:] / scale)
+    return rows.astype(np.int16), scale
+
+
+def _array(path) -> np.ndarray:
+    try:
+        rows = np.load(path, allow_pickle=False, mmap_mode="r")
+    except (ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path}: is not readable as an .npy file ({error})") from error
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "buif":
+        raise ValueError(f"{path}: is not one array of numbers; accepted is (T, 3)")
+    if rows.ndim != 2 or rows.shape[1] != 3 or not 1 <= len(rows) <= MOST_POINTS:
+        raise ValueError(f"{path}: has shape {rows.shape}; accepted is (T, 3), T from 1")
+    if not np.isfinite(rows).all():
+        raise ValueError(f"{path}: holds numbers that are not finite")
+    return rows
+
+
+def _order(path, rows, columns: str | None) -> list[int]:
+    """Where pen, dx and dy are."""
+    if columns is not None:
+        names = columns.split(",")
+        if sorted(names) != sorted(COLUMNS):
+            raise ValueError(f"columns={columns!r}; accepted are pen, dx and dy, as in 'dx,dy,pen'")
+        return [names.index(name) for name in COLUMNS]
+    pens = [i for i in range(3) if np.isin(rows[:, i], (0, 1)).all()]
+    if len(pens) != 1:
+        raise ValueError(
+            f"{path}: {len(pens)} columns can be the pen (0 and 1 only); say which is which with "
+            "columns, as in 'dx,dy,pen'"
+        )
+    return [pens[0], *(i for i in range(3) if i != pens[0])]
+
+
+def strokes_of(options: Any, path: Path) -> tuple[np.ndarray, float]:
+    """Rows and their unit of a file of any accepted kind."""
+    if path.suffix.lower() == ".npy":
+        return read_rows(path, options.columns)
+    read = read_iam if path.suffix.lower() == ".xml" else read_unipen
+    return moves(read(path), path), 1.0
