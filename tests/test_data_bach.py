@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from srnn_tf import data
-from srnn_tf.data import bach
+from srnn_tf.data import bach, corpora
 from srnn_tf.data.splits import Splits, check_roll
 
 SOME = ("bwv66.6.mxl", "bwv1.6.mxl", "bwv281.mxl", "bwv190.7.mxl", "bwv190.7-inst.mxl")
