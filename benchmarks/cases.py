@@ -7,36 +7,7 @@ from typing import Any
 
 import numpy as np
 
-_MIDI = {"units": 256, "embedding_size": 256, "dropout": 0.5}
-_RNN_MIDI = {"class": "rnn", "num_layers": 1, **_MIDI}
-_SRNN_MIDI = {"class": "parallel_srnn", "latent_size": 256, "hidden_size": 0, **_MIDI}
-_KEYS = {"class": "factorized", "event_size": 88, "likelihood": "bernoulli"}
-_KEY = {**_KEYS, "event_size": 1}
-_LOW = {"class": "autoregressive_rnn", "initial_state": "learned"}
-_LOW_MIDI = {**_KEYS, **_LOW, "units": 256, "embedding_size": 256, "head": "shared", "dropout": 0.5}
-_MLP = {"class": "masked_mlp", "num_layers": 3, "units": 64}
-_RANDOM = {"class": "delta_split", "kind": "random"}
-_INTERLEAVE = {"class": "delta_split", "kind": "interleave", "stride": 3}
-
-
-def _rnn(units: int, num_layers: int, embedding_size: int = 512) -> dict[str, Any]:
-    sizes = {"units": units, "num_layers": num_layers, "embedding_size": embedding_size}
-    return {"class": "rnn", **sizes}
-
-
-def _srnn(units: int, embedding_size: int = 512) -> dict[str, Any]:
-    sizes = {"embedding_size": embedding_size, "hidden_size": embedding_size, "latent_size": 256}
-    return {"class": "parallel_srnn", "units": units, **sizes}
-
-
-def _mixture(num_components: int, size: int = 200, **kind) -> dict[str, Any]:
-    likelihood = {"class": "gaussian_mixture", "num_components": num_components}
-    return {"class": "factorized", "event_size": size, "likelihood": likelihood, **kind}
-
-
-def _low_speech(num_components: int, units: int) -> dict[str, Any]:
-    sizes = {"units": units, "embedding_size": 512, "head": "private"}
-    return _mixture(num_components, **_LOW, **sizes)
+from srnn_tf.recipes import midi, speech
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,35 +58,38 @@ _KERAS = ("ours", "keras", "torch")
 _HALF = ("ours", "ours_bf16", "torch")
 _ALL = ("ours", "ours_bf16", "keras", "torch")
 _MUSIC, _SPEECH, _FEW = (16, 100, 88), (32, 40, 200), (4, 40, 200)
-_MLP_MIDI = {**_KEYS, **_MLP, "dropout": 0.25}
-_SPLIT_MIDI = {**_KEYS, "dropout": 0.5}
 
-CASES = {
-    "f_rnn_speech": Case(_rnn(750, 2), _mixture(20), _SPEECH, _ALL),
-    "f_srnn_speech": Case(_srnn(825), _mixture(1), _SPEECH, _ALL),
-    "delta_rnn_random_speech": Case(_rnn(750, 2), _mixture(20, **_RANDOM, split_size=40), _SPEECH),
-    "delta_rnn_interleave_speech": Case(_rnn(750, 2), _mixture(20, **_INTERLEAVE), _SPEECH),
-    "rnn_flat_speech": Case(_rnn(1100, 2), _mixture(20, 1), (32, 1, 200), _KERAS),
-    "srnn_flat_speech": Case(_srnn(825), _mixture(1, 1), (32, 1, 200), _KERAS),
-    "rnn_hier_speech": Case(_rnn(700, 1), _low_speech(20, 700), _FEW, _HALF),
-    "srnn_hier_speech": Case(_srnn(660), _low_speech(1, 660), _FEW, _HALF),
+# name: model of the recipes, shape, contenders; two by default.
+_SPEECH_CASES = {
+    "f_rnn": (speech.MODELS["f_rnn"], _SPEECH, _ALL),
+    "f_srnn": (speech.MODELS["f_srnn"], _SPEECH, _ALL),
+    "delta_rnn_random": (speech.MODELS["delta_rnn_random"], _SPEECH),
+    "delta_rnn_interleave": (speech.MODELS["delta_rnn_interleave"], _SPEECH),
+    "rnn_flat": (speech.MODELS["rnn_flat"], (32, 1, 200), _KERAS),
+    "srnn_flat": (speech.MODELS["srnn_flat"], (32, 1, 200), _KERAS),
+    "rnn_hier": (speech.MODELS["rnn_hier"], _FEW, _HALF),
+    "srnn_hier": (speech.MODELS["srnn_hier"], _FEW, _HALF),
     # Those of Perm-TIMIT.
-    "rnn_hier_mlp_speech": Case(_rnn(512, 3, 256), _mixture(20, **_MLP), _FEW, _HALF),
-    "srnn_hier_mlp_speech": Case(_srnn(536, 256), _mixture(1, **_MLP), _FEW, _HALF),
-    "f_rnn_midi": Case(_RNN_MIDI, _KEYS, _MUSIC, _KERAS),
-    "f_srnn_midi": Case(_SRNN_MIDI, _KEYS, _MUSIC, _KERAS),
-    "delta_rnn_random_midi": Case(_RNN_MIDI, {**_SPLIT_MIDI, **_RANDOM, "split_size": 11}, _MUSIC),
-    "delta_rnn_interleave_midi": Case(_RNN_MIDI, {**_SPLIT_MIDI, **_INTERLEAVE}, _MUSIC),
-    "rnn_flat_midi_880": Case({**_RNN_MIDI, "num_layers": 3}, _KEY, (16, 10, 88), _KERAS),
-    "srnn_flat_midi_880": Case(_SRNN_MIDI, _KEY, (16, 10, 88), _KERAS),
-    # Stock Keras already takes 6 GB at 880 steps.
-    "rnn_flat_midi_8800": Case({**_RNN_MIDI, "num_layers": 3}, _KEY, _MUSIC),
-    "srnn_flat_midi_8800": Case(_SRNN_MIDI, _KEY, _MUSIC),
-    "rnn_hier_midi": Case({**_RNN_MIDI, "num_layers": 2}, _LOW_MIDI, _MUSIC, _HALF),
-    "srnn_hier_midi": Case(_SRNN_MIDI, _LOW_MIDI, _MUSIC, _HALF),
-    "rnn_hier_mlp_midi": Case({**_RNN_MIDI, "num_layers": 2}, _MLP_MIDI, _MUSIC, _HALF),
-    "srnn_hier_mlp_midi": Case(_SRNN_MIDI, _MLP_MIDI, _MUSIC, _HALF),
+    "rnn_hier_mlp": (speech.MASKED["rnn_hier"], _FEW, _HALF),
+    "srnn_hier_mlp": (speech.MASKED["srnn_hier"], _FEW, _HALF),
 }
+_MUSIC_CASES = {
+    "f_rnn_midi": ("f_rnn", _MUSIC, _KERAS),
+    "f_srnn_midi": ("f_srnn", _MUSIC, _KERAS),
+    "delta_rnn_random_midi": ("delta_rnn_random", _MUSIC),
+    "delta_rnn_interleave_midi": ("delta_rnn_interleave", _MUSIC),
+    "rnn_flat_midi_880": ("rnn_flat", (16, 10, 88), _KERAS),
+    "srnn_flat_midi_880": ("srnn_flat", (16, 10, 88), _KERAS),
+    # Stock Keras already takes 6 GB at 880 steps.
+    "rnn_flat_midi_8800": ("rnn_flat", _MUSIC),
+    "srnn_flat_midi_8800": ("srnn_flat", _MUSIC),
+    "rnn_hier_midi": ("rnn_hier", _MUSIC, _HALF),
+    "srnn_hier_midi": ("srnn_hier", _MUSIC, _HALF),
+    "rnn_hier_mlp_midi": ("rnn_hier_mlp", _MUSIC, _HALF),
+    "srnn_hier_mlp_midi": ("srnn_hier_mlp", _MUSIC, _HALF),
+}
+CASES = {f"{name}_speech": Case(*model, *rest) for name, (model, *rest) in _SPEECH_CASES.items()}
+CASES |= {name: Case(*midi.MODELS[model], *rest) for name, (model, *rest) in _MUSIC_CASES.items()}
 _WIDTHS = ("units", "embedding_size", "latent_size", "hidden_size", "event_size", "split_size")
 
 

@@ -2,45 +2,16 @@
 
 import dataclasses
 import json
-import re
 
 import keras
 import numpy as np
 import pytest
 
-from srnn_tf import data, emissions, objectives, recipes, structures, zoo
+from srnn_tf import data, objectives, recipes, zoo
 from tests import harness
 from zoo import bounds, evaluate, runs, train
 
 NAME, STEPS = "f_srnn_jsb", 5
-
-
-def test_names():
-    models = "f_rnn f_srnn rnn_flat srnn_flat storn vrnn fraccaro_srnn zforcing zforcing_no_aux"
-    models = models.split() + "delta_rnn_random delta_rnn_interleave rnn_hier srnn_hier".split()
-    models += ["rnn_hier_mlp", "srnn_hier_mlp"]
-    wanted = {f"{model}_{dataset}" for model in models for dataset in data.names()}
-    assert set(zoo.names()) == wanted and zoo.names() == sorted(wanted)
-    assert all(re.fullmatch("[a-z0-9]+(_[a-z0-9]+)+", name) for name in zoo.names())
-
-
-@pytest.mark.parametrize("name", zoo.names())
-def test_every_recipe_is_whole(name):
-    recipe = recipes.get(name)
-    assert recipe.name == name and name.endswith(f"_{recipe.dataset}")
-    assert recipe.dataset in data.names()
-    json.dumps(dataclasses.asdict(recipe))
-    structure, emission = structures.get(recipe.structure), emissions.get(recipe.emission)
-    assert (emission.event_size == 1) == ("flat" in name)
-    assert recipe.event_size % emission.event_size == 0
-    exact = ("f_rnn", "rnn_", "delta_rnn")
-    assert (structure.latent_size == 0) == name.startswith(exact)
-    low = type(emission) is emissions.AutoregressiveRNN
-    assert recipe.cpu_dtype == ("mixed_bfloat16" if low else "float32")
-    assert recipe.loss_per in ("step", "value") and recipe.clipnorm > 0
-    assert recipe.learning_rate > recipe.final_learning_rate > 0
-    assert min(recipe.window, recipe.batch_size, recipe.steps) > 0
-    objectives.KLSchedule(**recipe.kl_schedule)
 
 
 def test_a_shorter_run_takes_the_same_course():

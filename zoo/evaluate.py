@@ -1,6 +1,6 @@
 """Score a trained run on a split of its data, under both protocols.
 
-python -m zoo.evaluate RUN_DIR [--data FILE] [--split test]
+python -m zoo.evaluate RUN_DIR [--data PATH] [--split test]
 """
 
 from __future__ import annotations
@@ -25,15 +25,19 @@ def bound_name(model: SequenceModel) -> str:
 
 def score(
     model: SequenceModel,
-    sequences: Sequence[np.ndarray],
+    sequences: Sequence[Any],
     protocol: str = "full",
     batch_size: int = 16,
+    unit: str = "step",
     **request: Any,
 ) -> float:
-    """Total nats over total scored steps, nats per step.
+    """Total nats over total scored units; per sequence, the mean over sequences.
 
     Under "paper" the first step of each sequence (flat models: the first value) is not scored.
-    `request` are further arguments of `log_prob`: bound, num_samples, ...
+
+    Args:
+        unit: "step", "sequence", "sample" or "8,000 samples".
+        request: further arguments of `log_prob`: bound, num_samples, ...
     """
     total = 0.0
     max_steps = MAX_STEPS // model.steps_per_frame
@@ -43,30 +47,38 @@ def score(
         ).numpy()
         total += float(values[batch["index"] >= 0].astype(np.float64).sum())
     unscored = len(sequences) / model.steps_per_frame if protocol == "paper" else 0.0
-    return total / (sum(len(s) for s in sequences) - unscored)
+    steps = sum(len(s) for s in sequences) - unscored
+    counts = {"step": steps, "sequence": len(sequences), "sample": steps * model.event_size}
+    counts["8,000 samples"] = counts["sample"] / 8000
+    if unit not in counts:
+        raise ValueError(f"unit={unit!r}; accepted are {', '.join(counts)}")
+    return total / counts[unit]
 
 
-def report(model: SequenceModel, sequences: Sequence[np.ndarray], split: str) -> dict[str, float]:
-    """Print and return the scores under both protocols, nats per step."""
-    scores = {protocol: score(model, sequences, protocol) for protocol in ("paper", "full")}
+def report(
+    model: SequenceModel, sequences: Sequence[Any], split: str, unit: str = "step"
+) -> dict[str, float]:
+    """Print and return the scores under both protocols, nats per unit."""
+    protocols = ("paper", "full")
+    scores = {protocol: score(model, sequences, protocol, unit=unit) for protocol in protocols}
     for protocol, value in scores.items():
-        print(f"{split}: {value:.4f} nats per step, protocol {protocol}, {bound_name(model)}")
+        print(f"{split}: {value:.4f} nats per {unit}, protocol {protocol}, {bound_name(model)}")
     return scores
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", help="the folder that zoo.train wrote")
-    parser.add_argument("--data", help="the data file, for data sets read from one")
+    parser.add_argument("--data", help="the prepared folder, or the file of piano rolls")
     parser.add_argument("--edition", help='a known edition, or "any"')
     parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
     args = parser.parse_args(argv)
     with runs.clear_errors():
         run = runs.Run.open(args.run)
-        splits = data.load(run.recipe.dataset, args.data, edition=args.edition)
+        splits = runs.load_data(run.recipe, args.data, args.edition)
         model = run.best_model()
         print(f"{run.recipe.name}, weights of step {int(model.step)} of {run.steps}")
-        report(model, getattr(splits, args.split), args.split)
+        report(model, getattr(splits, args.split), args.split, run.recipe.unit)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, checks, recipes, zoo
+from srnn_tf import SequenceModel, checks, data, recipes, zoo
 from srnn_tf.files import replacing
 
 
@@ -42,9 +42,18 @@ class Run:
     steps: int
     seed: int
     dtype: str = "float32"  # the policy it trains in; scores are float32
+    candidate: str | None = None  # of the recipe's structures
 
     @classmethod
-    def create(cls, folder: str, name: str, steps: int | None, seed: int, frames: Any) -> Run:
+    def create(
+        cls,
+        folder: str,
+        name: str,
+        steps: int | None,
+        seed: int,
+        frames: Any,
+        candidate: str | None = None,
+    ) -> Run:
         """A new run, or the one that the folder holds if it is the same one.
 
         Args:
@@ -53,18 +62,21 @@ class Run:
             steps: updates, the recipe's by default.
             seed: of everything random.
             frames: counts that identify the data.
+            candidate: of the recipe's structures; its own by default.
 
         Raises:
             ValueError: the folder holds another run.
             OSError: the folder cannot be written.
         """
         recipe = recipes.get(name)
+        recipe.candidate(candidate)  # an unknown one is an error now
         steps = recipe.steps if steps is None else steps
         if steps < 1:
             raise ValueError(f"`--steps` must be at least 1; received {steps}")
         checks.sizes(minimum=0, seed=seed)
         path = Path(folder)
         identity = {"recipe": name, "steps": steps, "seed": seed, "frames": frames}
+        identity |= {} if candidate is None else {"candidate": candidate}
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -79,7 +91,7 @@ class Run:
                 raise ValueError(f"{path} holds another run, {held}; asked for {identity}")
         else:
             write_json(file, {**identity, "dtype": dtype})
-        return cls(path, recipe, steps, seed, dtype)
+        return cls(path, recipe, steps, seed, dtype, candidate)
 
     @classmethod
     def open(cls, folder: str) -> Run:
@@ -94,7 +106,7 @@ class Run:
         held = read_json(path / "run.json")
         try:
             recipe, dtype = recipes.get(held["recipe"]), held.get("dtype", "float32")
-            return cls(path, recipe, held["steps"], held["seed"], dtype)
+            return cls(path, recipe, held["steps"], held["seed"], dtype, held.get("candidate"))
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path / 'run.json'} is not a run's: {held}") from error
 
@@ -105,7 +117,7 @@ class Run:
     def build(self, dtype: str = "float32") -> SequenceModel:
         """The model with fresh weights, compiled as its recipe says, with XLA if in float32."""
         keras.utils.set_random_seed(self.seed)
-        model = zoo.build(self.recipe.name, self.steps, self.seed, dtype)
+        model = zoo.build(self.recipe.name, self.steps, self.seed, dtype, self.candidate)
         schedule = keras.optimizers.schedules.CosineDecay(
             self.recipe.learning_rate,
             self.steps,
@@ -132,6 +144,16 @@ class Run:
         model = self.build()
         load_weights(model, path)
         return model
+
+
+def load_data(recipe: recipes.Recipe, path: str | None, edition: str | None) -> data.Splits:
+    """The recipe's data set, its sequences no longer than the recipe has them."""
+    splits = data.load(recipe.dataset, path, edition=edition)
+    if recipe.max_steps is None:
+        return splits
+    given = {part: getattr(splits, part) for part in ("train", "valid", "test")}
+    cut = {part: data.pieces(found, recipe.max_steps) for part, found in given.items()}
+    return dataclasses.replace(splits, **cut)
 
 
 def _fastest(recipe):

@@ -1,6 +1,6 @@
 """Train an entry of the zoo.
 
-    python -m zoo.train NAME --out DIR [--data FILE] [--steps N] [--seed S]
+    python -m zoo.train NAME --out DIR [--data PATH] [--steps N] [--seed S] [--candidate C]
 
 Run the same command again to go on after an interruption: the resumed run repeats the losses that
 an uninterrupted one would have had. The weights that score best on the validation split, under the
@@ -40,7 +40,8 @@ class KeepBest(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.scorer.set_weights(self.model.get_weights())
-        value = evaluate.score(self.scorer, self.sequences, "paper")
+        unit = self.run.recipe.unit
+        value = evaluate.score(self.scorer, self.sequences, "paper", unit=unit)
         logs["valid"] = value
         if value > self.best:
             self.best = value
@@ -64,7 +65,7 @@ class StopAt(keras.callbacks.Callback):
 
 
 def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dict[str, float]:
-    """Train, or go on training, and return the test scores of the best weights, nats per step."""
+    """Train, or go on training, and return the test scores of the best weights, nats per unit."""
     if verbose is None:  # a bar on a terminal, a line per epoch in a log
         verbose = 1 if sys.stdout.isatty() else 2
     model = run.build(run.dtype)
@@ -74,7 +75,10 @@ def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dic
     done = int(model.step)
     if done < run.steps:
         recipe = run.recipe
-        stream = data.streams(splits.train, recipe.batch_size, recipe.window, run.seed)
+        if recipe.window is None:
+            stream = data.padded(splits.train, recipe.batch_size, run.seed)
+        else:
+            stream = data.streams(splits.train, recipe.batch_size, recipe.window, run.seed)
         logs = keras.callbacks.TensorBoard(run.folder / "logs", update_freq=100)
         model.fit(
             stream,
@@ -84,7 +88,7 @@ def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dic
             callbacks=[StopAt(run.steps), KeepBest(run, splits.valid), logs],
             verbose=verbose,
         )
-    scores = evaluate.report(run.best_model(), splits.test, "test")
+    scores = evaluate.report(run.best_model(), splits.test, "test", run.recipe.unit)
     trained = {"unit": f"nats per {run.recipe.unit}", "trained_in": run.dtype}
     runs.write_json(run.folder / "result.json", {**trained, **scores})
     if run.recipe.reported:
@@ -96,16 +100,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("name", help="for instance f_rnn_nottingham")
     parser.add_argument("--out", required=True, help="the run's folder")
-    parser.add_argument("--data", help="the data file, for data sets read from one")
+    parser.add_argument("--data", help="the prepared folder, or the file of piano rolls")
     parser.add_argument("--edition", help='a known edition, or "any"')
     parser.add_argument("--steps", type=int, help="updates; the recipe's by default")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--candidate", help="of an SRNN recipe: parallel, zforcing_0.0025_0, ...")
     args = parser.parse_args(argv)
     with runs.clear_errors():
         recipe = runs.recipes.get(args.name)
-        splits = data.load(recipe.dataset, args.data, edition=args.edition)
+        recipe.candidate(args.candidate)
+        splits = runs.load_data(recipe, args.data, args.edition)
         frames = [sum(len(s) for s in part) for part in (splits.train, splits.valid, splits.test)]
-        train(runs.Run.create(args.out, args.name, args.steps, args.seed, frames), splits)
+        identity = (args.name, args.steps, args.seed, frames, args.candidate)
+        train(runs.Run.create(args.out, *identity), splits)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ its corpus.
 
 from __future__ import annotations
 
-from srnn_tf.recipes import midi
+from srnn_tf.recipes import blizzard, iam_ondb, midi, speech_commands, timit, vctk
 from srnn_tf.recipes.recipe import Recipe
 from srnn_tf.registry import unknown
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in midi.RECIPES}
+_CORPORA = (timit, vctk, blizzard, speech_commands, midi, iam_ondb)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for c in _CORPORA for recipe in c.RECIPES}
 
 
 def get(name: str) -> Recipe:

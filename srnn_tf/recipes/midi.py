@@ -12,7 +12,7 @@ What the paper's code reaches on these files, test, protocol paper, nats per ste
 
 from __future__ import annotations
 
-from srnn_tf.recipes.recipe import Recipe
+from srnn_tf.recipes.recipe import Recipe, candidates, latent_structures
 
 DATASETS = ("bach", "nottingham", "muse", "jsb", "piano_midi")
 
@@ -55,12 +55,7 @@ MODELS = {
     "srnn_hier": (_SRNN, _LOW),
     "rnn_hier_mlp": ({**_RNN, "num_layers": 2}, _MLP),
     "srnn_hier_mlp": (_SRNN, _MLP),
-    # The structures that the paper's SRNN is compared with, at its sizes.
-    "storn": ({"class": "storn", **_LATENT}, _KEYS),
-    "vrnn": ({"class": "vrnn", **_LATENT}, _KEYS),
-    "fraccaro_srnn": ({"class": "srnn", **_LATENT}, _KEYS),
-    "zforcing": ({"class": "zforcing", "alpha": 0.0025, "beta": 0.0025, **_LATENT}, _KEYS),
-    "zforcing_no_aux": ({"class": "zforcing", **_LATENT}, _KEYS),
+    **{name: (structure, _KEYS) for name, structure in latent_structures(_LATENT).items()},
 }
 
 REPORTED = {
@@ -81,6 +76,7 @@ RECIPES = [
         steps=20_000,
         kl_schedule={"initial": 0.2, "increment": 1e-4, "final": 1.0},
         cpu_dtype="mixed_bfloat16" if emission is _LOW else "float32",
+        candidates=candidates(structure),
         reported=REPORTED.get(f"{model}_{dataset}"),
     )
     for model, (structure, emission) in MODELS.items()

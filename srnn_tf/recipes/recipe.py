@@ -5,6 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from srnn_tf.registry import unknown
+
+# Weights of Z-Forcing's two auxiliary costs that the paper chose from.
+COSTS = (0.0, 0.0025, 0.005)
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -15,8 +20,9 @@ class Recipe:
         dataset: as `srnn_tf.data.load` knows it.
         structure, emission: their configs.
         event_size: D of the data.
-        window: frames per window, in training and under `protocol="paper"`.
-        batch_size: parallel streams.
+        window: frames per window, in training and under `protocol="paper"`; None for whole
+            sequences.
+        batch_size: parallel streams, or whole sequences.
         steps: updates.
         kl_schedule: of a full run.
         learning_rate, final_learning_rate: ends of the cosine.
@@ -25,6 +31,9 @@ class Recipe:
         unit: what a printed score is nats per.
         cpu_dtype: the dtype policy to train in on a CPU, without XLA where it is not float32.
             Scores are computed in float32 whatever it is.
+        max_steps: longer sequences are cut into pieces of so many steps; None for never.
+        candidates: structures of which the best on the validation part is published, by name; the
+            first is `structure`.
         reported: nats per unit in the paper or from its code, and under what protocol; or None.
     """
 
@@ -33,7 +42,7 @@ class Recipe:
     structure: dict[str, Any]
     emission: dict[str, Any]
     event_size: int
-    window: int
+    window: int | None
     batch_size: int
     steps: int
     kl_schedule: dict[str, float]
@@ -43,9 +52,52 @@ class Recipe:
     loss_per: str = "step"
     unit: str = "step"
     cpu_dtype: str = "float32"
+    max_steps: int | None = None
+    candidates: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     reported: str | None = None
+
+    def candidate(self, name: str | None) -> dict[str, Any]:
+        """The config of a candidate's structure; of the recipe's own by default.
+
+        Raises:
+            ValueError: an unknown name.
+        """
+        if name is None:
+            return self.structure
+        if name not in self.candidates:
+            raise unknown(f"candidate of {self.name}", name, self.candidates)
+        return self.candidates[name]
 
     def scaled_kl_schedule(self, steps: int) -> dict[str, float]:
         """The KL schedule of a run of `steps` updates: the same course, faster or slower."""
         increment = self.kl_schedule["increment"] * self.steps / steps
         return {**self.kl_schedule, "increment": increment}
+
+
+def candidates(structure: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """A parallel SRNN and, at its sizes, Z-Forcing with each pair of costs; of others, nothing.
+
+    Example:
+        >>> list(candidates({"class": "parallel_srnn", "units": 8}))[:3]
+        ['parallel', 'zforcing_0_0', 'zforcing_0_0.0025']
+    """
+    if structure["class"] != "parallel_srnn":
+        return {}
+    sizes = {k: v for k, v in structure.items() if k not in ("class", "generator_input")}
+    found = {"parallel": structure}
+    for alpha in COSTS:
+        for beta in COSTS:
+            costs = {"alpha": alpha, "beta": beta}
+            found[f"zforcing_{alpha:g}_{beta:g}"] = {"class": "zforcing", **costs, **sizes}
+    return found
+
+
+def latent_structures(sizes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The structures that the paper's SRNN is compared with, at its sizes."""
+    return {
+        "storn": {"class": "storn", **sizes},
+        "vrnn": {"class": "vrnn", **sizes},
+        "fraccaro_srnn": {"class": "srnn", **sizes},
+        "zforcing": {"class": "zforcing", "alpha": 0.0025, "beta": 0.0025, **sizes},
+        "zforcing_no_aux": {"class": "zforcing", **sizes},
+    }
