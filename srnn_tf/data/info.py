@@ -196,7 +196,7 @@ def load(name: str | None, path: Path, down_sample: int = 1) -> Splits:
     both = Standardization(
         *(tuple(content[k]) for k in ("mean", "std")), permutation and tuple(permutation)
     )
-    view = View(frame, content["dtype"], both, down_sample)
+    view = View(frame, content["dtype"], both, down_sample, int(kind == "handwriting"))
     if records.checksum(path / INDEX) != content["index_sha256"]:
         raise ValueError(f"{path / INDEX} differs from its checksum; prepare again")
     parts = {part: [] for part in PARTS}

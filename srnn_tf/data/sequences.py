@@ -52,12 +52,15 @@ class View:
         dtype: of the file.
         standardization: of the data set.
         down_sample: k, above 1 the signal is read as its k interleaved parts, one after another.
+        unscaled: values of a frame, from the first on, that a sequence's scale is not for: the bit
+            of a pen.
     """
 
     frame_size: int
     dtype: str
     standardization: Standardization
     down_sample: int = 1
+    unscaled: int = 0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,9 +131,10 @@ class Stored:
         # Means and permutations are per place in a frame, so whole frames are read.
         low, high = start // width, -(-stop // width)
         from_, to = (self.first + low) * width, (self.first + high) * width
-        raw = self._stored(from_, min(to, self._whole())).astype(np.float32) * self.scale
+        raw = self._stored(from_, min(to, self._whole())).astype(np.float32)
         missing = (to - from_) - len(raw)  # of an incomplete last frame
         frames = np.pad(raw, (0, missing)).reshape(-1, width)
+        frames[:, self.view.unscaled :] *= self.scale
         flat = both.apply(frames).astype(np.float32).reshape(-1)
         return flat[start - low * width : stop - low * width]
 
