@@ -7,14 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from srnn_tf.data import audio, corpora, records
+from srnn_tf.data import audio, corpora, records, schema
 from srnn_tf.data.corpora import Found, Options
 from srnn_tf.data.sequences import Standardization, Stored, View
 from srnn_tf.data.splits import NUM_NOTES, PARTS, Splits
 
 FILE, INDEX = "dataset_info.json", "index.json"
 FORMAT = 1  # to be raised with every change of the files
-_DTYPES = {"speech": "<i2", "handwriting": "<i2", "pianoroll": "|u1"}
 _TOLERANCE = 0.005  # Table 5 prints three digits
 
 
@@ -45,7 +44,7 @@ def make(
         "split_rule": found.rule,
         "licence": corpus.licence,
         "frame_size": frame,
-        "dtype": _DTYPES[corpus.kind],
+        "dtype": schema.DTYPES[corpus.kind],
         "sample_rate": options.sample_rate if corpus.kind == "speech" else None,
         "mean": both.mean,
         "std": both.std,
@@ -145,19 +144,12 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
         raise ValueError(f"{path / FILE} is of format {found!r}; this version reads {FORMAT}")
-    try:
-        sizes = {file: int(shard["bytes"]) for file, shard in content["shards"].items()}
-        corpora.get(content["name"])
-        Standardization(*(tuple(content[k]) for k in ("mean", "std")))
-        if content["dtype"] not in _DTYPES.values() or int(content["frame_size"]) < 1:
-            raise ValueError("its dtype or frame_size is none of ours")
-        for part in PARTS:
-            int(content["parts"][part]["steps"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path / FILE} is damaged: {error!r}") from error
-    for file, size in sizes.items():
-        shard = path / file
-        if Path(file).name != file or not shard.is_file() or shard.stat().st_size != size:
+    wrong = schema.wrong_field(content)
+    if wrong is not None:
+        raise ValueError(f"{path / FILE} is damaged: its {wrong} is {content.get(wrong)!r}")
+    for file, expected in content["shards"].items():
+        shard, size = path / file, expected["bytes"]
+        if not shard.is_file() or shard.stat().st_size != size:
             raise ValueError(f"{shard} is missing or is not of {size} bytes; prepare again")
     return content
 
@@ -197,10 +189,8 @@ def load(name: str | None, path: Path, down_sample: int = 1) -> Splits:
         *(tuple(content[k]) for k in ("mean", "std")), permutation and tuple(permutation)
     )
     view = View(frame, content["dtype"], both, down_sample, int(kind == "handwriting"))
-    if records.checksum(path / INDEX) != content["index_sha256"]:
-        raise ValueError(f"{path / INDEX} differs from its checksum; prepare again")
     parts = {part: [] for part in PARTS}
-    for file, entries in records.read_json(path / INDEX).items():
+    for file, entries in _index(path, content).items():
         found = [Stored(path / file, *entry[1:], view) for entry in entries]
         parts[file.split("-")[0]] += [sequence for sequence in found if len(sequence)]
     return Splits(
@@ -212,6 +202,18 @@ def load(name: str | None, path: Path, down_sample: int = 1) -> Splits:
         standardization=both,
         sample_rate=content["sample_rate"],
     )
+
+
+def _index(path: Path, content: dict[str, Any]) -> dict[str, list[list[Any]]]:
+    """Where the sequences are, checked."""
+    if not (path / INDEX).is_file():
+        raise ValueError(f"{path / INDEX} is missing; prepare again")
+    if records.checksum(path / INDEX) != content["index_sha256"]:
+        raise ValueError(f"{path / INDEX} differs from its checksum; prepare again")
+    index = records.read_json(path / INDEX)
+    if not schema.is_index(index, content):
+        raise ValueError(f"{path / INDEX} is damaged: it does not fit the shards")
+    return index
 
 
 def describe(content: dict[str, Any]) -> str:

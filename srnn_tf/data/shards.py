@@ -46,7 +46,7 @@ class Task:
             (item.key, item.size, item.path.stat().st_mtime_ns if item.path.exists() else 0)
             for item in self.items
         ]
-        parts = [info.FORMAT, self.name, sources, dataclasses.asdict(self.options), self.skip_bad]
+        parts = [info.FORMAT, self.name, sources, dataclasses.asdict(self.options)]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
     @property
@@ -58,7 +58,8 @@ class Task:
         try:
             held = records.read_json(self.report)
             size = (self.folder / self.file).stat().st_size
-            return held["identity"] == self.identity and held["bytes"] == size
+            same = held["identity"] == self.identity and held["bytes"] == size
+            return same and (self.skip_bad or not held["skipped"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
