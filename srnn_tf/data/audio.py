@@ -13,6 +13,7 @@ SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".sph")
 FULL_SCALE = 32768.0  # of 16-bit samples
 BLOCK = 1 << 16  # samples decoded at once
 MOST_SAMPLES = 1 << 29  # of one file: 9 hours at 16 kHz, what one record can hold
+_LOUDEST = 2.0  # times full scale: lossy formats go beyond it a little, and are clipped
 # Some programs write a header before they know the length.
 _UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 
@@ -29,7 +30,8 @@ def read_audio(path: str | Path, rate: int = 16000, expected: int | None = None)
 
     Raises:
         ImportError: soundfile or soxr is not installed.
-        ValueError: not audio, damaged, cut off, empty, of another rate, above 9 hours.
+        ValueError: not audio, damaged, cut off, empty, of another rate, above 9 hours, of floating
+            numbers that are not in [-1, 1].
 
     Example:
         read_audio("p225_001.wav", 16000).dtype  # int16
@@ -115,8 +117,11 @@ def _mono(path, file) -> Iterator[np.ndarray]:
         block = file.read(BLOCK, dtype="float32", always_2d=True)
         if not len(block):
             break
-        if not np.isfinite(block).all():
+        peak = np.abs(block).max()
+        if not np.isfinite(peak):
             raise ValueError(f"{path}: holds samples that are no numbers")
+        if peak > _LOUDEST:
+            raise ValueError(f"{path}: holds a sample of {peak:g}; full scale is -1 to 1")
         count += len(block)
         yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
     # An MP3 file knows its length from its first frame, or from a scan of all.
