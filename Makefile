@@ -33,6 +33,7 @@ bench: .venv.installed
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.table7
 	$(BIN)/python -m benchmarks.unroll
+	$(BIN)/python -m benchmarks.input_pipeline
 
 clean:
 	rm -rf $(VENV) .venv.installed demo

@@ -99,12 +99,14 @@ def preparing(folder: Path, hours: float, workers: int) -> None:
     peaks, done = {"this": 0.0, "worker": 0.0}, threading.Event()
 
     def watch():
-        while not done.wait(0.2):
+        while True:
             peaks["this"] = max(peaks["this"], memory("self")[1])
             for child in Path("/proc/self/task").glob("*/children"):
-                for pid in child.read_text().split():
-                    with contextlib.suppress(OSError, KeyError):  # it may just have ended
+                with contextlib.suppress(OSError, KeyError):  # it may just have ended
+                    for pid in child.read_text().split():
                         peaks["worker"] = max(peaks["worker"], memory(pid)[1])
+            if done.wait(0.2):
+                break
 
     watcher, start = threading.Thread(target=watch), time.perf_counter()
     watcher.start()

@@ -145,10 +145,10 @@ def matlab(name):
     return make
 
 
-def own_audio(folder):
+def own_audio(folder, seconds=0.3):
     """A user's recordings, in several formats and rates, in no folders of parts."""
     for i, (suffix, rate) in enumerate([("wav", 8000), ("flac", 22050), ("mp3", 44100)] * 2):
-        audio(folder / f"take{i}.{suffix}", noise(0.3, rate, seed=i), rate)
+        audio(folder / f"take{i}.{suffix}", noise(seconds, rate, seed=i), rate)
 
 
 def own_midi(folder):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks import cases, contenders, flops, table7, train_step, turns
+from benchmarks import cases, contenders, flops, input_pipeline, table7, train_step, turns
 from srnn_tf.recipes import midi
 
 SMALL = {"batch": 2, "scale": 12}
@@ -127,3 +127,16 @@ def test_rows_of_the_tables():
     assert {case for case, *_ in table7.MODELS.values()} <= set(cases.CASES)
     with pytest.raises(SystemExit, match="no such case: f_rnn; there are"):
         turns.chosen("f_rnn_midi,f_rnn")
+
+
+def test_the_input_pipeline_at_a_small_size(tmp_path, capsys):
+    pytest.importorskip("soundfile")
+    input_pipeline.decoding(tmp_path, seconds=1.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and all(float(line.split("|")[3]) > 1 for line in lines[2:])
+    input_pipeline.chapters(tmp_path / "tree", hours=0.005, minutes_each=0.1)
+    input_pipeline.preparing(tmp_path, hours=0.005, workers=1)
+    found = capsys.readouterr().out
+    assert "prepared in" in found and float(found.split("process ")[1].split()[0]) > 100
+    own, whole = input_pipeline.memory()
+    assert 0 < own < whole
