@@ -176,7 +176,7 @@ def read_rows(path: str | Path, columns: str | None = None) -> tuple[np.ndarray,
 def _array(path) -> np.ndarray:
     try:
         rows = np.load(path, allow_pickle=False, mmap_mode="r")
-    except (ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError) as error:
+    except Exception as error:  # NumPy parses the header, and raises what its parsers do
         raise ValueError(f"{path}: is not readable as an .npy file ({error})") from error
     if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "buif":
         raise ValueError(f"{path}: is not one array of numbers; accepted is (T, 3)")
