@@ -101,8 +101,8 @@ def test_the_bound_tends_to_the_density(name):
         gap = exact - tf.reduce_mean(bound, axis=0)
     assert errors[0] > 0.05 and errors[-1] < 1e-6 and np.abs(gap).max() < 1e-6
     # Every draw is off by about as much as z is off x_a.
-    pairs = zip(errors, errors[1:], strict=False)
-    assert all(late < 0.5 * early for early, late in pairs)
+    pairs = zip(errors[1:], errors[2:], strict=False)  # at s = 0.1 not yet linear
+    assert all(late < 0.3 * early for early, late in pairs) and errors[1] < errors[0]
     # What is left is the density of the emission and, over time, of the model.
     last = tf.reduce_mean(bound, axis=0)
     close(model.emission(tf.cast(context, tf.float32)).log_prob(x), last)

@@ -114,6 +114,10 @@ class Run:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.weights.h5"
 
+    def scorer(self) -> SequenceModel:
+        """The model with fresh weights, in float32, not compiled: without an optimizer."""
+        return zoo.build(self.recipe.name, self.steps, self.seed, "float32", self.candidate)
+
     def build(self, dtype: str = "float32") -> SequenceModel:
         """The model with fresh weights, compiled as its recipe says, with XLA if in float32."""
         keras.utils.set_random_seed(self.seed)

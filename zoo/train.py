@@ -28,7 +28,7 @@ class KeepBest(keras.callbacks.Callback):
     def __init__(self, run: runs.Run, sequences):
         super().__init__()
         self.run, self.sequences = run, sequences
-        self.scorer = run.build()  # in float32, whatever the model trains in
+        self.scorer = run.scorer()  # in float32, whatever the model trains in
         path = run.folder / "best.json"
         self.best = float("-inf")
         if path.is_file():

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from srnn_tf.convert.rules import Rule, dense_rules
+from srnn_tf.convert.rules import Rule, cell_rules, dense_rules
 
 
 def _likelihood(config, domain, stochastic):
@@ -149,12 +149,9 @@ def _delta_rules(emission, config, domain) -> list[Rule]:
 
 
 def _low_rules(emission, config, domain) -> list[Rule]:
-    key, low = "rnn_low", emission.low
     return [
         *dense_rules(emission.embed, "inp_emb_low.0"),
-        (low.kernel, [f"{key}.weight_ih_l0"], np.transpose),
-        (low.recurrent_kernel, [f"{key}.weight_hh_l0"], np.transpose),
-        (low.bias, [f"{key}.bias_ih_l0", f"{key}.bias_hh_l0"], np.add),
+        *cell_rules(emission.low, "rnn_low", "_l0"),
         (emission.initial_value, ["init_h", "init_c"], lambda h, c: np.concatenate([h, c])),
         *_head_rules(emission.heads, emission.likelihood),
     ]

@@ -20,6 +20,15 @@ def dense_rules(layer: Any, key: str) -> list[Rule]:
     return rules
 
 
+def cell_rules(layer: Any, key: str, suffix: str) -> list[Rule]:
+    """An LSTM layer: PyTorch keeps (4H, in) kernels and two biases, of which the sum matters."""
+    return [
+        (layer.kernel, [f"{key}.weight_ih{suffix}"], np.transpose),
+        (layer.recurrent_kernel, [f"{key}.weight_hh{suffix}"], np.transpose),
+        (layer.bias, [f"{key}.bias_ih{suffix}", f"{key}.bias_hh{suffix}"], np.add),
+    ]
+
+
 def assign(rules: list[Rule], params: Params, unused: set[str]) -> None:
     """Set every weight that the rules name, or none where a key is wrong.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from srnn_tf.convert.rules import Rule, dense_rules
+from srnn_tf.convert.rules import Rule, cell_rules, dense_rules
 
 
 def _rnn(config, domain):
@@ -60,7 +58,7 @@ def _zforcing_rules(structure, domain) -> list[Rule]:
     cell = structure.cell
     rules = dense_rules(structure.embed.dense, "inp_emb.0")
     rules += _lstm_rules(structure.backward, "bwd_rnn")
-    rules += _cell_rules(cell.recurrent, "fwd_rnn", "")
+    rules += cell_rules(cell.recurrent, "fwd_rnn", "")
     rules += dense_rules(cell.latent_embedding, "gen_mod")
     return rules + _gaussian_rules(cell, domain)
 
@@ -77,17 +75,8 @@ def _gaussian_rules(layer, domain) -> list[Rule]:
 
 
 def _lstm_rules(stack, key) -> list[Rule]:
-    cells = [_cell_rules(layer, key, f"_l{i}") for i, layer in enumerate(stack.layers)]
+    cells = [cell_rules(layer, key, f"_l{i}") for i, layer in enumerate(stack.layers)]
     return [rule for rules in cells for rule in rules]
-
-
-def _cell_rules(layer, key, suffix) -> list[Rule]:
-    """PyTorch keeps (4H, in) kernels and two biases, of which only the sum matters."""
-    return [
-        (layer.kernel, [f"{key}.weight_ih{suffix}"], np.transpose),
-        (layer.recurrent_kernel, [f"{key}.weight_hh{suffix}"], np.transpose),
-        (layer.bias, [f"{key}.bias_ih{suffix}", f"{key}.bias_hh{suffix}"], np.add),
-    ]
 
 
 # name: the config, from that of the reference and its domain, and the rules of a structure.

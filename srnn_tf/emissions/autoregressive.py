@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from srnn_tf import checks, nn, recurrent, scan
 from srnn_tf.emissions.base import Emission
-from srnn_tf.emissions.chain import SCORED_ROWS, Chain, dims, draw_in_turn, in_blocks
+from srnn_tf.emissions.chain import chained, dims, draw_in_turn
 from srnn_tf.emissions.heads import ValueHeads
 
 HEADS = ("shared", "private")
@@ -116,16 +116,11 @@ class AutoregressiveRNN(Emission):
             features = self._features(context, x, seed)
             return self.heads.log_prob(features, tf.transpose(x), temperature)
 
-        def blocks(context, x):
-            size = RECOMPUTED_ROWS if self.recompute else SCORED_ROWS
-            if seed is not None and not self.recompute:
-                return score(context, x, seed)
-            return in_blocks(self, score, context, x, size, seed)
-
         def draw(context, draws):
             return self._draw(context, draws, temperature)
 
-        return Chain(context, self.event_size, blocks, draw)
+        rows = RECOMPUTED_ROWS if self.recompute else None
+        return chained(self, context, score, draw, seed, rows)
 
     def _features(self, context, x, seed):
         """What each value is predicted from: l before it has read the value, (D, N, units)."""

@@ -156,6 +156,32 @@ def draw_in_turn(
     return tf.transpose(tf.concat(pieces, axis=0))
 
 
+def chained(
+    layer: Any,
+    context: tf.Tensor,
+    score: Callable,
+    draw: Callable,
+    seed: tf.Tensor | None,
+    recomputed_rows: int | None = None,
+) -> Chain:
+    """A `Chain` of (B, T, H) contexts that is scored block after block, which bounds memory.
+
+    Args:
+        layer: the emission.
+        score: from contexts (N, H), frames (N, D) and a seed to log p(x | h), (N,).
+        draw: as a `Chain` has it.
+        seed: of dropout. In training all rows are scored at once, which is faster,
+        recomputed_rows: unless blocks of so many rows are to be worked out again for the gradient.
+    """
+
+    def scored(context, x):
+        if seed is not None and recomputed_rows is None:
+            return score(context, x, seed)
+        return in_blocks(layer, score, context, x, recomputed_rows or SCORED_ROWS, seed)
+
+    return Chain(context, layer.event_size, scored, draw)
+
+
 class _Score:
     """A score of rows as a cell of `scan.unroll`, which works it out again for its gradient."""
 

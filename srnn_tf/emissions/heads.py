@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from srnn_tf import nn
 from srnn_tf.emissions.chain import runs_of
 from srnn_tf.likelihoods import Likelihood
 
@@ -57,24 +58,21 @@ class ValueHeads(keras.layers.Layer):
         total = 0.0
         for run, (kernel, bias) in zip(self.runs, self._weights(), strict=True):
             here = features if len(self.runs) == 1 else features[run.start : run.stop]
-            params = self._product(tf.cast(here, self.compute_dtype), kernel) + bias[:, None]
+            params = self._affine(here, kernel, bias)
             value = run.likelihood(params, temperature)
             total += tf.reduce_sum(value.log_prob(x[run.start : run.stop]), axis=0)
         return total
 
     def params(self, run: int, i: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
         """Parameters of value i, (N, P), from its features (N, F); i is of this run."""
-        at, dtype = 0 if self.shared else i - self.runs[run].start, self.compute_dtype
-        kernel, bias = (tf.convert_to_tensor(w[run])[at] for w in (self.kernels, self.biases))
-        bias = tf.pad(bias, [[0, self.runs[run].likelihood.num_unbiased]])
-        return tf.matmul(tf.cast(features, dtype), tf.cast(kernel, dtype)) + tf.cast(bias, dtype)
+        at = 0 if self.shared else i - self.runs[run].start
+        kernel, bias = (weight[at] for weight in self._weights()[run])
+        return tf.matmul(tf.cast(features, self.compute_dtype), kernel) + bias
 
-    def _product(self, features, kernel):
-        if not self.shared:
-            return tf.matmul(features, kernel)
-        shape = tf.shape(features)
-        flat = tf.matmul(tf.reshape(features, [-1, features.shape[-1]]), kernel[0])
-        return tf.reshape(flat, [shape[0], shape[1], kernel.shape[-1]])
+    def _affine(self, features, kernel, bias):
+        if self.shared:
+            return nn.project(features, kernel[0], bias[0], self.compute_dtype)
+        return tf.matmul(tf.cast(features, self.compute_dtype), kernel) + bias[:, None]
 
     def _weights(self):
         """Kernel and whole bias of each run, in the compute dtype."""

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from srnn_tf import checks, nn
 from srnn_tf.emissions.base import Emission
-from srnn_tf.emissions.chain import SCORED_ROWS, Chain, dims, draw_in_turn, in_blocks, runs_of
+from srnn_tf.emissions.chain import chained, dims, draw_in_turn, runs_of
 from srnn_tf.emissions.heads import ValueHeads, fan_in
 
 
@@ -96,15 +96,10 @@ class MaskedMLP(Emission):
             features = self.hidden(nn.time_major(features), seed=seed)
             return self.heads.log_prob(features, tf.transpose(x), temperature)
 
-        def scored(context, x):
-            if seed is not None:
-                return score(context, x, seed)
-            return in_blocks(self, score, context, x, SCORED_ROWS, None)
-
         def draw(context, draws):
             return self._draw(context, draws, temperature)
 
-        return Chain(context, self.event_size, scored, draw)
+        return chained(self, context, score, draw, seed)
 
     def _linear_log_prob(self, outputs, x, temperature):
         total = 0.0
