@@ -106,6 +106,14 @@ def test_a_length_that_was_not_known_is_none(tmp_path):
     np.testing.assert_array_equal(audio.read_audio(tmp_path / "a.wav"), samples)
 
 
+def test_a_name_that_is_no_text(tmp_path):
+    path = tmp_path / os.fsdecode(b"a\xff.wav")
+    samples = mini.noise(0.1)
+    mini.audio(tmp_path / "a.wav", samples)
+    os.rename(tmp_path / "a.wav", path)
+    np.testing.assert_array_equal(audio.read_audio(path), samples)
+
+
 def test_files_that_are_no_speech(tmp_path):
     path = tmp_path / "a.wav"
     for content in (b"", b"not sound" * 100):

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from srnn_tf.data import corpora, info
+from srnn_tf.data import corpora, info, records
 from srnn_tf.data.preparation import prepare
 
 _HELP = {
@@ -60,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         elif args.command == "info":
             if args.verify:
                 info.verify(args.path)
-            print(info.describe(info.read(args.path)))
+            _show(args.path)
         else:
             options = {f.name: getattr(args, f.name) for f in dataclasses.fields(corpora.Options)}
             out = prepare(
@@ -73,10 +72,14 @@ def main(argv: Sequence[str] | None = None) -> None:
                 rest,
                 **options,
             )
-            print(info.describe(info.read(out)))
+            _show(out)
     except (ValueError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        records.say(f"error: {error}")
         raise SystemExit(2) from error
+
+
+def _show(path: Path) -> None:
+    print(records.printable(info.describe(info.read(path))))
 
 
 if __name__ == "__main__":

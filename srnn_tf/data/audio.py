@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +39,7 @@ def read_audio(path: str | Path, rate: int = 16000, expected: int | None = None)
     """
     soundfile, soxr = _libraries()
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             _check(path, file, expected)
             blocks = _mono(path, file)
             if file.samplerate != rate:

@@ -39,4 +39,5 @@ def run(
             )
     except Exception as error:  # runners wrap a worker's error, each in its own type
         text = str(error).split(" [while running")[0].strip().splitlines()
-        raise ValueError(text[-1] if text else type(error).__name__) from error
+        line = text[-1].removeprefix("ValueError: ") if text else type(error).__name__
+        raise ValueError(line) from error

@@ -10,10 +10,11 @@ from typing import Any
 from srnn_tf.data import audio, corpora, records, schema
 from srnn_tf.data.corpora import Found, Options
 from srnn_tf.data.sequences import Standardization, Stored, View
-from srnn_tf.data.splits import NUM_NOTES, PARTS, Splits
+from srnn_tf.data.splits import PARTS, Splits
 
 FILE, INDEX = "dataset_info.json", "index.json"
 FORMAT = 1  # to be raised with every change of the files
+_SHOWN = 20  # of what was skipped
 _TOLERANCE = 0.005  # Table 5 prints three digits
 
 
@@ -34,6 +35,7 @@ def make(
     corpus = corpora.get(name)
     frame = _frame_size(corpus.kind, options)
     entries = {part: _entries(reports, part) for part in PARTS}
+    counts = {part: _counts(part, entries[part], frame) for part in PARTS}
     both = _standardization(name, entries["train"], options)
     content = {
         "format": FORMAT,
@@ -46,21 +48,21 @@ def make(
         "frame_size": frame,
         "dtype": schema.DTYPES[corpus.kind],
         "sample_rate": options.sample_rate if corpus.kind == "speech" else None,
-        "mean": both.mean,
-        "std": both.std,
-        "permutation": both.permutation,
+        "mean": list(both.mean),
+        "std": list(both.std),
+        "permutation": both.permutation and list(both.permutation),
         "source": {
             "files": len({item.path for items in found.parts.values() for item in items}),
             "bytes": sum({i.path: i.size for p in found.parts.values() for i in p}.values()),
         },
         "skipped": sorted(skipped),
         "notes": found.notes,
-        "parts": {part: _counts(part, entries[part], frame) for part in PARTS},
+        "parts": counts,
         "shards": {
             file: {"bytes": report["bytes"], "sha256": report["sha256"]}
             for file, report in reports.items()
         },
-        "made_with": _versions(corpus.kind),
+        "made_with": versions(corpus.kind),
     }
     return content
 
@@ -71,15 +73,16 @@ def _entries(reports, part) -> list[records.Entry]:
 
 
 def _counts(part: str, entries: list[records.Entry], frame: int) -> dict[str, int]:
-    steps = sum(entry.size // frame for entry in entries)
-    if not steps:
+    steps = [entry.size // frame for entry in entries]
+    if not any(steps):
         raise ValueError(f"the part {part} has no sequence of at least one step of {frame} values")
     values = sum(entry.size for entry in entries)
-    return {"sequences": len(entries), "steps": steps, "values": values}
+    # What is shorter than a step is stored, and no sequence.
+    return {"sequences": sum(map(bool, steps)), "steps": sum(steps), "values": values}
 
 
 def _frame_size(kind: str, options: Options) -> int:
-    return {"speech": options.frame_size, "handwriting": 3, "pianoroll": NUM_NOTES}[kind]
+    return schema.FRAME_SIZES.get(kind, options.frame_size)
 
 
 def _standardization(name: str, entries: list[records.Entry], options: Options) -> Standardization:
@@ -127,7 +130,8 @@ def permutation_of(name: str, options: Options) -> tuple[int, ...] | None:
     return order
 
 
-def _versions(kind: str) -> dict[str, str]:
+def versions(kind: str) -> dict[str, str]:
+    """What made the files of a kind of data: this package and the libraries that decode."""
     own = {"srnn_tf": importlib.metadata.version("srnn-tf")}
     return own | (audio.versions() if kind == "speech" else {})
 
@@ -233,10 +237,17 @@ def describe(content: dict[str, Any]) -> str:
     mean, std = ("/".join(f"{v:.6g}" for v in content[k]) for k in ("mean", "std"))
     lines.append(f"  standardized by mean {mean}, standard deviation {std} of the training part")
     lines += [f"  note: {note}" for note in content["notes"]]
-    lines += [f"  skipped: {key}: {reason}" for key, reason in content["skipped"]]
+    lines += [f"  {line}" for line in skipped_lines(content["skipped"])]
     lines.append(f"  {_table5(content['name'], total, frame)}")
     lines.append(f"  licence: {content['licence']}")
     return "\n".join(lines)
+
+
+def skipped_lines(skipped: list[list[str]]) -> list[str]:
+    """What was skipped, in words; a list of a whole corpus may name thousands."""
+    lines = [f"skipped: {key}: {reason}" for key, reason in skipped[:_SHOWN]]
+    more = len(skipped) - _SHOWN
+    return lines + ([f"skipped: {more} more, all of them in {FILE}"] if more > 0 else [])
 
 
 def _line(part: str, counts: dict[str, int], content: dict[str, Any]) -> str:

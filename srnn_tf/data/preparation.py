@@ -10,9 +10,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from srnn_tf.data import corpora, info, records, shards
+from srnn_tf import checks
+from srnn_tf.data import corpora, info, records, schema, shards
 from srnn_tf.data.corpora import Corpus, Found, Options
 from srnn_tf.data.corpora.base import check_parts
+
+_RANGES = {
+    "sample_rate": (1000, 768_000),
+    "frame_size": (1, schema.MOST_VALUES),
+    "steps_per_quarter": (1, 480),
+}
 
 
 def prepare(
@@ -50,24 +57,25 @@ def prepare(
     Example:
         prepare("timit", "/corpora/TIMIT", "timit", workers=8)
     """
-    corpus, choice = corpora.get(name), _options(name, options)
-    if workers < 1:
-        raise ValueError(f"`workers` must be at least 1; received {workers}")
-    source, out = _source(name, corpus, source), Path(out).absolute()
-    _check_out(out, source)
+    corpus, choice = corpora.get(name), options_of(name, options)
+    checks.sizes(workers=workers)
+    source, out = source_of(name, corpus, source), Path(out).resolve()
+    _check_apart(out, source)
+    _check_free(out)
     found = corpus.find(source, choice)
-    _check_found(found, source, skip_bad)
+    check_found(found, source, skip_bad)
     for note in found.notes:
         records.say(f"{name}: {note}")
     with _working(out) as folder:
         tasks = shards.plan(name, found, folder, choice, skip_bad)
         shards.run(tasks, workers, runner, runner_options)
+        _check_free(out)  # while the reports of the shards are still there to go on from
         _finish(folder, name, tasks, found, choice)
         os.replace(folder, out)
     return out
 
 
-def _options(name: str, given: dict[str, Any]) -> Options:
+def options_of(name: str, given: dict[str, Any]) -> Options:
     """The user's options, checked against what the corpus takes."""
     corpus, given = corpora.get(name), {k: v for k, v in given.items() if v is not None}
     strange = sorted(set(given) - set(corpus.options))
@@ -77,19 +85,30 @@ def _options(name: str, given: dict[str, Any]) -> Options:
     for key in ("lists", "permutation"):
         if key in given:
             given[key] = Path(given[key])
+    for key in set(given) & set(_RANGES):
+        checks.between(key, given[key], *_RANGES[key])
+        given[key] = int(given[key])
+    if "std" in given:
+        given["std"] = _std(given["std"])
     options = Options(**given)
-    for key, least in (("sample_rate", 1000), ("frame_size", 1), ("steps_per_quarter", 1)):
-        if getattr(options, key) < least:
-            raise ValueError(f"`{key}` must be at least {least}; received {getattr(options, key)}")
-    if options.std is not None and not 0 < options.std < float("inf"):
-        raise ValueError(f"`std` must be above 0; received {options.std}")
     if options.lists is not None and not options.lists.is_dir():
         raise ValueError(f"lists={options.lists} is not a folder")
     info.permutation_of(name, options)  # an error now, not at the end
     return options
 
 
-def _source(name: str, corpus: Corpus, source: Any) -> Path | None:
+def _std(value: Any) -> float:
+    least, most = schema.STDS
+    try:
+        if least <= float(value) <= most:
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"`std` must be a number from {least:g} to {most:g}; received {value!r}")
+
+
+def source_of(name: str, corpus: Corpus, source: Any) -> Path | None:
+    """The folder of a corpus, checked; None for one that needs none."""
     if not corpus.needs_source:
         if source is not None:
             raise ValueError(f"source={str(source)!r}: {name} comes with a package; omit it")
@@ -102,21 +121,29 @@ def _source(name: str, corpus: Corpus, source: Any) -> Path | None:
     return path
 
 
-def _check_out(out: Path, source: Path | None) -> None:
-    if source is not None and (out == source or source in out.parents or out in source.parents):
+def _check_apart(out: Path, source: Path | None) -> None:
+    real = source and source.resolve()
+    if real is not None and (out == real or real in out.parents or out in real.parents):
         raise ValueError(f"out={out} and source={source} must lie outside of one another")
+
+
+def _check_free(out: Path) -> None:
+    """Whether a folder can take the place of `out`: nothing is there, or an empty folder."""
     if out.is_dir() and not any(out.iterdir()):
+        if os.path.ismount(out):
+            raise OSError(f"out={out} is a mount point and cannot be replaced; name a folder in it")
         return
     if out.exists():
         what = "a prepared data set" if (out / info.FILE).exists() else "something else"
         raise FileExistsError(f"out={out} exists and holds {what}; choose another, or remove it")
 
 
-def _check_found(found: Found, source: Any, skip_bad: bool) -> None:
+def check_found(found: Found, source: Any, skip_bad: bool) -> None:
+    """Refuse a corpus that lacks what its lists name, or all of a part."""
     if found.missing and not skip_bad:
         key, reason = found.missing[0]
         more = f", and {len(found.missing) - 1} more" if len(found.missing) > 1 else ""
-        raise ValueError(f"{key}: {reason}{more}; skip_bad goes on without")
+        raise ValueError(f"{key}: {reason}{more}; skip_bad (--skip-bad) goes on without")
     check_parts(found.parts, source)
 
 
@@ -125,12 +152,13 @@ def _working(out: Path) -> Iterator[Path]:
     """The folder beside `out` in which it is made, for one run at a time."""
     folder = out.with_name(f".{out.name}.preparing")
     out.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(exist_ok=True)
     # The lock is beside the folder, which is renamed, and ends with the process, however it ends.
     lock = out.with_name(f".{out.name}.lock")
     with open(lock, "w") as file:
         _lock(file, lock, out)
         try:
+            _check_free(out)  # another run may have made it before this one had the lock
+            folder.mkdir(exist_ok=True)
             yield folder
         finally:
             if folder.is_dir():
@@ -152,7 +180,7 @@ def _tidy(folder: Path) -> None:
     whole = {p.name.removesuffix(".json") for p in folder.glob("*.tfrecord.json")}
     for path in folder.iterdir():
         if path.name.removesuffix(".json") not in whole:
-            path.unlink()
+            _remove(path)
     if not whole:
         folder.rmdir()
     else:
@@ -165,18 +193,28 @@ def _finish(
     """Statistics and index from the reports, which are not kept."""
     reports = {task.file: records.read_json(task.report) for task in tasks}
     skipped = [*found.missing, *(pair for r in reports.values() for pair in r["skipped"])]
-    for key, reason in skipped:
-        records.say(f"skipped: {reason if key in reason else f'{key}: {reason}'}")
+    for line in info.skipped_lines(skipped):
+        records.say(line)
     _check_keys(reports)
     index = {file: [entry[:4] for entry in r["entries"]] for file, r in reports.items()}
     records.write_json(folder / info.INDEX, index)
     content = info.make(name, reports, found, options, [list(map(str, s)) for s in skipped])
     content["index_sha256"] = records.checksum(folder / info.INDEX)
+    wrong = schema.wrong_field(content)
+    if wrong is not None:  # `load` would refuse it
+        raise ValueError(f"{name}: its {wrong} is {content[wrong]!r}, which is out of range")
     records.write_json(folder / info.FILE, content)
     keep = {*reports, info.INDEX, info.FILE}
     for path in folder.iterdir():
         if path.name not in keep:
-            path.unlink() if path.is_file() else shutil.rmtree(path)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _check_keys(reports: dict[str, Any]) -> None:

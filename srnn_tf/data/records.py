@@ -127,4 +127,9 @@ def read_json(path: Path) -> Any:
 
 def say(text: str) -> None:
     """Progress, on standard error, so that output can be piped."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """The text with what is no text escaped: names of files may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

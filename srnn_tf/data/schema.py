@@ -9,21 +9,26 @@ from typing import Any
 import numpy as np
 
 from srnn_tf.data import corpora
-from srnn_tf.data.splits import PARTS
+from srnn_tf.data.splits import NUM_NOTES, PARTS
 
 DTYPES = {"speech": "<i2", "handwriting": "<i2", "pianoroll": "|u1"}
+FRAME_SIZES = {"handwriting": 3, "pianoroll": NUM_NOTES}  # speech: as the user likes
 _SHARD = re.compile(rf"({'|'.join(PARTS)})-\d{{5}}-of-\d{{5}}\.tfrecord")
+MOST_VALUES = 1 << 20  # of a frame
+SCALES = (1e-30, 2.0**25)  # of a stored number, which has 16 bits: sums of squares stay finite
+STDS = (1e-30, 2.0**40)
 _MOST = 1 << 40  # numbers of a sequence, samples a second, bytes: above it, it is no such thing
 
 
 def wrong_field(content: dict[str, Any]) -> str | None:
     """The first field of `dataset_info.json` that is not what it must be."""
     frame = content.get("frame_size")
-    if not _whole(frame, least=1) or frame > 1 << 20:
+    if not _whole(frame, least=1) or frame > MOST_VALUES:
         return "frame_size"
     checks = {
         "name": lambda v: isinstance(v, str) and v in corpora.CORPORA,
         "kind": lambda v: isinstance(v, str) and v == corpora.get(content["name"]).kind,
+        "frame_size": lambda v: v == FRAME_SIZES.get(content["kind"], v),
         "dtype": lambda v: v == DTYPES[content["kind"]],
         **{key: _text for key in ("unit", "edition", "split_rule", "licence", "index_sha256")},
         "sample_rate": lambda v: v is None or _whole(v, least=1),
@@ -55,7 +60,7 @@ def _entry(entry: Any, shard_bytes: int, width: int) -> bool:
         return False
     _, offset, size, scale = entry
     whole = _whole(offset) and _whole(size, least=1) and _number(scale)
-    return whole and scale > 0 and offset + size * width <= shard_bytes
+    return whole and SCALES[0] <= scale <= SCALES[1] and offset + size * width <= shard_bytes
 
 
 def _text(value: Any) -> bool:

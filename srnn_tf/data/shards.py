@@ -6,12 +6,14 @@ import dataclasses
 import hashlib
 import json
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from srnn_tf.data import corpora, info, records
+from srnn_tf.data import corpora, info, records, schema
 from srnn_tf.data.corpora import Found, Item, Options, Record
 from srnn_tf.data.splits import NUM_NOTES, PARTS
 
@@ -46,7 +48,8 @@ class Task:
             (item.key, item.size, item.path.stat().st_mtime_ns if item.path.exists() else 0)
             for item in self.items
         ]
-        parts = [info.FORMAT, self.name, sources, dataclasses.asdict(self.options)]
+        versions = info.versions(corpora.get(self.name).kind)  # another decoder, other samples
+        parts = [info.FORMAT, versions, self.name, sources, dataclasses.asdict(self.options)]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
     @property
@@ -89,11 +92,15 @@ def write(task: Task) -> str:
         for item in task.items:
             try:
                 # A reader fails before it gives anything, or on what it gives next.
-                yield from corpus.read(item, task.options)
+                if corpus.needs_source and not item.path.is_file():
+                    raise ValueError("is no file, or a link that leads nowhere")
+                for record in corpus.read(item, task.options):
+                    _check_scale(record)
+                    yield record
             except (ValueError, OSError, MemoryError) as error:
                 if not task.skip_bad:
                     raise ValueError(_named(item, error)) from error
-                skipped.append([item.key, _named(item, error)])
+                skipped.append([item.key, _without_folders(item, _named(item, error))])
 
     identity, path = task.identity, task.folder / task.file
     entries = records.write_shard(path, read(), COLUMNS[corpus.kind])
@@ -111,6 +118,22 @@ def write(task: Task) -> str:
 def _named(item: Item, error: Exception) -> str:
     text = str(error) or type(error).__name__
     return text if str(item.path) in text else f"{item.path}: {text}"
+
+
+def _without_folders(item: Item, text: str) -> str:
+    """No folders of this machine: the bytes do not depend on where the corpus lies."""
+    for folder in list(item.path.parents)[:-1]:
+        text = text.replace(f"{folder}{os.sep}", "")
+    return text
+
+
+def _check_scale(record: Record) -> None:
+    least, most = schema.SCALES
+    if not least <= record.scale <= most:
+        raise ValueError(
+            f"its numbers are too small or too large: in units of {record.scale:g}; accepted are "
+            f"{least:g} to {most:g}"
+        )
 
 
 def run(
@@ -139,12 +162,26 @@ def run(
 def _in_processes(tasks: list[Task], workers: int) -> Iterator[str]:
     """Shards as they are finished; the first error stops the rest."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    with ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context) as pool:
+    count = min(workers, len(tasks))
+    with ProcessPoolExecutor(count, context, _end_with_parent) as pool:
         futures = [pool.submit(write, task) for task in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()
         except BrokenProcessPool as error:
-            raise OSError("a worker was killed, perhaps for want of memory") from error
+            raise OSError(
+                "a worker ended early: it was killed, perhaps for want of memory, or the script "
+                "that calls prepare does so outside of `if __name__ == '__main__':`"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Watch the parent: a worker whose parent was killed would wait for work forever."""
+
+    def watch():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -145,7 +145,8 @@ def items(paths: dict[str, Path], name: Callable[[str], str]) -> dict[str, Item]
         key = name(relative)
         if key in result:
             raise ValueError(f"two files are {key}: {result[key].path} and {path}; keep one")
-        result[key] = Item(key, path, path.stat().st_size)
+        # What is no file, such as a link that leads nowhere, fails when it is read.
+        result[key] = Item(key, path, path.stat().st_size if path.is_file() else 0)
     return result
 
 

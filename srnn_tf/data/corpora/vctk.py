@@ -14,6 +14,7 @@ _FOLDERS = {"wav48": 48000, "wav48_silence_trimmed": 48000, "wav16": 16000}
 def find(source: Path, options: Options) -> Found:
     """By the paper's lists where they are given, else by speaker."""
     present = [name for name in _FOLDERS if (source / name).is_dir()]
+    present = present if len(present) == 1 else [n for n in present if n != "wav16"]
     if len(present) != 1:
         raise ValueError(
             f"{source} must hold one of the folders {', '.join(_FOLDERS)}; it holds "

@@ -1,0 +1,81 @@
+"""The corpora as data sets of TensorFlow Datasets: the same readers, splits and statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srnn_tf.data import corpora, preparation
+from srnn_tf.data.corpora import Options
+from srnn_tf.data.splits import NUM_NOTES, PARTS
+
+
+def builder(name: str, data_dir: str | None = None, **options: Any) -> Any:
+    """A `tfds.core.GeneratorBasedBuilder` of a corpus, which is read from `manual_dir`.
+
+    The corpus is unpacked to the folder `manual_dir/NAME`, by default
+    `~/tensorflow_datasets/downloads/manual/NAME`. Examples are `id`, `values` as they are in the
+    files, int16 samples or rows (pen_up, dx, dy), or uint8 keys, and `scale`, what `values` are to
+    be multiplied by. Nothing is standardized: for that, and for training, there is `prepare`.
+
+    Args:
+        name: of the corpus.
+        data_dir: where TensorFlow Datasets keeps what it has prepared.
+        options: those of `corpora.Options` that the corpus takes.
+
+    Raises:
+        ImportError: tensorflow-datasets is not installed.
+        ValueError: an unknown name or option; when it is prepared, a source that is not the corpus.
+
+    Example:
+        built = builder("timit")
+        built.download_and_prepare()
+        train = built.as_dataset(split="train")
+    """
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise ImportError(
+            "builders need tensorflow-datasets: pip install 'srnn-tf[tfds]'"
+        ) from error
+    corpus, choice = corpora.get(name), preparation.options_of(name, options)
+    title = name  # the class has a `name` of its own
+
+    class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+        VERSION = tfds.core.Version("1.0.0")
+        MANUAL_DOWNLOAD_INSTRUCTIONS = f"Unpack the corpus to the folder {title} in manual_dir."
+        name = f"srnn_{title}"  # of its folder in `data_dir`
+
+        def _info(self):
+            return tfds.core.DatasetInfo(
+                builder=self,
+                description=f"{name}: {corpus.kind}. {corpus.licence}",
+                features=tfds.features.FeaturesDict(_features(tfds, corpus.kind)),
+            )
+
+        def _split_generators(self, dl_manager):
+            given = Path(dl_manager.manual_dir) / name if corpus.needs_source else None
+            source = preparation.source_of(name, corpus, given)
+            found = corpus.find(source, choice)
+            preparation.check_found(found, source, skip_bad=False)
+            return {part: self._generate_examples(found.parts[part]) for part in PARTS}
+
+        def _generate_examples(self, items):
+            yield from _examples(corpus, items, choice)
+
+    return Builder(data_dir=data_dir)
+
+
+def _features(tfds: Any, kind: str) -> dict[str, Any]:
+    shapes = {"speech": (None,), "handwriting": (None, 3), "pianoroll": (None, NUM_NOTES)}
+    dtype = np.uint8 if kind == "pianoroll" else np.int16
+    values = tfds.features.Tensor(shape=shapes[kind], dtype=dtype)
+    return {"id": tfds.features.Text(), "values": values, "scale": np.float32}
+
+
+def _examples(corpus: corpora.Corpus, items: list[corpora.Item], options: Options) -> Any:
+    for item in sorted(items):
+        for record in corpus.read(item, options):
+            yield record.key, {"id": record.key, "values": record.values, "scale": record.scale}
