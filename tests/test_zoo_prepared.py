@@ -1,0 +1,36 @@
+"""The zoo's commands on prepared folders: speech in streams, handwriting line by line."""
+
+import dataclasses
+import json
+
+import pytest
+
+from srnn_tf import recipes
+from tests import corpora as mini
+from zoo import evaluate, train
+
+SMALL = {"units": 5, "embedding_size": 4, "latent_size": 3, "hidden_size": 4}
+CHANGES = {"f_srnn_speech_commands": {"window": 8, "batch_size": 2}, "f_rnn_unipen": {}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHANGES)
+def test_train_and_evaluate(name, tmp_path, monkeypatch, capsys):
+    recipe = recipes.get(name)
+    structure = {k: SMALL.get(k, v) for k, v in recipe.structure.items()}
+    changes = {"structure": structure, "candidates": {}, **CHANGES[name]}
+    monkeypatch.setitem(recipes.RECIPES, name, dataclasses.replace(recipe, **changes))
+    monkeypatch.setattr(train, "EPOCH", 2)
+    path = str(mini.prepared(recipe.dataset, tmp_path))
+    arguments = [name, "--data", path, "--steps", "3", "--out", str(tmp_path / "run")]
+    train.main(arguments)
+    found = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert found["unit"] == "nats per sequence"
+    capsys.readouterr()
+    evaluate.main([str(tmp_path / "run"), "--data", path])
+    lines = capsys.readouterr().out.splitlines()[-2:]
+    for line, protocol in zip(lines, ("paper", "full"), strict=True):
+        value = float(line.split()[1])
+        assert line.startswith("test: ") and f"nats per sequence, protocol {protocol}, " in line
+        assert value == pytest.approx(found[protocol], abs=1e-3 * abs(found[protocol]))
+    assert lines[0].endswith("ELBO, 1 draw" if "srnn" in name else "exact")
