@@ -13,7 +13,6 @@ SMALL = {"units": 5, "embedding_size": 4, "latent_size": 3, "hidden_size": 4}
 CHANGES = {"f_srnn_speech_commands": {"window": 8, "batch_size": 2}, "f_rnn_unipen": {}}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_train_and_evaluate(name, tmp_path, monkeypatch, capsys):
     recipe = recipes.get(name)
