@@ -35,11 +35,19 @@ def lstm_step(z: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         >>> float(c[0, 0])
         0.5
     """
-    scale, gain, shift = _gate_constants(c.shape[-1], c.dtype)
-    gates = tf.tanh(tf.cast(z, c.dtype) * scale) * gain + shift
-    i, f, g, o = tf.split(gates, 4, axis=-1)
+    i, f, g, o = _gates(tf.cast(z, c.dtype), _gate_constants(c.shape[-1], c.dtype))
     c = f * c + i * g
     return tf.cast(o * tf.tanh(c), z.dtype), c
+
+
+def _gates(z, constants):
+    """The four gates from their inputs, (B, 4H), in one dtype.
+
+    One tanh for all, since sigmoid(z) = tanh(z / 2) / 2 + 1 / 2: XLA would evaluate split
+    expressions again in each of their consumers.
+    """
+    scale, gain, shift = constants
+    return tf.split(tf.tanh(z * scale) * gain + shift, 4, axis=-1)
 
 
 @tf.custom_gradient
@@ -84,13 +92,11 @@ def _forward(step_input, buffer, recurrent_kernel, h0, c0, last):
     dtype, units = recurrent_kernel.dtype, recurrent_kernel.shape[0]
     steps = buffer.size()
     # In float32, for which TensorFlow's elementwise kernels are faster than for bfloat16.
-    scale, gain, shift = _gate_constants(units, c0.dtype)
+    constants = _gate_constants(units, c0.dtype)
 
     def body(t, h, c, c_last, slopes, hs, dc_dh, forget):
         z = tf.cast(step_input(t) + tf.matmul(h, recurrent_kernel), c.dtype)
-        # One tanh for the four gates, since sigmoid(z) = tanh(z / 2) / 2 + 1 / 2. XLA would
-        # evaluate split expressions again in each of their consumers.
-        i, f, g, o = tf.split(tf.tanh(z * scale) * gain + shift, 4, axis=-1)
+        i, f, g, o = _gates(z, constants)
         previous, c = c, f * c + i * g
         tanh_c = tf.tanh(c)
         slope = [g * i * (1 - i), previous * f * (1 - f), i * (1 - g * g), tanh_c * o * (1 - o)]
