@@ -70,8 +70,8 @@ _SPEECH_CASES = {
     "rnn_hier": (speech.MODELS["rnn_hier"], _FEW, _HALF),
     "srnn_hier": (speech.MODELS["srnn_hier"], _FEW, _HALF),
     # Those of Perm-TIMIT.
-    "rnn_hier_mlp": (speech.MASKED["rnn_hier"], _FEW, _HALF),
-    "srnn_hier_mlp": (speech.MASKED["srnn_hier"], _FEW, _HALF),
+    "rnn_hier_mlp": (speech.PERMUTED_MODELS["rnn_hier"], _FEW, _HALF),
+    "srnn_hier_mlp": (speech.PERMUTED_MODELS["srnn_hier"], _FEW, _HALF),
 }
 _MUSIC_CASES = {
     "f_rnn_midi": ("f_rnn", _MUSIC, _KERAS),

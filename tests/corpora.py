@@ -175,6 +175,7 @@ MAKERS = {
     "vctk": (vctk, {}),
     "blizzard": (blizzard, {}),
     "speech_commands": (speech_commands, {}),
+    "perm_speech_commands": (speech_commands, {}),
     "iam_ondb": (iam_ondb, {}),
     "unipen": (unipen, {}),
     "nottingham": (matlab("Nottingham.mat"), {"edition": "any"}),

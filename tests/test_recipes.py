@@ -13,7 +13,7 @@ from zoo import evaluate, runs
 from zoo import list as listing
 
 MIDI = ("bach", "nottingham", "muse", "jsb", "piano_midi")
-SPEECH = ("timit", "perm_timit", "vctk", "blizzard", "speech_commands")
+SPEECH = ("timit", "perm_timit", "vctk", "blizzard", "speech_commands", "perm_speech_commands")
 HANDWRITING = ("iam_ondb", "unipen")
 LATENT = "storn vrnn fraccaro_srnn zforcing zforcing_no_aux".split()
 TABLES = "f_rnn f_srnn delta_rnn_random rnn_flat srnn_flat rnn_hier srnn_hier".split()

@@ -16,6 +16,9 @@ import tensorflow as tf
 from srnn_tf import SequenceModel, checks, data, recipes, zoo
 from srnn_tf.files import replacing
 
+# Entries of `run.json` that are there only where a run departs from its recipe.
+OPTIONS = ("candidate", "batch_size", "validate_every")
+
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
@@ -43,6 +46,8 @@ class Run:
     seed: int
     dtype: str = "float32"  # the policy it trains in; scores are float32
     candidate: str | None = None  # of the recipe's structures
+    batch_size: int | None = None  # the recipe's by default
+    validate_every: int | None = None  # updates between two looks at the validation split
 
     @classmethod
     def create(
@@ -53,6 +58,8 @@ class Run:
         seed: int,
         frames: Any,
         candidate: str | None = None,
+        batch_size: int | None = None,
+        validate_every: int | None = None,
     ) -> Run:
         """A new run, or the one that the folder holds if it is the same one.
 
@@ -63,20 +70,27 @@ class Run:
             seed: of everything random.
             frames: counts that identify the data.
             candidate: of the recipe's structures; its own by default.
+            batch_size: streams or sequences; the recipe's by default.
+            validate_every: updates between two looks at the validation split; 500 by default.
 
         Raises:
-            ValueError: the folder holds another run.
+            ValueError: the folder holds another run, or a number is below 1.
             OSError: the folder cannot be written.
         """
         recipe = recipes.get(name)
         recipe.candidate(candidate)  # an unknown one is an error now
         steps = recipe.steps if steps is None else steps
-        if steps < 1:
-            raise ValueError(f"`--steps` must be at least 1; received {steps}")
+        given = {"steps": steps, "batch_size": batch_size, "validate_every": validate_every}
+        for option, value in given.items():
+            if value is not None and value < 1:
+                flag = option.replace("_", "-")
+                raise ValueError(f"`--{flag}` must be at least 1; received {value}")
         checks.sizes(minimum=0, seed=seed)
         path = Path(folder)
         identity = {"recipe": name, "steps": steps, "seed": seed, "frames": frames}
-        identity |= {} if candidate is None else {"candidate": candidate}
+        options = {"candidate": candidate, "batch_size": batch_size}
+        options = {**options, "validate_every": validate_every}
+        identity |= {name: value for name, value in options.items() if value is not None}
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -91,7 +105,7 @@ class Run:
                 raise ValueError(f"{path} holds another run, {held}; asked for {identity}")
         else:
             write_json(file, {**identity, "dtype": dtype})
-        return cls(path, recipe, steps, seed, dtype, candidate)
+        return cls(path, recipe, steps, seed, dtype, **options)
 
     @classmethod
     def open(cls, folder: str) -> Run:
@@ -106,7 +120,8 @@ class Run:
         held = read_json(path / "run.json")
         try:
             recipe, dtype = recipes.get(held["recipe"]), held.get("dtype", "float32")
-            return cls(path, recipe, held["steps"], held["seed"], dtype, held.get("candidate"))
+            options = {name: held.get(name) for name in OPTIONS}
+            return cls(path, recipe, held["steps"], held["seed"], dtype, **options)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path / 'run.json'} is not a run's: {held}") from error
 

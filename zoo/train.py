@@ -1,6 +1,7 @@
 """Train an entry of the zoo.
 
     python -m zoo.train NAME --out DIR [--data PATH] [--steps N] [--seed S] [--candidate C]
+        [--batch-size B] [--validate-every N]
 
 Run the same command again to go on after an interruption: the resumed run repeats the losses that
 an uninterrupted one would have had. The weights that score best on the validation split, under the
@@ -74,17 +75,18 @@ def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dic
         print(f"going on from step {int(model.step)} of {run.steps}")
     done = int(model.step)
     if done < run.steps:
-        recipe = run.recipe
-        if recipe.window is None:
-            stream = data.padded(splits.train, recipe.batch_size, run.seed)
+        size = run.batch_size or run.recipe.batch_size
+        if run.recipe.window is None:
+            stream = data.padded(splits.train, size, run.seed)
         else:
-            stream = data.streams(splits.train, recipe.batch_size, recipe.window, run.seed)
+            stream = data.streams(splits.train, size, run.recipe.window, run.seed)
+        epoch = run.validate_every or EPOCH
         logs = keras.callbacks.TensorBoard(run.folder / "logs", update_freq=100)
         model.fit(
             stream,
-            epochs=-(-run.steps // EPOCH),
-            steps_per_epoch=EPOCH,
-            initial_epoch=done // EPOCH,
+            epochs=-(-run.steps // epoch),
+            steps_per_epoch=epoch,
+            initial_epoch=done // epoch,
             callbacks=[StopAt(run.steps), KeepBest(run, splits.valid), logs],
             verbose=verbose,
         )
@@ -105,14 +107,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="updates; the recipe's by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--candidate", help="of an SRNN recipe: parallel, zforcing_0.0025_0, ...")
+    parser.add_argument(
+        "--batch-size", type=int, help="streams or sequences; the recipe's by default"
+    )
+    parser.add_argument(
+        "--validate-every", type=int, help=f"updates between two checkpoints; {EPOCH} by default"
+    )
     args = parser.parse_args(argv)
     with runs.clear_errors():
         recipe = runs.recipes.get(args.name)
         recipe.candidate(args.candidate)
         splits = runs.load_data(recipe, args.data, args.edition)
         frames = [sum(len(s) for s in part) for part in (splits.train, splits.valid, splits.test)]
-        identity = (args.name, args.steps, args.seed, frames, args.candidate)
-        train(runs.Run.create(args.out, *identity), splits)
+        options = {name: getattr(args, name) for name in runs.OPTIONS}
+        run = runs.Run.create(args.out, args.name, args.steps, args.seed, frames, **options)
+        train(run, splits)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ _FROM_FILE = {
     "piano_midi": "Piano_midi.mat or Piano-midi.de.pickle",
 }
 _PREPARED = (
-    "timit perm_timit vctk blizzard speech_commands iam_ondb unipen audio pianoroll strokes"
+    "timit perm_timit vctk blizzard speech_commands perm_speech_commands iam_ondb unipen audio "
+    "pianoroll strokes"
 ).split()
 
 

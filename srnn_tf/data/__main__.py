@@ -19,7 +19,7 @@ _HELP = {
     "lists": "folder of the lists that make the parts (vctk, blizzard, iam_ondb)",
     "sample_rate": "of the prepared audio, in Hz; 16000 by default",
     "frame_size": "samples of a step; 200 by default",
-    "permutation": "file of the order of a step's samples (perm_timit)",
+    "permutation": "file of the order of a step's samples (perm_timit, perm_speech_commands)",
     "std": "what moves of a pen are divided by; their own by default, 56.04462 in the paper's code",
     "columns": "of stroke arrays, as in dx,dy,pen",
     "steps_per_quarter": "steps in a quarter note, of MIDI files; 2 by default",

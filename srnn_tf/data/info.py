@@ -109,13 +109,16 @@ def _standardization(name: str, entries: list[records.Entry], options: Options) 
     return Standardization((0.0, *means[1:]), (1.0, *moves))  # the pen's bit stays as it is
 
 
+PERMUTED = ("perm_timit", "perm_speech_commands")
+
+
 def permutation_of(name: str, options: Options) -> tuple[int, ...] | None:
-    """The order of the samples of a step, of `perm_timit`.
+    """The order of the samples of a step, of data sets that permute them.
 
     Raises:
         ValueError: the file holds no permutation of 0 to D - 1.
     """
-    if name != "perm_timit":
+    if name not in PERMUTED:
         return None
     path = options.permutation or Path(__file__).with_name("permutation_200.txt")
     try:

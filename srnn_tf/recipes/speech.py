@@ -62,7 +62,8 @@ MODELS = {
 }
 # Of permuted speech, whose samples have no order that a recurrence could follow. The printed number
 # of parameters is met by three layers, which the printed command leaves out.
-MASKED = {
+PERMUTED_MODELS = {
+    **MODELS,
     "rnn_hier": (_rnn(512, 3, 256), _mixture(20, **_MLP)),
     "srnn_hier": (_srnn(536, 256), _mixture(1, **_MLP)),
 }

@@ -12,5 +12,5 @@ from srnn_tf.recipes import speech
 
 RECIPES = [
     *speech.recipes("timit", 32, 40_000, "sequence"),
-    *speech.recipes("perm_timit", 32, 40_000, "sequence", {**speech.MODELS, **speech.MASKED}),
+    *speech.recipes("perm_timit", 32, 40_000, "sequence", speech.PERMUTED_MODELS),
 ]

@@ -18,6 +18,7 @@ CORPORA: dict[str, Corpus] = {
     "vctk": vctk.CORPUS,
     "blizzard": blizzard.CORPUS,
     "speech_commands": speech_commands.CORPUS,
+    "perm_speech_commands": speech_commands.PERMUTED,
     "iam_ondb": iam_ondb.CORPUS,
     "unipen": unipen.CORPUS,
     **_FOLDERS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from srnn_tf.data.corpora import base, speech
@@ -24,3 +25,5 @@ CORPUS = Corpus(
     "Spoken commands of Picovoice's speech-to-intent benchmark: Apache-2.0.",
     ("sample_rate", "frame_size"),
 )
+
+PERMUTED = dataclasses.replace(CORPUS, options=(*CORPUS.options, "permutation"))
