@@ -29,6 +29,18 @@ def sizes(minimum: int = 1, **values: int) -> None:
             )
 
 
+def seeds(values: Any, rows: int) -> None:
+    """The argument `seed` is an integer of at least 0, or one for each row."""
+    if not np.ndim(values):
+        return sizes(minimum=0, seed=values)
+    array = np.asarray(values)
+    if array.shape != (rows,) or array.dtype.kind not in "iu" or array.min() < 0:
+        raise ValueError(
+            f"`seed` must be an integer of at least 0, or one for each of the {rows} rows; "
+            f"received {array.dtype} of shape {array.shape}"
+        )
+
+
 def between(name: str, value: int, first: int, last: int) -> None:
     """The argument `name` is an integer from `first` to `last`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not first <= value <= last:

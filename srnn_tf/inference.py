@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from srnn_tf import checks, particles, sampling, scoring, streaming
@@ -31,7 +33,7 @@ class InferenceModel(TrainedModel):
         frames: Any,
         mask: Any = None,
         num_samples: int = 1,
-        seed: int | None = None,
+        seed: int | Sequence[int] | None = None,
         protocol: str = "full",
         bound: str = "elbo",
         proposal: str = "posterior",
@@ -44,7 +46,8 @@ class InferenceModel(TrainedModel):
             mask: (B, T) bool, right-padded.
             num_samples: K: draws that the ELBO is averaged over or that "iwae" takes, particles of
                 "fivo".
-            seed: None uses a fixed table of draws, the same for every row and call.
+            seed: None uses a fixed table of draws, the same for every row and call. An integer for
+                each row, (B,), makes a row's draws depend on its own alone, whatever its batch.
             protocol: "full" scores all steps, state carried throughout, x_0 = zeros. "paper" cuts
                 the sequence into windows of `window` frames, restarts the state in each, and does
                 not score the first step (flat models: the first value), which is context only.
@@ -66,6 +69,7 @@ class InferenceModel(TrainedModel):
         Reference: Burda et al., arXiv:1509.00519; Maddison et al., arXiv:1705.09279.
         """
         frames, mask = self._checked(frames, mask, seed)
+        seed = np.asarray(seed) if np.ndim(seed) else seed
         checks.choice("protocol", protocol, scoring.PROTOCOLS)
         checks.bound("bound", bound, num_samples, self.latent_size)
         checks.choice("proposal", proposal, particles.PROPOSALS)
@@ -191,5 +195,5 @@ class InferenceModel(TrainedModel):
     def _checked(self, frames, mask, seed):
         frames = checks.frames(frames, self.event_size, self.binary)
         if seed is not None:
-            checks.sizes(minimum=0, seed=seed)
+            checks.seeds(seed, len(frames))
         return frames, None if mask is None else checks.mask(mask, frames.shape[:2])

@@ -33,8 +33,11 @@ class Sampler:
         seed = nn.fold_in(tf.constant([seed % 2**31, 2]), 0)
         return program(prefix, seed, tf.constant(temperature, tf.float32))
 
-    def draw(self, rows: int, steps: int, prefix, seed, temperature) -> tf.Tensor:
-        """(rows, steps / steps_per_frame, D); `steps` are those of the structure."""
+    def draw(self, rows: Any, steps: Any, prefix, seed, temperature) -> tf.Tensor:
+        """(rows, steps / steps_per_frame, D); `steps` are those of the structure.
+
+        `rows` and `steps` are integers, or tensors outside XLA.
+        """
         model = self.model
         previous, states = self._begin(rows, prefix, nn.fold_in(seed, 0))
         # All randomness is laid out before the loop; a longer run begins like a shorter one.
@@ -49,7 +52,7 @@ class Sampler:
             x = model.emission(trace.context, temperature).sample(seed=seeds[t])[:, 0]
             return t + 1, x, trace.states, drawn.write(t, x)
 
-        drawn = tf.TensorArray(tf.float32, size=steps, element_shape=[rows, model.frame_size])
+        drawn = tf.TensorArray(tf.float32, size=steps, element_shape=[None, model.frame_size])
         *_, drawn = tf.while_loop(
             lambda t, *_: t < steps,
             body,

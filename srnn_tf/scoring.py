@@ -22,20 +22,42 @@ BLOCK = 50
 MAX_PARTICLES = 4096
 
 
-def draw_seed(seed: int | None = None, sample: int | tf.Tensor = 0) -> tf.Tensor:
-    """The seed (2,) of one draw of the latents; without a seed, that of the fixed table."""
-    return nn.fold_in(nn.fold_in(TABLE_SEED if seed is None else [seed % 2**31, 1], 0), sample)
+def draw_seed(seed: Any = None, sample: int | tf.Tensor = 0) -> tf.Tensor:
+    """The seed of one draw of the latents: (2,), or (B, 2) from B integers, one per row.
+
+    Without a seed, that of the fixed table.
+    """
+    if np.ndim(seed):
+        start = np.stack([np.asarray(seed) % 2**31, np.ones_like(seed)], axis=1).astype(np.int32)
+    else:
+        start = TABLE_SEED if seed is None else [seed % 2**31, 1]
+    return _fold_in(_fold_in(tf.convert_to_tensor(start), 0), sample)
 
 
-def draw_seeds(seed: int | None, start: int, num: int) -> tf.Tensor:
-    """`draw_seed` of `num` samples, (num, 2)."""
+def _fold_in(seed, data):
+    """`nn.fold_in` of a seed (2,), or of each of (B, 2)."""
+    if seed.shape.rank == 1:
+        return nn.fold_in(seed, data)
+    return tf.map_fn(lambda s: nn.fold_in(s, data), seed)
+
+
+def draw_seeds(seed: Any, start: int, num: int) -> tf.Tensor:
+    """`draw_seed` of `num` samples, (num, 2) or (num, B, 2)."""
     samples = tf.range(start, start + num)
     return tf.map_fn(lambda s: draw_seed(seed, s), samples, fn_output_signature=tf.int32)
 
 
-def filter_seed(seed: int | None = None, group: int | None = None, start: int = 0) -> tf.Tensor:
-    """The seed (2,) of `filter_noise` from step `start` on; `group` is that of the rows."""
-    found = nn.fold_in(draw_seed(seed), 1)
+def filter_seed(
+    seed: Any = None, group: int | None = None, start: int = 0, windows: int = 1
+) -> tf.Tensor:
+    """The seed of `filter_noise` from step `start` on, (2,); `group` is that of the rows.
+
+    From a seed per row, one for each of its `windows`, (B * windows, 2).
+    """
+    found = _fold_in(draw_seed(seed), 1)
+    if found.shape.rank == 2:
+        found = tf.stack([_fold_in(found, w) for w in range(windows)], axis=1)
+        return _fold_in(tf.reshape(found, [-1, 2]), start)
     found = found if group is None else nn.fold_in(found, group)
     return nn.fold_in(found, start)
 
@@ -45,8 +67,16 @@ def filter_noise(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """What a particle filter draws: normal (S, G, K, Z) and uniform (S, G).
 
-    Those of a group do not depend on how many groups there are.
+    Those of a group do not depend on how many groups there are; with a seed for each group,
+    (G, 2), on that alone.
     """
+    if seed.shape.rank == 2:
+
+        def one(seed):
+            return tuple(x[:, 0] for x in filter_noise(model, seed, steps, 1, num_particles))
+
+        drawn = tf.map_fn(one, seed, fn_output_signature=(tf.float32, tf.float32))
+        return tuple(nn.time_major(x) for x in drawn)
     shape = [groups, steps, num_particles, model.latent_size]
     noise = nn.normal(shape, nn.fold_in(seed, 0)), nn.uniform(shape[:2], nn.fold_in(seed, 1))
     return tuple(nn.time_major(x) for x in noise)
@@ -58,7 +88,7 @@ class Request:
 
     bound: str = "elbo"
     num_samples: int = 1
-    seed: int | None = None
+    seed: Any = None  # None, an integer, or an array of one for each row
     protocol: str = "full"
     proposal: str = "posterior"
     ess_threshold: float = 0.5
@@ -120,7 +150,10 @@ class Scorer:
         totals = []
         for start in range(0, rows, size):
             index = np.minimum(np.arange(start, start + size), rows - 1)  # always `size` rows
-            group = self._filter(frames[index], mask[index], request, start)
+            own = request
+            if np.ndim(request.seed):
+                own = dataclasses.replace(request, seed=request.seed[index])
+            group = self._filter(frames[index], mask[index], own, start)
             totals.append(tf.reduce_sum(tf.reshape(group, [size, -1]), axis=1))
         return tf.concat(totals, axis=0)[:rows]
 
@@ -132,17 +165,16 @@ class Scorer:
         )
         options = (k, request.ess_threshold, request.proposal)
         states = ParticleFilter(self.model, *options).initial_states(steps.shape[0])
-        group = None if shared else group
-        groups = steps.shape[0] // rows if shared else steps.shape[0]
+        windows, group = steps.shape[0] // rows, None if shared else group
+        groups = windows if shared else steps.shape[0]
         length = min(BLOCK, rounded(steps.shape[1]))
         total = tf.zeros([steps.shape[0]])
         for start in range(0, steps.shape[1], length):
             block = tf.nest.map_structure(
                 lambda x, start=start: _block(x, start, length), (steps, previous, mask, evidence)
             )
-            bound, states = self.program(self.advance)(
-                *block, states, filter_seed(request.seed, group, start), groups, *options
-            )
+            seed = filter_seed(request.seed, group, start, windows)
+            bound, states = self.program(self.advance)(*block, states, seed, groups, *options)
             total += bound
         return total
 
@@ -154,11 +186,15 @@ class Scorer:
 
     def elbo(self, frames, mask, seed, shared, protocol) -> tf.Tensor:
         """The bound (B,) from one draw of the latents."""
+        bound, _ = self.per_step(frames, mask, seed, shared, protocol)
+        return tf.reduce_sum(tf.reshape(bound, [tf.shape(frames)[0], -1]), axis=1)
+
+    def per_step(self, frames, mask, seed, shared, protocol) -> tuple[tf.Tensor, tf.Tensor]:
+        """The bound of each step from one draw of the latents, and its KL, (windows, S) each."""
         steps, previous, mask, cut = self._inputs(frames, mask, protocol)
         noise = self._noise(seed, frames, shared, protocol, cut)
         terms = self.model.terms(steps, previous, mask, noise)
-        bound = objectives.elbo(terms["log_likelihood"], terms["kl"])
-        return tf.reduce_sum(tf.reshape(bound, [tf.shape(frames)[0], -1]), axis=1)
+        return objectives.elbo(terms["log_likelihood"], terms["kl"]), terms["kl"]
 
     def log_weights(self, frames, mask, seeds, shared, protocol) -> tf.Tensor:
         """log p(x, z) / q(z | x) of each window, (K, windows), one draw per seed."""
@@ -216,12 +252,17 @@ class Scorer:
 
     def _noise(self, seed, frames, shared, protocol, cut):
         """One draw of the latents of all windows."""
-        model, (rows, steps) = self.model, frames.shape[:2]
+        model, rows = self.model, framing.size(frames, 0)
         if not model.latent_size:
             return None
-        length = steps * model.steps_per_frame - (protocol == "paper")
-        noise = model.draw_noise(1 if shared else rows, length, seed)
-        return cut(tf.broadcast_to(noise, [rows, *noise.shape[1:]]))
+        length = framing.size(frames, 1) * model.steps_per_frame - (protocol == "paper")
+        if seed.shape.rank == 2:
+            noise = tf.map_fn(
+                lambda s: model.draw_noise(1, length, s)[0], seed, fn_output_signature=tf.float32
+            )
+        else:
+            noise = model.draw_noise(1 if shared else rows, length, seed)
+        return cut(tf.broadcast_to(noise, [rows, length, model.latent_size]))
 
 
 def rounded(steps: int) -> int:

@@ -1,19 +1,106 @@
-"""The zoo: models by name."""
+"""The zoo: models by name, with the weights that were published, or fresh ones.
+
+    model = srnn_tf.zoo.load("f_srnn_nottingham")
+
+A name is that of a recipe, `{model}_{dataset}`. What is published is looked for in the folder that
+is given, in those of `register_root`, of the environment variable `SRNN_TF_ZOO`, in the checkout,
+in the cache, and at last at the address `SRNN_TF_ZOO_URL`.
+"""
 
 from __future__ import annotations
 
-from srnn_tf import recipes
+import os
+import warnings
+from typing import Any
+
+import keras
+
+from srnn_tf import artifacts, checks, recipes, roots
 from srnn_tf.model import SequenceModel
+from srnn_tf.registry import unknown
+
+_warned: set[str] = set()
 
 
-def names() -> list[str]:
-    """All names, `{model}_{dataset}`.
+def names(published: bool = False, root: str | os.PathLike | None = None) -> list[str]:
+    """All names, `{model}_{dataset}`; with `published` those that `load` has weights of.
+
+    Args:
+        published: leave out recipes without weights.
+        root: a folder of published models to look into, and no other.
 
     Example:
         >>> "f_srnn_bach" in names()
         True
     """
-    return sorted(recipes.RECIPES)
+    found = roots.names(root)
+    return sorted(found if published else found | set(recipes.RECIPES))
+
+
+def register_root(path: str | os.PathLike) -> None:
+    """Look into a folder of published models, those of `zoo.publish`, before all others.
+
+    Raises:
+        FileNotFoundError: it is not a folder.
+    """
+    roots.register(path)
+
+
+def card(
+    name: str, version: int | None = None, root: str | os.PathLike | None = None
+) -> dict[str, Any]:
+    """What is known of a published model: data, training, scores with unit, protocol and bound.
+
+    Args:
+        name: one of `names(published=True)`.
+        version: the newest on this machine by default, else the newest that was published.
+        root: a folder of published models to look into, and no other.
+
+    Raises:
+        ValueError: an unknown name or version, a damaged card.
+        OSError: it must be downloaded and cannot be.
+
+    Example:
+        srnn_tf.zoo.card("f_rnn_nottingham")["test"]["paper"]["value"]
+    """
+    return _find(name, version, root).card
+
+
+def load(
+    name: str, version: int | None = None, root: str | os.PathLike | None = None
+) -> SequenceModel:
+    """A published model: score, sample, or go on training it with `fit`.
+
+    Every file is compared with its checksum; weights are read as a checkpoint, no graph is run. The
+    model is compiled as its recipe says, with Adam at a tenth of the recipe's first learning rate,
+    for data like its own; call `compile` for anything else.
+
+    Args:
+        name: one of `names(published=True)`.
+        version: the newest by default.
+        root: a folder of published models to look into, and no other.
+
+    Raises:
+        ValueError: an unknown name or version, no published weights, a damaged file.
+        OSError: it must be downloaded and cannot be.
+
+    Warns:
+        UserWarning: once, where the weights are of other data than the name's.
+
+    Example:
+        model = srnn_tf.zoo.load("f_rnn_bach")
+        model.log_prob(srnn_tf.data.load("bach").test[0][None])  # nats, exact
+    """
+    found = _find(name, version, root)
+    model = found.load()
+    options = found.config().get("compile", {})
+    optimizer = keras.optimizers.Adam(options.get("learning_rate", 1e-4))
+    kept = {key: options[key] for key in ("clipnorm", "loss_per") if key in options}
+    model.compile(optimizer, **kept)
+    if found.card.get("stand_in") and name not in _warned:
+        _warned.add(name)
+        warnings.warn(f"{name} is a stand-in: {found.card['statement']}", stacklevel=2)
+    return model
 
 
 def build(
@@ -48,4 +135,44 @@ def build(
         kl_schedule=recipe.scaled_kl_schedule(steps or recipe.steps),
         window=recipe.window,
         seed=seed,
+    )
+
+
+def _find(name: str, version: int | None, root: Any) -> artifacts.Artifact:
+    """The artefact of a name, its card that of the name."""
+    if version is not None:
+        checks.sizes(version=version)
+    if not isinstance(name, str) or name not in names(root=root):
+        raise unknown("model", name, names(root=root))
+    alias = roots.alias(name, root)
+    if alias is not None:
+        target = _find(alias["alias_of"], version, root)
+        held = {**target.card, **{k: v for k, v in alias.items() if k != "format"}}
+        return artifacts.Artifact(target.folder, held)
+    here = roots.versions(name, root)
+    there = {} if root is not None else _downloadable(name)
+    known = sorted({*here, *there})
+    if not known:
+        raise ValueError(_no_weights(name))
+    chosen = max(here or there) if version is None else version
+    if chosen not in known:
+        raise ValueError(
+            f"version={version} of {name} does not exist; published: {', '.join(map(str, known))}"
+        )
+    folder = here[chosen] if chosen in here else roots.download(name, chosen, there[chosen])
+    return artifacts.Artifact.open(folder)
+
+
+def _downloadable(name: str) -> dict[int, str]:
+    held = roots.published().get(name, {}).get("versions", {})
+    return {int(version): checksum for version, checksum in held.items()}
+
+
+def _no_weights(name: str) -> str:
+    dataset = recipes.get(name).dataset
+    data = "" if dataset == "bach" else f" --data prepared/{dataset}"
+    return (
+        f"{name} has a recipe and no published weights. Train it: `python -m zoo.train {name}"
+        f"{data} --out runs/{name}`, then `python -m zoo.evaluate` and `python -m zoo.publish`; "
+        f"or take fresh weights: `srnn_tf.zoo.build({name!r})`"
     )

@@ -1,26 +1,83 @@
-"""Score a trained run on a split of its data, under both protocols.
+"""Score a trained run, or a published model, on a split of its data, under both protocols.
 
-python -m zoo.evaluate RUN_DIR [--data PATH] [--split test]
+    python -m zoo.evaluate RUN_DIR|NAME [--data PATH] [--split test] [--num-samples 16]
+
+A run is scored with the weights that it would be published with, rounded to float16, and what is
+printed is kept in its `evaluation.json`, which `zoo.publish` reads. Models without latents are
+exact; the others have the ELBO of `log_prob` and, with draws of each sequence's own, IWAE-K and
+FIVO-K. Intervals are those of the mean over sequences, 95 %. `--bounds-on N` takes IWAE and FIVO on
+the first N sequences alone, where all would take too long.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn_tf import SequenceModel, data
-from zoo import runs
+from srnn_tf import SequenceModel, artifacts, checks, data, export, recipes, zoo
+from zoo import floors, runs
 
 # The most steps of the structure (rows times steps) scored at once: bounds memory.
 MAX_STEPS = 200_000
+FORMAT = 1
+
+
+class Score(NamedTuple):
+    """A mean over scored units, and its 95 % interval over sequences."""
+
+    value: float
+    low: float
+    high: float
+    sequences: int
 
 
 def bound_name(model: SequenceModel) -> str:
     """What a score of this model claims about log p(x)."""
     return "ELBO, 1 draw" if model.latent_size else "exact"
+
+
+def totals(
+    model: SequenceModel,
+    sequences: Sequence[Any],
+    protocol: str = "full",
+    batch_size: int = 16,
+    own_draws: bool = False,
+    **request: Any,
+) -> np.ndarray:
+    """The log likelihood of each sequence, nats, float64.
+
+    Args:
+        own_draws: seed each sequence's draws with its place, in place of the fixed table.
+        request: further arguments of `log_prob`: bound, num_samples, ...
+    """
+    found = np.zeros(len(sequences))
+    draws = request.get("num_samples", 1)
+    max_steps = MAX_STEPS // (model.steps_per_frame * min(draws, 16))
+    for batch in data.batches(sequences, batch_size, max_steps=max(1, max_steps)):
+        index = batch["index"]
+        seed = np.maximum(index, 0) if own_draws else None
+        values = model.log_prob(
+            batch["frames"], batch["mask"], protocol=protocol, seed=seed, **request
+        )
+        found[index[index >= 0]] = values.numpy()[index >= 0]
+    return found
+
+
+def units(model: SequenceModel, sequences: Sequence[Any], protocol: str, unit: str) -> np.ndarray:
+    """How many units of each sequence are scored.
+
+    Under "paper" the first step of each sequence (flat models: the first value) is not.
+    """
+    unscored = 1 / model.steps_per_frame if protocol == "paper" else 0.0
+    steps = np.array([len(s) for s in sequences], np.float64) - unscored
+    counts = {"step": steps, "sequence": np.ones(len(steps)), "sample": steps * model.event_size}
+    counts["8,000 samples"] = counts["sample"] / 8000
+    if unit not in counts:
+        raise ValueError(f"unit={unit!r}; accepted are {', '.join(counts)}")
+    return counts[unit]
 
 
 def score(
@@ -33,26 +90,24 @@ def score(
 ) -> float:
     """Total nats over total scored units; per sequence, the mean over sequences.
 
-    Under "paper" the first step of each sequence (flat models: the first value) is not scored.
-
     Args:
         unit: "step", "sequence", "sample" or "8,000 samples".
         request: further arguments of `log_prob`: bound, num_samples, ...
     """
-    total = 0.0
-    max_steps = MAX_STEPS // model.steps_per_frame
-    for batch in data.batches(sequences, batch_size, max_steps=max_steps):
-        values = model.log_prob(
-            batch["frames"], batch["mask"], protocol=protocol, **request
-        ).numpy()
-        total += float(values[batch["index"] >= 0].astype(np.float64).sum())
-    unscored = len(sequences) / model.steps_per_frame if protocol == "paper" else 0.0
-    steps = sum(len(s) for s in sequences) - unscored
-    counts = {"step": steps, "sequence": len(sequences), "sample": steps * model.event_size}
-    counts["8,000 samples"] = counts["sample"] / 8000
-    if unit not in counts:
-        raise ValueError(f"unit={unit!r}; accepted are {', '.join(counts)}")
-    return total / counts[unit]
+    count = units(model, sequences, protocol, unit).sum()
+    return float(totals(model, sequences, protocol, batch_size, **request).sum() / count)
+
+
+def interval(nats: np.ndarray, count: np.ndarray) -> Score:
+    """The ratio of totals and its 95 % interval, sequences being the independent draws.
+
+    The variance is that of a ratio estimator, sum (n_i - r u_i)^2 / (sum u_i)^2; of one sequence
+    none is known, and the interval is NaN.
+    """
+    ratio, n = nats.sum() / count.sum(), len(nats)
+    spread = np.sum((nats - ratio * count) ** 2) * (n / (n - 1) if n > 1 else np.nan)
+    half = 1.96 * np.sqrt(spread) / count.sum()
+    return Score(float(ratio), float(ratio - half), float(ratio + half), n)
 
 
 def report(
@@ -66,19 +121,114 @@ def report(
     return scores
 
 
+def whole(
+    model: SequenceModel,
+    sequences: Sequence[Any],
+    split: str,
+    unit: str,
+    num_samples: int = 16,
+    bounds_on: int | None = None,
+) -> dict[str, dict[str, Score]]:
+    """Print and return every bound under both protocols: protocol -> bound -> score."""
+    first = sequences[:bounds_on]
+
+    def scored(protocol, some, **request):
+        nats = totals(model, some, protocol, **request)
+        return interval(nats, units(model, some, protocol, unit))
+
+    found: dict[str, dict[str, Score]] = {}
+    for protocol in ("paper", "full"):
+        plan = [("elbo" if model.latent_size else "exact", bound_name(model), sequences, {})]
+        if model.latent_size:
+            if len(first) < len(sequences):
+                plan.append((f"elbo_first_{len(first)}", bound_name(model), first, {}))
+            own = {"own_draws": True, "num_samples": num_samples}
+            for bound in ("iwae", "fivo"):
+                name = f"{bound}_{num_samples}"
+                name += f"_first_{len(first)}" if len(first) < len(sequences) else ""
+                label = f"{bound.upper()}-{num_samples}"
+                plan.append((name, label, first, {"bound": bound, **own}))
+        found[protocol] = {}
+        for name, label, some, request in plan:
+            result = found[protocol][name] = scored(protocol, some, **request)
+            print(
+                f"{split}: {result.value:.4f} nats per {unit}, protocol {protocol}, {label}, "
+                f"95 % {result.low:.4f} to {result.high:.4f}, {result.sequences} sequences",
+                flush=True,
+            )
+    return found
+
+
+def evaluate_run(
+    run: runs.Run, splits: data.Splits, num_samples: int = 16, bounds_on: int | None = None
+) -> dict[str, Any]:
+    """Score the test split with the run's best weights, and write `evaluation.json`."""
+    model, unit = run.best_model(), run.recipe.unit
+    export.round_weights(model)
+    found = whole(model, splits.test, "test", unit, num_samples, bounds_on)
+    parts = {
+        part: {"sequences": len(s), "steps": int(sum(len(x) for x in s))}
+        for part, s in (("train", splits.train), ("valid", splits.valid), ("test", splits.test))
+    }
+    below = floors.all_of(splits)
+    per_unit = parts["test"]["steps"] / units(model, splits.test, "full", unit).sum()
+    for name, value in below.items():
+        below[name] = value * per_unit
+        print(f"test: {below[name]:.4f} nats per {unit}, protocol full, exact: {name}")
+    both = splits.standardization
+    result = {
+        "format": FORMAT,
+        "weights_sha256": artifacts.sha256(run.folder / "best.weights.h5"),
+        "unit": f"nats per {unit}",
+        "data": {"name": splits.name, "edition": splits.edition, "parts": parts},
+        "standardization": both
+        and {"mean": list(both.mean), "std": list(both.std), "permutation": both.permutation},
+        "sample_rate": splits.sample_rate,
+        "test": {p: {b: s._asdict() for b, s in of.items()} for p, of in found.items()},
+        "floors": below,
+    }
+    runs.write_json(run.folder / "evaluation.json", result)
+    return result
+
+
+def evaluate_published(name: str, splits: data.Splits, split: str, num_samples: int, on) -> None:
+    """Score a published model, and print what its card says beside it."""
+    model, card = zoo.load(name), zoo.card(name)
+    sequences, unit = getattr(splits, split), recipes.get(card["name"]).unit
+    whole(model, sequences, split, unit, num_samples, on)
+    if split == "test":
+        for protocol, found in card["test"].items():
+            for bound, held in found.items():
+                print(f"the card: {held['value']:.4f} {card['unit']}, protocol {protocol}, {bound}")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run", help="the folder that zoo.train wrote")
+    parser.add_argument("run", help="the folder that zoo.train wrote, or a published name")
     parser.add_argument("--data", help="the prepared folder, or the file of piano rolls")
     parser.add_argument("--edition", help='a known edition, or "any"')
     parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
+    parser.add_argument("--num-samples", type=int, default=16, help="draws, or particles")
+    parser.add_argument("--bounds-on", type=int, help="sequences that IWAE and FIVO are taken on")
     args = parser.parse_args(argv)
     with runs.clear_errors():
+        checks.sizes(num_samples=args.num_samples)
+        if args.bounds_on is not None:
+            checks.sizes(bounds_on=args.bounds_on)
+        if args.run in zoo.names(published=True):
+            recipe = recipes.get(zoo.card(args.run)["name"])
+            splits = runs.load_data(recipe, args.data, args.edition)
+            evaluate_published(args.run, splits, args.split, args.num_samples, args.bounds_on)
+            return
         run = runs.Run.open(args.run)
         splits = runs.load_data(run.recipe, args.data, args.edition)
         model = run.best_model()
         print(f"{run.recipe.name}, weights of step {int(model.step)} of {run.steps}")
-        report(model, getattr(splits, args.split), args.split, run.recipe.unit)
+        if args.split == "test":
+            evaluate_run(run, splits, args.num_samples, args.bounds_on)
+        else:
+            export.round_weights(model)
+            whole(model, getattr(splits, args.split), args.split, run.recipe.unit, args.num_samples)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,13 @@ def clear_errors() -> Iterator[None]:
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON file atomically."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        temporary.write_text(text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +168,19 @@ class Run:
         model = self.build()
         load_weights(model, path)
         return model
+
+
+def seconds(run: Run) -> float:
+    """How long a run has trained and validated, from its TensorBoard logs.
+
+    Each of its starts wrote a file; times between them do not count.
+    """
+    total = 0.0
+    for file in (run.folder / "logs").rglob("events.*"):
+        records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+        times = [tf.compat.v1.Event.FromString(record).wall_time for record in records]
+        total += max(times, default=0.0) - min(times, default=0.0)
+    return total
 
 
 def load_data(recipe: recipes.Recipe, path: str | None, edition: str | None) -> data.Splits:

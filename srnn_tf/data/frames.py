@@ -29,7 +29,7 @@ def reframe(frames: tf.Tensor, frame_size: int, down_sample: int = 1) -> tf.Tens
         raise ValueError(
             f"`frame_size` must divide the {width} values of a frame; received {frame_size}"
         )
-    rows, steps = tf.shape(frames)[0], _size(frames, 1)
+    rows, steps = tf.shape(frames)[0], size(frames, 1)
     if down_sample != 1:
         frames = _interleaved(frames, rows, steps, down_sample)
     if frame_size == width:
@@ -55,14 +55,15 @@ def shift(frames: tf.Tensor, first: tf.Tensor | None = None) -> tf.Tensor:
     return tf.concat([first[:, None], frames[:, :-1]], axis=1)
 
 
-def windows(array: tf.Tensor, size: int) -> tf.Tensor:
-    """Cut (B, T, ...) into windows of `size` steps, (B * N, size, ...), the last padded."""
-    steps = _size(array, 1)
-    count = -(-steps // size)
-    padding = [[0, 0], [0, count * size - steps]] + [[0, 0]] * (array.shape.rank - 2)
+def windows(array: tf.Tensor, length: int) -> tf.Tensor:
+    """Cut (B, T, ...) into windows of `length` steps, (B * N, length, ...), the last padded."""
+    steps = size(array, 1)
+    count = -(-steps // length)
+    padding = [[0, 0], [0, count * length - steps]] + [[0, 0]] * (array.shape.rank - 2)
     rest = array.shape[2:]
-    return tf.reshape(tf.pad(array, padding), [tf.shape(array)[0] * count, size, *rest])
+    return tf.reshape(tf.pad(array, padding), [tf.shape(array)[0] * count, length, *rest])
 
 
-def _size(array, axis):
+def size(array: tf.Tensor, axis: int) -> int | tf.Tensor:
+    """The size of an axis, a number where it is known."""
     return array.shape[axis] if array.shape[axis] is not None else tf.shape(array)[axis]

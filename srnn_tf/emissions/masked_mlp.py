@@ -152,9 +152,7 @@ class MaskedDense(keras.layers.Layer):
         self.offsets = np.concatenate([[0], np.cumsum(widths)]).tolist()
         columns = [np.arange(w) < w - u for w, u in zip(widths, unbiased, strict=True)]
         self.biased = np.concatenate(columns)
-        value = np.repeat(np.arange(self.event_size), widths)
-        # Row j, of x_j, is read by the values after it; the last row by none.
-        self.mask = (np.arange(self.event_size)[:, None] < value).astype(np.float32)
+        self.value = np.repeat(np.arange(self.event_size), widths)  # that each output is for
 
     def build(self, input_shape):
         width, total = input_shape[-1], self.offsets[-1]
@@ -179,7 +177,10 @@ class MaskedDense(keras.layers.Layer):
     def values_kernel(self) -> tf.Tensor:
         """(D, sum of the widths), zero where a value must not be seen."""
         kernel = tf.pad(tf.convert_to_tensor(self.kernel), [[0, 1], [0, 0]])
-        return tf.cast(kernel * self.mask, self.compute_dtype)
+        # Row j, of x_j, is read by the values after it; the last row by none. Made of one row and
+        # one column, since a whole mask would be a constant of each graph, 10 MB for speech.
+        seen = tf.range(self.event_size)[:, None] < self.value
+        return tf.cast(tf.where(seen, kernel, tf.zeros_like(kernel)), self.compute_dtype)
 
     def _from_values(self, x):
         """The triangular product, in column blocks, each of the rows that it reads."""

@@ -1,0 +1,216 @@
+"""A model as a SavedModel: one artefact for this package and for TensorFlow Serving.
+
+    log_likelihood = sum{ log p(x_t | x_<t) : t = 1, ..., T }, nats; with latents the ELBO of it
+
+The folder holds a graph of TensorFlow's own operations, the weights once, in float16, and beside
+them, in `assets.extra`, the model's config and requests that warm a server up. It is written by a
+process of its own, where two exports are equal byte by byte (but for the number in
+`fingerprint.pb`): names in a graph count what the process traced before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf import artifacts, checks
+from srnn_tf.model import SequenceModel
+from srnn_tf.signatures import Signatures
+
+EXTRA = "assets.extra"
+WARMUP = "tf_serving_warmup_requests"
+
+
+def export(
+    model: SequenceModel,
+    path: str | os.PathLike,
+    standardization: Any = None,
+    sample_rate: int | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a model as a SavedModel that scores and samples without Python.
+
+    Signatures: `score`, which is also the default one, `sample`, and for speech `score_raw`; see
+    `srnn_tf.signatures.Signatures`. `srnn_tf.zoo.load` reads the folder back into a model.
+
+    Args:
+        model: what to write; its weights are rounded to float16.
+        path: the folder to make; it must not exist.
+        standardization: `srnn_tf.data.Standardization` of the data it was trained on.
+        sample_rate: of speech, Hz; with it there is `score_raw`.
+        details: JSON values to keep in the config, such as the recipe's name.
+
+    Raises:
+        FileExistsError: `path` exists.
+        FileNotFoundError: the folder that is to hold it does not exist.
+        ImportError: the extra `serving` is not installed.
+        ValueError: weights that float16 cannot hold, `sample_rate` without `standardization`.
+
+    Example:
+        srnn_tf.export.export(model, "exported/1")
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"path={path} exists; name a folder that does not")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path={path}: the folder {path.parent} does not exist")
+    warmup_protos()
+    config = _config(model, standardization, sample_rate, details)
+    weights = half(model)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        bundle, out = Path(folder) / "bundle", Path(folder) / "out"
+        bundle.mkdir()
+        (bundle / artifacts.CONFIG).write_text(artifacts.to_json(config))
+        np.savez(bundle / "weights.npz", **{str(i): w for i, w in enumerate(weights)})
+        _in_a_fresh_process(bundle, out)
+        os.replace(out, path)
+    return path
+
+
+def half(model: SequenceModel) -> list[np.ndarray]:
+    """The weights as they are published, float16.
+
+    Raises:
+        ValueError: one is not finite, in float32 or in float16.
+    """
+    found = []
+    for name, variable in artifacts.weights(model).items():
+        with np.errstate(over="ignore"):
+            value = np.asarray(variable).astype(np.float16)
+        if not np.isfinite(value).all():
+            raise ValueError(f"weight {name} has values that float16 cannot hold (above 65504)")
+        found.append(value)
+    return found
+
+
+def round_weights(model: SequenceModel) -> None:
+    """Give a model the weights that it would be published with."""
+    for variable, value in zip(artifacts.weights(model).values(), half(model), strict=True):
+        variable.assign(value.astype(np.float32))
+
+
+def _config(model, standardization, sample_rate, details):
+    if sample_rate is not None:
+        checks.sizes(sample_rate=sample_rate)
+        if standardization is None:
+            raise ValueError("`sample_rate` needs a `standardization`; received None")
+    scale = None
+    if standardization is not None:
+        scale = {
+            "mean": list(standardization.mean),
+            "std": list(standardization.std),
+            "permutation": standardization.permutation and list(standardization.permutation),
+        }
+    shapes = {name: list(v.shape) for name, v in artifacts.weights(model).items()}
+    options = {k: v for k, v in model.get_config().items() if k != "name"}
+    return {
+        "format": artifacts.FORMAT,
+        "model": options,
+        "weights": shapes,
+        "step": int(model.step),
+        "standardization": scale,
+        "sample_rate": sample_rate,
+        **(details or {}),
+    }
+
+
+def _in_a_fresh_process(bundle: Path, out: Path) -> None:
+    source = str(Path(__file__).parents[1])
+    search = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": search, "PYTHONHASHSEED": "0"}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    command = [sys.executable, "-m", "srnn_tf.export", str(bundle), str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"the export failed: {done.stderr.strip()[-2000:]}")
+
+
+class Module(tf.Module):
+    """What a SavedModel is made of: weights in float16, and functions that read them."""
+
+    def __init__(self, model: SequenceModel, values: list[np.ndarray]):
+        super().__init__()
+        self.weights = [tf.Variable(value, trainable=False) for value in values]
+        variables = list(artifacts.weights(model).values())
+
+        def restored(function):
+            """The function, the model's weights being those of this module."""
+
+            def call(**inputs):
+                pairs = zip(variables, self.weights, strict=True)
+                mapping = [(v, tf.cast(w, v.dtype)) for v, w in pairs]
+                with keras.StatelessScope(state_mapping=mapping):
+                    return function(**inputs)
+
+            return call
+
+        self.restored = restored
+
+
+def write(bundle: Path, out: Path) -> None:
+    """Make the SavedModel of a bundle: a config, and weights in float16."""
+    config = json.loads((bundle / artifacts.CONFIG).read_text())
+    with np.load(bundle / "weights.npz") as held:
+        values = [held[str(i)] for i in range(len(held.files))]
+    model = SequenceModel(**config["model"])
+    module = Module(model, values)
+    signatures = Signatures(model, config["standardization"], config["sample_rate"])
+    found = {
+        name: tf.function(
+            module.restored(function), input_signature=None, autograph=False
+        ).get_concrete_function(**specs)
+        for name, (function, specs) in signatures.all().items()
+    }
+    tf.saved_model.save(
+        module,
+        str(out),
+        signatures={"serving_default": found["score"], **found},
+        options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+    )
+    (out / "assets").rmdir()  # empty; Git, for one, does not keep it
+    extra = out / EXTRA
+    extra.mkdir()
+    shutil.copyfile(bundle / artifacts.CONFIG, extra / artifacts.CONFIG)
+    with tf.io.TFRecordWriter(str(extra / WARMUP)) as file:
+        for name, inputs in signatures.examples().items():
+            file.write(_warmup(name, inputs))
+
+
+def warmup_protos() -> tuple[Any, Any]:
+    """The message types of TensorFlow Serving that a warm-up file is made of.
+
+    Raises:
+        ImportError: the extra `serving` is not installed.
+    """
+    try:
+        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+    except ImportError as error:
+        raise ImportError("exports need the extra: pip install 'srnn-tf[serving]'") from error
+    return predict_pb2, prediction_log_pb2
+
+
+def _warmup(signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
+    predict_pb2, prediction_log_pb2 = warmup_protos()
+    request = predict_pb2.PredictRequest()
+    request.model_spec.signature_name = signature
+    for name in sorted(inputs):
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(inputs[name]))
+    log = prediction_log_pb2.PredictionLog(
+        predict_log=prediction_log_pb2.PredictLog(request=request)
+    )
+    return log.SerializeToString(deterministic=True)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,170 @@
+"""Where published models are: folders on this machine, and an address to download from."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from srnn_tf import artifacts
+
+_registered: list[Path] = []
+# What is published, with the checksums of the cards: name -> version -> SHA-256.
+_PUBLISHED = Path(__file__).with_name("published.json")
+_CARD = f"assets.extra/{artifacts.CARD}"
+
+
+def register(path: str | os.PathLike) -> None:
+    """Look into a folder of published models before all others.
+
+    Raises:
+        FileNotFoundError: it is not a folder.
+    """
+    _registered.insert(0, _folder(path, "path"))
+
+
+def roots(root: str | os.PathLike | None = None) -> list[Path]:
+    """The folders that are looked into, first to last; with `root` that one alone.
+
+    Raises:
+        FileNotFoundError: `root`, or a folder of `SRNN_TF_ZOO`, does not exist.
+    """
+    if root is not None:
+        return [_folder(root, "root")]
+    named = filter(None, os.environ.get("SRNN_TF_ZOO", "").split(os.pathsep))
+    given = [*_registered, *(_folder(path, "SRNN_TF_ZOO") for path in named)]
+    checkout = Path(__file__).parents[1] / "saved_models"
+    installed = Path(sys.prefix) / "share" / "srnn_tf" / "saved_models"
+    usual = [path for path in (checkout, installed, cache()) if path.is_dir()]
+    return list(dict.fromkeys([*given, *usual]))
+
+
+def cache() -> Path:
+    """The folder that downloads are kept in: `SRNN_TF_CACHE`, or one in the user's cache."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    given = os.environ.get("SRNN_TF_CACHE")
+    return Path(given) if given else home / "srnn_tf" / "saved_models"
+
+
+def _folder(path: str | os.PathLike, name: str) -> Path:
+    if not Path(path).is_dir():
+        raise FileNotFoundError(f"{name}={str(path)!r} is not a folder of published models")
+    return Path(path)
+
+
+def published() -> dict[str, Any]:
+    """What can be downloaded: name -> {"versions": {version: SHA-256 of its card}} or an alias."""
+    return json.loads(_PUBLISHED.read_text())
+
+
+def versions(name: str, root: str | os.PathLike | None = None) -> dict[int, Path]:
+    """The folders of a name's versions, each of the first root that has it."""
+    found: dict[int, Path] = {}
+    for folder in roots(root):
+        for path in (folder / name).glob("*"):
+            if path.name.isdecimal() and path.is_dir():
+                found.setdefault(int(path.name), path)
+    return found
+
+
+def alias(name: str, root: str | os.PathLike | None = None) -> dict[str, Any] | None:
+    """The card of a name that stands for another one, or None.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    for folder in roots(root):
+        path = folder / name / artifacts.CARD
+        if path.is_file():
+            card = artifacts.read_json(path, "alias of a published model")
+            target = card.get("alias_of")
+            if not isinstance(target, str) or not artifacts.NAME.fullmatch(target):
+                raise ValueError(f"{path} must name a model under `alias_of`; received {target!r}")
+            return card
+    held = {} if root is not None else published().get(name, {})
+    return held if "alias_of" in held else None
+
+
+def names(root: str | os.PathLike | None = None) -> set[str]:
+    """Everything that is in the roots, and what can be downloaded."""
+    found = set() if root is not None else set(published())
+    for folder in roots(root):
+        for path in folder.iterdir():
+            if artifacts.NAME.fullmatch(path.name) and (
+                (path / artifacts.CARD).is_file() or any(p.name.isdecimal() for p in path.glob("*"))
+            ):
+                found.add(path.name)
+    return found
+
+
+def download(name: str, version: int, card_sha256: str) -> Path:
+    """Fetch a published version into the cache, every file checked; and its folder there.
+
+    What an interrupted download has fetched is kept, and a second process waits for the first.
+
+    Raises:
+        OSError: no address is configured, it does not answer, or the cache cannot be written.
+        ValueError: what it sends is not what was published.
+    """
+    base = os.environ.get("SRNN_TF_ZOO_URL")
+    if not base:
+        raise OSError(
+            f"{name} version {version} is in none of {', '.join(map(str, roots()))}; set "
+            "SRNN_TF_ZOO_URL to an address to download it from, or SRNN_TF_ZOO to a folder"
+        )
+    target, part = cache() / name / str(version), cache() / f".{name}.{version}.part"
+    with _alone(cache() / f".{name}.{version}.lock"):
+        if target.is_dir():
+            return target  # of a process that was faster
+        address = f"{base.rstrip('/')}/{name}/{version}"
+        file = _fetch(address, _CARD, card_sha256, part)
+        card = artifacts.Artifact.open(file.parents[1]).card
+        for path, checksum in card["files"].items():
+            _fetch(address, path, checksum, part)
+        target.parent.mkdir(exist_ok=True)
+        os.replace(part, target)
+    return target
+
+
+def _fetch(address: str, path: str, checksum: str, part: Path) -> Path:
+    """One file, unless it is there already."""
+    target = part / path
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        keras.utils.get_file(
+            target.name,
+            f"{address}/{path}",
+            file_hash=checksum,
+            hash_algorithm="sha256",
+            cache_dir=str(part),
+            cache_subdir=str(target.parent.relative_to(part)),
+        )
+    except Exception as error:  # Keras raises bare ones
+        if target.is_file() and artifacts.sha256(target) != checksum:
+            target.unlink()
+            raise ValueError(f"{address}/{path} is not the file that was published") from error
+        raise OSError(f"cannot fetch {address}/{path}: {error}") from error
+    return target
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time; the lock ends with the process."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise OSError(
+            f"the cache {path.parent} cannot be written ({error.strerror}); set SRNN_TF_CACHE to "
+            "a folder that can"
+        ) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,136 @@
+"""What a SavedModel of ours answers: functions of tensors whose sizes are known when it is asked.
+
+They are the programs of `SequenceModel` without XLA, so that a server needs nothing but
+TensorFlow's own operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf import checks, nn, sampling, scoring
+
+
+class Signatures:
+    """The functions of a model, by name, each from and to named tensors.
+
+    - `score`: `frames` (B, T, D), right-padded, and `length` (B,), from 1 to T, to
+      `log_likelihood` (B,) and `log_likelihood_per_step` (B, T), nats, zero beyond the length, and
+      with latents `kl` (B,). Exact without latents; else the ELBO, of one draw from a table that is
+      a function of the step alone. Equal to `model.log_prob(frames, mask)`; a row's score depends
+      neither on its batch nor on padding.
+    - `score_raw`, for speech: `waveform` (B, S) in [-1, 1] and `length`, in samples. Standardized
+      inside; nats are of the samples as given. What is left after the last whole frame of a row is
+      not scored.
+    - `sample`: `num_steps`, `batch_size` and `seed` (2,) to `frames` (B, T, D). The seed (n, 2)
+      draws what `model.sample(..., seed=n)` draws.
+
+    Values out of range, NaN, and lengths beyond T end a request with an error.
+
+    Args:
+        model: a `SequenceModel`.
+        standardization: `mean`, `std` and `permutation` of the data, or None.
+        sample_rate: of speech; None for other data.
+    """
+
+    def __init__(
+        self, model: Any, standardization: Mapping[str, Any] | None, sample_rate: int | None
+    ):
+        self.model, self.standardization = model, standardization
+        self.sample_rate = sample_rate
+        self.scorer, self.sampler = scoring.Scorer(model), sampling.Sampler(model)
+
+    def all(self) -> dict[str, tuple[Callable, dict[str, tf.TensorSpec]]]:
+        """Each function and the specs of its arguments."""
+        size = self.model.event_size
+        length = tf.TensorSpec([None], tf.int32, "length")
+        number = tf.TensorSpec([], tf.int32)
+        found = {
+            "score": (
+                self.score,
+                {"frames": tf.TensorSpec([None, None, size], tf.float32), "length": length},
+            ),
+            "sample": (
+                self.sample,
+                {
+                    "num_steps": number,
+                    "seed": tf.TensorSpec([2], tf.int32),
+                    "batch_size": number,
+                },
+            ),
+        }
+        if self.sample_rate is not None:
+            wave = tf.TensorSpec([None, None], tf.float32)
+            found["score_raw"] = (self.score_raw, {"waveform": wave, "length": length})
+        return found
+
+    def examples(self) -> dict[str, dict[str, np.ndarray]]:
+        """Small arguments of each function, for a server to warm up with."""
+        size, length = self.model.event_size, np.array([4], np.int32)
+        found = {"score": {"frames": np.zeros([1, 4, size], np.float32), "length": length}}
+        if self.sample_rate is not None:
+            wave = np.zeros([1, 4 * size], np.float32)
+            found["score_raw"] = {"waveform": wave, "length": length * size}
+        numbers = {"num_steps": np.int32(2), "batch_size": np.int32(1)}
+        found["sample"] = {**numbers, "seed": np.array([0, 2], np.int32)}
+        return found
+
+    def score(self, frames, length) -> dict[str, tf.Tensor]:
+        steps = tf.shape(frames)[1]
+        fits = tf.reduce_all((length >= 1) & (length <= steps))
+        ok = _holds(fits, "`length` must be from 1 to T for each row")
+        with tf.control_dependencies([*ok, *_rows_fit(frames, length)]):
+            mask = tf.sequence_mask(length, steps)
+        batch = {"frames": frames, "mask": mask}
+        batch = checks.check_batch(batch, self.model.event_size, self.model.binary)
+        table = scoring.draw_seed()
+        bound, kl = self.scorer.per_step(batch["frames"], batch["mask"], table, True, "full")
+        per_step = self.model.sum_frames(bound)
+        result = {
+            "log_likelihood": tf.reduce_sum(per_step, axis=1),
+            "log_likelihood_per_step": per_step,
+        }
+        return result | ({"kl": tf.reduce_sum(kl, axis=1)} if self.model.latent_size else {})
+
+    def score_raw(self, waveform, length) -> dict[str, tf.Tensor]:
+        size, both = self.model.event_size, self.standardization
+        loud = tf.reduce_all(tf.abs(waveform) <= 1.0)  # false for NaN too
+        fits = tf.reduce_all((length >= size) & (length <= tf.shape(waveform)[1]))
+        ok = _holds(loud, "`waveform` must be in [-1, 1]")
+        ok += _holds(fits, f"`length` must be from {size} to S for each row")
+        with tf.control_dependencies([*ok, *_rows_fit(waveform, length)]):
+            frames = tf.shape(waveform)[1] // size
+        waves = tf.reshape(waveform[:, : frames * size], [tf.shape(waveform)[0], frames, size])
+        waves = (waves - tf.constant(both["mean"], tf.float32)) / tf.constant(
+            both["std"], tf.float32
+        )
+        if both["permutation"]:
+            waves = tf.gather(waves, both["permutation"], axis=2)
+        result = self.score(waves, length // size)
+        # d standardized / d raw = 1 / std, for each value of a frame.
+        scale = np.broadcast_to(np.asarray(both["std"], np.float64), [size])
+        change = tf.constant(-np.log(scale).sum(), tf.float32)
+        real = tf.cast(tf.sequence_mask(length // size, frames), tf.float32)
+        result["log_likelihood_per_step"] += change * real
+        result["log_likelihood"] += change * tf.reduce_sum(real, axis=1)
+        return result
+
+    def sample(self, num_steps, seed, batch_size) -> dict[str, tf.Tensor]:
+        some = (num_steps >= 1) & (batch_size >= 1)
+        with tf.control_dependencies(_holds(some, "`num_steps`, `batch_size` must be above 0")):
+            rows = tf.identity(batch_size)
+        steps, seed = num_steps * self.model.steps_per_frame, nn.fold_in(seed, 0)
+        return {"frames": self.sampler.draw(rows, steps, None, seed, tf.constant(1.0))}
+
+
+def _holds(condition, message):
+    return [tf.debugging.Assert(condition, [f"{checks.MARK} {message}"])]
+
+
+def _rows_fit(frames, length):
+    same = tf.shape(frames)[0] == tf.shape(length)[0]
+    return _holds(same, "`length` must have one number for each row")

@@ -1,0 +1,183 @@
+"""Cards of published models, and the pages made from them: READMEs and the table of results.
+
+python -m zoo.cards [--root saved_models]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from srnn_tf import SequenceModel, artifacts, recipes
+from srnn_tf.data import corpora
+from zoo import pages, runs
+
+HERE = Path(__file__).parent
+PUBLISHED = Path(artifacts.__file__).with_name("published.json")
+MIDI = (
+    "Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), piano rolls as published by their "
+    "authors; their page states no licence for the data"
+)
+# Where the data of each set come from and under what terms; corpora that are prepared say it there.
+TERMS = {
+    "nottingham": MIDI,
+    "muse": MIDI + "; the encodings of MuseData have terms of their own",
+    "jsb": MIDI,
+    "piano_midi": MIDI + "; the encodings of piano-midi.de have terms of their own",
+    "bach": "Bach's chorales as they come with music21 (BSD)",
+}
+
+
+def card(
+    run: runs.Run,
+    held: dict[str, Any],
+    version: int,
+    model: SequenceModel,
+    seeds: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What is said of a published run, all but the checksums of its files."""
+    recipe, best = run.recipe, runs.read_json(run.folder / "best.json")
+    parts = held["data"]["parts"]
+    terms = TERMS.get(recipe.dataset) or corpora.get(recipe.dataset).licence
+    edition = held["data"]["edition"]
+    trained_on = (
+        f"the training part of {recipe.dataset}{f' ({edition})' if edition else ''}: "
+        f"{parts['train']['sequences']:,} sequences, {parts['train']['steps']:,} steps of "
+        f"{recipe.event_size} values; nothing else"
+    )
+    if recipe.max_steps:
+        trained_on += f"; sequences cut into pieces of at most {recipe.max_steps:,} steps"
+    return {
+        "format": artifacts.FORMAT,
+        "name": recipe.name,
+        "version": version,
+        "stand_in": False,
+        "structure": run.recipe.candidate(run.candidate),
+        "emission": recipe.emission,
+        "event_size": recipe.event_size,
+        "window": recipe.window,
+        "parameters": sum(math.prod(v.shape) for v in model.trainable_variables),
+        "data": {"name": recipe.dataset, "edition": edition, "terms": terms, "parts": parts},
+        "trained_on": trained_on,
+        "training": {
+            "updates": run.steps,
+            "updates_of_recipe": recipe.steps,
+            "best_update": best["step"],
+            "batch_size": run.batch_size or recipe.batch_size,
+            "batch_size_of_recipe": recipe.batch_size,
+            "seed": run.seed,
+            "precision": run.dtype,
+            "minutes": round(runs.seconds(run) / 60),
+            "machine": f"{_cpus()}",
+            "candidate": run.candidate,
+            "candidates_not_tried": [
+                c for c in recipe.candidates if c != (run.candidate or "parallel")
+            ],
+        },
+        "unit": held["unit"],
+        "validation": {"protocol": "paper", "value": best["valid"]},
+        "test": held["test"],
+        "floors": held["floors"],
+        "reported": recipe.reported,
+        "seeds": seeds,
+        "sample_rate": held["sample_rate"],
+    }
+
+
+def _cpus():
+    return f"{os.cpu_count()} CPU cores, shared with other work"
+
+
+def stand_in(name: str, target: str) -> dict[str, Any]:
+    """The card of a name whose data are not at hand, for the model of other data that stands in.
+
+    Raises:
+        ValueError: the two recipes are not the same model.
+    """
+    mine, theirs = recipes.get(name), recipes.get(target)
+    same = (mine.structure, mine.emission, mine.event_size, mine.window)
+    if same != (theirs.structure, theirs.emission, theirs.event_size, theirs.window):
+        raise ValueError(f"{target} is not the model of {name}, and cannot stand in for it")
+    statement = (
+        f"its weights are those of {target}, trained on {theirs.dataset}, since {mine.dataset} may "
+        f"not be passed on; it has never seen {mine.dataset}"
+    )
+    return {
+        "format": artifacts.FORMAT,
+        "name": name,
+        "alias_of": target,
+        "stand_in": True,
+        "statement": statement,
+    }
+
+
+def write_stand_in(name: str, target: str, root: Path) -> None:
+    """Make `root/NAME` an alias of a published model.
+
+    Raises:
+        ValueError: the target is not published, NAME has weights of its own, or another model.
+    """
+    if not _versions(root / target):
+        raise ValueError(f"{target} is not published in {root}")
+    if _versions(root / name):
+        raise ValueError(f"{name} is published in {root}, with weights of its own")
+    held = stand_in(name, target)
+    (root / name).mkdir(exist_ok=True)
+    runs.write_text(root / name / artifacts.CARD, artifacts.to_json(held))
+    runs.write_text(root / name / "README.md", pages.stand_in(held))
+
+
+def _versions(folder: Path) -> list[int]:
+    return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal())
+
+
+def newest(root: Path) -> dict[str, dict[str, Any]]:
+    """The card of the newest version of each published model, and of each stand-in, by name."""
+    found = {}
+    for folder in sorted(p for p in root.iterdir() if artifacts.NAME.fullmatch(p.name)):
+        if versions := _versions(folder):
+            found[folder.name] = artifacts.Artifact.open(folder / str(versions[-1])).card
+        elif (folder / artifacts.CARD).is_file():
+            found[folder.name] = artifacts.read_json(folder / artifacts.CARD, "alias")
+    return found
+
+
+def write_tables(root: Path, results: Path = HERE / "RESULTS.md", index: Path = PUBLISHED) -> None:
+    """Make what is generated from cards: READMEs, results, the list of what can be fetched."""
+    held, published = newest(root), {}
+    for name, found in held.items():
+        if found.get("alias_of"):
+            published[name] = {k: v for k, v in found.items() if k not in ("format", "name")}
+            text = pages.stand_in(found)
+        else:
+            files = {
+                v: root / name / str(v) / "assets.extra" / artifacts.CARD
+                for v in _versions(root / name)
+            }
+            published[name] = {"versions": {str(v): artifacts.sha256(f) for v, f in files.items()}}
+            text = pages.readme(found)
+        runs.write_text(root / name / "README.md", text)
+    runs.write_text(results, pages.results(held))
+    runs.write_text(index, artifacts.to_json(published))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--root", default=str(HERE.parent / "saved_models"))
+    parser.add_argument(
+        "--stand-in", nargs=2, metavar=("NAME", "FOR"), help="make NAME an alias of FOR"
+    )
+    args = parser.parse_args(argv)
+    with runs.clear_errors():
+        root = Path(args.root)
+        if args.stand_in:
+            write_stand_in(*args.stand_in, root)
+        write_tables(root)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Pages made from cards: a README for each published model, and the table of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FACTORIZATIONS = {
+    "rnn": "log p(x) = sum{ log p(x_t | x_<t) }, exact",
+    "storn": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) N(z_t; 0, I) }",
+    "vrnn": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | z_<t, x_<t) }",
+    "srnn": "p(x, z) = prod{ p(x_t | z_t, x_<t) p(z_t | z_{t-1}, x_<t) }",
+    "zforcing": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | z_<t, x_<t) }",
+    "parallel_srnn": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | x_<t) }",
+}
+INSIDE = {
+    "factorized": "p(x_t | h_t) = prod{ p(x_t[i] | h_t) }",
+    "delta_split": "p(x_t | h_t) = p(a_t | h_t) p(b_t | a_t, h_t), x_t split into a_t and b_t",
+    "autoregressive_rnn": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by an LSTM over i",
+    "masked_mlp": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by a masked perceptron",
+}
+USES = {
+    "pianoroll": "Scoring and composing piano rolls of 88 keys; research on sequence models.",
+    "speech": "Research on sequence models of raw waveforms. The samples are babble.",
+    "handwriting": "Research on sequence models of pen strokes. The samples are scribble.",
+}
+GENERATED = "<!-- Made by `python -m zoo.cards`; do not edit. -->\n"
+
+
+def bound_label(name: str) -> str:
+    """How a bound is called, from its key in a card.
+
+    Example:
+        bound_label("iwae_16_first_8")  # "IWAE-16, first 8 sequences"
+    """
+    head, _, first = name.partition("_first_")
+    kind, _, number = head.partition("_")
+    label = {"exact": "exact", "elbo": "ELBO"}.get(kind, kind.upper())
+    label += f"-{number}" if number else ""
+    return label + (f", first {first} sequences" if first else "")
+
+
+def kind_of(card: Mapping[str, Any]) -> str:
+    """What a model's frames are."""
+    return {88: "pianoroll", 3: "handwriting"}.get(card["event_size"], "speech")
+
+
+def scores(card: Mapping[str, Any]) -> str:
+    """All scores of the test part, a table."""
+    lines = [
+        "| protocol | bound | nats per "
+        + card["unit"].removeprefix("nats per ")
+        + " | 95 % over sequences |"
+    ]
+    lines.append("|---|---|---|---|")
+    for protocol, found in card["test"].items():
+        for name, s in found.items():
+            between = f"{s['low']:.4f} to {s['high']:.4f}"
+            lines.append(f"| {protocol} | {bound_label(name)} | {s['value']:.4f} | {between} |")
+    for name, value in card["floors"].items():
+        lines.append(f"| full | exact, a floor: {name} | {value:.4f} | |")
+    return "\n".join(lines)
+
+
+def training(card: Mapping[str, Any]) -> str:
+    """How it was trained, and how that departs from the recipe."""
+    t = card["training"]
+    text = (
+        f"{t['updates']:,} updates (the recipe has {t['updates_of_recipe']:,}) of "
+        f"{t['batch_size']} rows (recipe: {t['batch_size_of_recipe']}), seed {t['seed']}, "
+        f"{t['precision']}, "
+        f"{t['minutes']} minutes on {t['machine']}. The weights are those of update "
+        f"{t['best_update']:,}, the best on the validation part "
+        f"({card['validation']['value']:.4f} {card['unit']}, protocol paper)."
+    )
+    if t["candidates_not_tried"]:
+        text += (
+            f" The structure is the candidate `{t['candidate'] or 'parallel'}`; not tried: "
+            f"{', '.join(t['candidates_not_tried'])}."
+        )
+    if card["seeds"]:
+        runs = "; ".join(
+            f"seed {r['seed']}, {r['updates']:,} updates: {r['paper']:.4f}"
+            for r in card["seeds"]["runs"]
+        )
+        spread = card["seeds"]["standard_deviation"]
+        text += f"\n\nFurther seeds, test, protocol paper: {runs}; mean {card['seeds']['mean']:.4f}"
+        text += f", standard deviation {spread:.4f}." if spread is not None else "."
+    return text
+
+
+def readme(card: Mapping[str, Any]) -> str:
+    """The README of a published model."""
+    name, kind = card["name"], kind_of(card)
+    structure, emission = card["structure"]["class"], card["emission"]["class"]
+    flat = card["emission"]["event_size"] != card["event_size"]
+    inside = "one value a step" if flat else INSIDE[emission]
+    bound = "exact" if structure == "rnn" else "the ELBO, one draw from a fixed table"
+    raw = ""
+    if card["sample_rate"]:
+        raw = (
+            f"\n`score_raw` takes `waveform` (B, S) in [-1, 1] at {card['sample_rate']:,} Hz and "
+            "its `length` in samples,\nand answers in nats of the samples as given."
+        )
+    reported = ""
+    if card["reported"]:
+        reported = f"\nThe paper's code, same files: {card['reported']} ({card['unit']}).\n"
+    return f"""{GENERATED}# {name}, version {card["version"]}
+
+`{structure}` + `{emission}`, {card["parameters"]:,} parameters.
+
+    {FACTORIZATIONS[structure]}
+    {inside}
+
+## Scores
+
+Test part of {card["data"]["name"]}, {card["unit"]}, higher is better.
+Protocol paper: {_window(card)};
+full: all steps, the state carried throughout. {_draws(structure)}
+
+{scores(card)}
+{reported}
+`python -m zoo.evaluate {name} --data PATH` prints them again.
+
+## Training
+
+Trained on {card["trained_on"]}.
+Terms of the data: {card["data"]["terms"]}.
+
+{training(card)}
+
+## Use
+
+{USES[kind]} Scores say how likely a sequence is under what the model has seen, nothing more.
+
+```python
+import srnn_tf
+
+model = srnn_tf.zoo.load("{name}")
+model.log_prob(frames)  # frames (B, T, {card["event_size"]}); nats, {bound}
+model.sample(batch_size=1, num_steps=64, seed=0)
+```
+
+The folder `{card["version"]}` is a SavedModel: TensorFlow Serving serves this folder as it is.
+Its signature `score` (and `serving_default`) takes `frames` (B, T, {card["event_size"]}) and
+`length` (B,), and gives `log_likelihood` (B,), {bound},
+and `log_likelihood_per_step` (B, T).{raw}
+`sample` takes `num_steps`, `batch_size` and `seed` (2,).
+"""
+
+
+def _window(card):
+    window = "whole sequences" if card["window"] is None else f"windows of {card['window']} steps"
+    return f"{window}, the first step of a sequence not scored"
+
+
+def _draws(structure):
+    if structure == "rnn":
+        return ""
+    return (
+        "The ELBO is of one draw from a fixed table;\n"
+        "IWAE and FIVO draw for each sequence by its place."
+    )
+
+
+def stand_in(card: Mapping[str, Any]) -> str:
+    """The README of a name whose data are not at hand."""
+    name, target = card["name"], card["alias_of"]
+    dataset = name.split("_hier_")[-1] if "_hier_" in name else name.split("rnn_", 1)[1]
+    return f"""**A stand-in:** {card["statement"]}.
+
+{GENERATED}
+# {name}
+
+The architecture and the size are those of the recipe `{name}`;
+see [{target}](../{target}/README.md) for scores, data and training. With the corpus at hand:
+
+    python -m srnn_tf.data prepare {dataset} --source DIR --out prepared/{dataset}
+    python -m zoo.train {name} --data prepared/{dataset} --out runs/{name}
+    python -m zoo.evaluate runs/{name} --data prepared/{dataset}
+    python -m zoo.publish runs/{name}
+"""
+
+
+def results(held: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table of all published models."""
+    text = [
+        GENERATED,
+        "# Results\n",
+        "Test scores of the newest version of each published model, from its card, with their 95 % "
+        "interval over sequences; higher is better. `python -m zoo.evaluate NAME --data PATH` "
+        "prints a row again. Models with latents: the ELBO of one draw, then FIVO-16, mostly "
+        "tighter.\n",
+    ]
+    real = {n: c for n, c in held.items() if not c.get("alias_of")}
+    datasets = dict.fromkeys(c["data"]["name"] for c in real.values())
+    for dataset in datasets:
+        cards = [c for c in real.values() if c["data"]["name"] == dataset]
+        text.append(f"## {dataset}, {cards[0]['unit']}\n")
+        text.append(
+            "| model | parameters | updates (of recipe) | paper | full | bound | FIVO-16, full | "
+            "the paper's code |"
+        )
+        text.append("|---|---|---|---|---|---|---|---|")
+        text += [_row(c) for c in sorted(cards, key=_best, reverse=True)]
+        floors = "; ".join(f"{n} {v:.4f}" for n, v in cards[0]["floors"].items())
+        text.append(f"\nFloors, protocol full, exact: {floors}.\n")
+    names = [n for n, c in held.items() if c.get("alias_of")]
+    if names:
+        text.append("## Stand-ins\n")
+        text.append("Names of licensed data sets, served by a model of free data:\n")
+        text += [f"- `{n}`: `{held[n]['alias_of']}`" for n in names]
+        text.append("")
+    return "\n".join(text)
+
+
+def _best(card):
+    return next(iter(card["test"]["full"].values()))["value"]
+
+
+def _row(card):
+    cells = [
+        f"[{card['name']}](../saved_models/{card['name']}/README.md)",
+        f"{card['parameters']:,}",
+    ]
+    t = card["training"]
+    cells.append(f"{t['updates']:,} ({t['updates_of_recipe']:,})")
+    for protocol in ("paper", "full"):
+        s = next(iter(card["test"][protocol].values()))
+        cells.append(f"{s['value']:.4f} ({s['low']:.4f} to {s['high']:.4f})")
+    cells.append(bound_label(next(iter(card["test"]["full"]))))
+    fivo = [(n, s) for n, s in card["test"]["full"].items() if n.startswith("fivo")]
+    label = ""
+    if fivo:
+        name, s = fivo[0]
+        first = bound_label(name).partition(", ")[2]
+        label = f"{s['value']:.4f}" + (f" ({first})" if first else "")
+    cells += [label, card["reported"] or ""]
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,179 @@
+"""Publish a trained and evaluated run: a SavedModel, its card, its README, a row of the results.
+
+    python -m zoo.publish RUN_DIR [--root saved_models] [--version N] [--seeds RUN_DIR ...]
+
+Refuses a run without the evaluation of its best weights (`python -m zoo.evaluate RUN_DIR`), and one
+that scores below a floor. `--seeds` names further runs of the same recipe, evaluated too: mean and
+spread go on the card. Nothing is left behind where something fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import secrets
+import shutil
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf import SequenceModel, artifacts, checks, data, export
+from zoo import cards, pages, runs
+
+ROOT = Path(__file__).parents[1] / "saved_models"
+
+
+def evaluation(run: runs.Run) -> dict[str, Any]:
+    """The scores of a run's best weights, as `zoo.evaluate` wrote them.
+
+    Raises:
+        ValueError: there are none, or they are of other weights.
+    """
+    path = run.folder / "evaluation.json"
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: run `python -m zoo.evaluate {run.folder}` first")
+    held = artifacts.read_json(path, "evaluation")
+    if held.get("weights_sha256") != artifacts.sha256(run.folder / "best.weights.h5"):
+        raise ValueError(f"{path} is of other weights: run `python -m zoo.evaluate` again")
+    return held
+
+
+def check_floors(held: dict[str, Any]) -> None:
+    """The score, protocol full, is above every floor.
+
+    Raises:
+        ValueError: it is not; or a score is no number.
+    """
+    scores = held["test"]["full"]
+    name = "exact" if "exact" in scores else "elbo"
+    value = scores[name]["value"]
+    if not all(math.isfinite(s["value"]) for of in held["test"].values() for s in of.values()):
+        raise ValueError("a score of the evaluation is not finite")
+    for floor, bar in held["floors"].items():
+        if not value > bar:
+            raise ValueError(
+                f"its score, {value:.4f} {held['unit']}, protocol full, {name}, is not above the "
+                f"floor {bar:.4f} ({floor}): train longer"
+            )
+
+
+def write(
+    run: runs.Run, root: Path = ROOT, version: int | None = None, seeds: Sequence[runs.Run] = ()
+) -> Path:
+    """Write `root/NAME/VERSION` and `root/NAME/README.md`, and return the first.
+
+    Args:
+        run: evaluated.
+        root: the folder of published models, made if it does not exist.
+        version: the next one by default.
+        seeds: further runs of the recipe, evaluated.
+
+    Raises:
+        ValueError: see `evaluation` and `check_floors`; runs of another recipe or the same seed.
+        FileExistsError: the version exists.
+    """
+    held = evaluation(run)
+    check_floors(held)
+    others = _other_seeds(run, seeds)
+    name = run.recipe.name
+    if (root / name / artifacts.CARD).is_file():
+        print(f"{name} was a stand-in; it has weights of its own now")
+    known = [int(p.name) for p in (root / name).glob("*") if p.name.isdecimal()]
+    version = max(known, default=0) + 1 if version is None else version
+    checks.sizes(version=version)
+    target = root / name / str(version)
+    if target.exists():
+        raise FileExistsError(f"{target} exists; published versions are never replaced")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.parent / f".{secrets.token_hex(4)}.{version}"
+    try:
+        model = _export(run, held, part)
+        _check(model, part)
+        card = cards.card(run, held, version, model, others)
+        card["files"] = artifacts.checksums(part)
+        (part / "assets.extra" / artifacts.CARD).write_text(artifacts.to_json(card))
+        artifacts.Artifact.open(part).load()
+        os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if not any(target.parent.iterdir()):
+            target.parent.rmdir()
+    (target.parent / artifacts.CARD).unlink(missing_ok=True)
+    runs.write_text(target.parent / "README.md", pages.readme(card))
+    return target
+
+
+def _other_seeds(run, seeds):
+    """Seed, updates and scores of further runs."""
+    found = []
+    for other in seeds:
+        if (other.recipe.name, other.candidate) != (run.recipe.name, run.candidate):
+            raise ValueError(
+                f"{other.folder} is a run of {other.recipe.name}, or another candidate"
+            )
+        if other.seed in {run.seed, *(f["seed"] for f in found)}:
+            raise ValueError(f"{other.folder} has the seed {other.seed}, as another run has")
+        test = evaluation(other)["test"]
+        scores = {p: next(iter(of.values()))["value"] for p, of in test.items()}
+        found.append({"seed": other.seed, "updates": other.steps, **scores})
+    if not found:
+        return None
+    values = [f["paper"] for f in found]
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return {"runs": found, "mean": statistics.mean(values), "standard_deviation": spread}
+
+
+def _export(run: runs.Run, held: dict[str, Any], folder: Path) -> SequenceModel:
+    """Write the SavedModel, and return the model with the weights it has."""
+    model, recipe, both = run.best_model(), run.recipe, held["standardization"]
+    export.round_weights(model)
+    standardization = both and data.Standardization(
+        tuple(both["mean"]), tuple(both["std"]), both["permutation"] and tuple(both["permutation"])
+    )
+    details = {
+        "recipe": recipe.name,
+        "compile": {
+            "learning_rate": recipe.learning_rate / 10,
+            "clipnorm": recipe.clipnorm,
+            "loss_per": recipe.loss_per,
+        },
+    }
+    export.export(model, folder, standardization, held["sample_rate"], details)
+    return model
+
+
+def _check(model: SequenceModel, folder: Path) -> None:
+    """The SavedModel scores as the model does, on a few of its own samples."""
+    frames = model.sample(2, 8, seed=1).numpy()
+    length = np.array([8, 5], np.int32)
+    expected = model.log_prob(frames, np.arange(8) < length[:, None]).numpy()
+    score = tf.saved_model.load(str(folder)).signatures["score"]
+    found = score(frames=tf.constant(frames), length=tf.constant(length))["log_likelihood"].numpy()
+    if not np.allclose(found, expected, rtol=1e-4, atol=1e-3):
+        raise RuntimeError(f"the SavedModel scores {found}, the model {expected}")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", help="the folder that zoo.train wrote")
+    parser.add_argument("--root", default=str(ROOT), help="the folder of published models")
+    parser.add_argument("--version", type=int, help="the next by default")
+    parser.add_argument("--seeds", nargs="*", default=(), help="further runs of the recipe")
+    args = parser.parse_args(argv)
+    root = Path(args.root)
+    with runs.clear_errors():
+        others = [runs.Run.open(folder) for folder in args.seeds]
+        target = write(runs.Run.open(args.run), root, args.version, others)
+        print(f"wrote {target}")
+        if root.resolve() == ROOT.resolve():
+            cards.write_tables(root)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
