@@ -71,8 +71,14 @@ def checksums(folder: Path) -> dict[str, str]:
 def weights(model: SequenceModel) -> dict[str, Any]:
     """The variables that are published, by name, in their order."""
     layers = [model.structure, model.emission, model.reconstruction]
-    found = [v for layer in layers if layer is not None for v in layer.weights]
-    return {v.path.split("/", 1)[1]: v for v in found}
+    found: dict[str, Any] = {}
+    for variable in (v for layer in layers if layer is not None for v in layer.weights):
+        name, number = variable.path.split("/", 1)[1], 1
+        while name in found:  # the heads of several likelihoods are called the same
+            number += 1
+            name = f"{variable.path.split('/', 1)[1]}_{number}"
+        found[name] = variable
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

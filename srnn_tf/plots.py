@@ -78,6 +78,29 @@ def latent_usage(posterior: Any, path: str | os.PathLike, mask: Any = None) -> N
     _save(figure, path)
 
 
+def waveform(samples: Any, path: str | os.PathLike, sample_rate: int = 16000) -> None:
+    """Draw the samples of a recording over time.
+
+    Args:
+        samples: (n,), or frames (T, D) laid end to end.
+        path: the picture to write; its ending chooses the format.
+        sample_rate: Hz.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: no samples, or samples that are not finite.
+    """
+    samples = np.asarray(samples, np.float64).reshape(-1)
+    if not samples.size or not np.isfinite(samples).all():
+        raise ValueError(f"`samples` must be finite, at least one; received {samples.size} of them")
+    figure = _figure("waveform", 8.0, 2.0)
+    axis = figure.subplots()
+    axis.plot(np.arange(len(samples)) / sample_rate, samples, linewidth=0.5)
+    axis.margins(x=0.01)
+    _finish(axis, "seconds", "amplitude")
+    _save(figure, path)
+
+
 def _latents(posterior, mask):
     """Mean and KL, (B, S, Z), and which steps are real, (B, S)."""
     found = [getattr(posterior, name, None) for name in ("mean", "kl")]

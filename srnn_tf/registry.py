@@ -6,13 +6,16 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+MANY = 40  # names, above which an error does not list them all
+
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
     """The error for a name that is not known, with the nearest one that is."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return ValueError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(known)}")
+    shown = ", ".join(known) if len(known) <= MANY else f"{len(known)} of them"
+    return ValueError(f"unknown {kind} {name!r}.{hint} Known: {shown}")
 
 
 def describe(registry: Mapping[str, type], instance: Any) -> dict[str, Any]:

@@ -122,8 +122,8 @@ class Signatures:
     def sample(self, num_steps, seed, batch_size) -> dict[str, tf.Tensor]:
         some = (num_steps >= 1) & (batch_size >= 1)
         with tf.control_dependencies(_holds(some, "`num_steps`, `batch_size` must be above 0")):
-            rows = tf.identity(batch_size)
-        steps, seed = num_steps * self.model.steps_per_frame, nn.fold_in(seed, 0)
+            rows, steps = tf.identity(batch_size), num_steps * self.model.steps_per_frame
+        seed = nn.fold_in(seed, 0)
         return {"frames": self.sampler.draw(rows, steps, None, seed, tf.constant(1.0))}
 
 

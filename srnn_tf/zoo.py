@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from srnn_tf import artifacts, checks, recipes, roots
+from srnn_tf.data import Standardization
 from srnn_tf.model import SequenceModel
 from srnn_tf.registry import unknown
 
@@ -103,6 +104,27 @@ def load(
     return model
 
 
+def standardization(
+    name: str, version: int | None = None, root: str | os.PathLike | None = None
+) -> Standardization | None:
+    """What undoes, or does, the standardization of a published model's data; None if it has none.
+
+    Raises:
+        ValueError, OSError: as in `load`.
+
+    Example:
+        scale = srnn_tf.zoo.standardization("f_rnn_speech_commands")
+        srnn_tf.data.write_wav(model.sample(1, 80, seed=0)[0], "sound.wav", scale)
+    """
+    found = _find(name, version, root)
+    found.verify()
+    held = found.config().get("standardization")
+    if held is None:
+        return None
+    order = held["permutation"]
+    return Standardization(tuple(held["mean"]), tuple(held["std"]), order and tuple(order))
+
+
 def build(
     name: str,
     steps: int | None = None,
@@ -146,6 +168,8 @@ def _find(name: str, version: int | None, root: Any) -> artifacts.Artifact:
         raise unknown("model", name, names(root=root))
     alias = roots.alias(name, root)
     if alias is not None:
+        if roots.alias(alias["alias_of"], root) is not None:
+            raise ValueError(f"{name} stands for {alias['alias_of']!r}, a stand-in itself")
         target = _find(alias["alias_of"], version, root)
         held = {**target.card, **{k: v for k, v in alias.items() if k != "format"}}
         return artifacts.Artifact(target.folder, held)

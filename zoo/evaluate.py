@@ -26,12 +26,16 @@ FORMAT = 1
 
 
 class Score(NamedTuple):
-    """A mean over scored units, and its 95 % interval over sequences."""
+    """A mean over scored units, and its 95 % interval over sequences, None of one sequence."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     sequences: int
+
+    def __str__(self):
+        interval = "no interval" if self.low is None else f"95 % {self.low:.4f} to {self.high:.4f}"
+        return f"{interval}, {self.sequences} sequences"
 
 
 def bound_name(model: SequenceModel) -> str:
@@ -101,13 +105,14 @@ def score(
 def interval(nats: np.ndarray, count: np.ndarray) -> Score:
     """The ratio of totals and its 95 % interval, sequences being the independent draws.
 
-    The variance is that of a ratio estimator, sum (n_i - r u_i)^2 / (sum u_i)^2; of one sequence
-    none is known, and the interval is NaN.
+    The variance is that of a ratio estimator, sum (n_i - r u_i)^2 / (sum u_i)^2 times n / (n - 1).
     """
-    ratio, n = nats.sum() / count.sum(), len(nats)
-    spread = np.sum((nats - ratio * count) ** 2) * (n / (n - 1) if n > 1 else np.nan)
-    half = 1.96 * np.sqrt(spread) / count.sum()
-    return Score(float(ratio), float(ratio - half), float(ratio + half), n)
+    ratio, n = float(nats.sum() / count.sum()), len(nats)
+    if n < 2:
+        return Score(ratio, None, None, n)
+    spread = np.sum((nats - ratio * count) ** 2) * n / (n - 1)
+    half = float(1.96 * np.sqrt(spread) / count.sum())
+    return Score(ratio, ratio - half, ratio + half, n)
 
 
 def report(
@@ -153,7 +158,7 @@ def whole(
             result = found[protocol][name] = scored(protocol, some, **request)
             print(
                 f"{split}: {result.value:.4f} nats per {unit}, protocol {protocol}, {label}, "
-                f"95 % {result.low:.4f} to {result.high:.4f}, {result.sequences} sequences",
+                f"{result}",
                 flush=True,
             )
     return found

@@ -40,6 +40,11 @@ def bound_label(name: str) -> str:
     return label + (f", first {first} sequences" if first else "")
 
 
+def interval(score: Mapping[str, Any]) -> str:
+    """The 95 % interval of a score."""
+    return "-" if score["low"] is None else f"{score['low']:.4f} to {score['high']:.4f}"
+
+
 def kind_of(card: Mapping[str, Any]) -> str:
     """What a model's frames are."""
     return {88: "pianoroll", 3: "handwriting"}.get(card["event_size"], "speech")
@@ -55,7 +60,7 @@ def scores(card: Mapping[str, Any]) -> str:
     lines.append("|---|---|---|---|")
     for protocol, found in card["test"].items():
         for name, s in found.items():
-            between = f"{s['low']:.4f} to {s['high']:.4f}"
+            between = interval(s)
             lines.append(f"| {protocol} | {bound_label(name)} | {s['value']:.4f} | {between} |")
     for name, value in card["floors"].items():
         lines.append(f"| full | exact, a floor: {name} | {value:.4f} | |")
@@ -227,7 +232,7 @@ def _row(card):
     cells.append(f"{t['updates']:,} ({t['updates_of_recipe']:,})")
     for protocol in ("paper", "full"):
         s = next(iter(card["test"][protocol].values()))
-        cells.append(f"{s['value']:.4f} ({s['low']:.4f} to {s['high']:.4f})")
+        cells.append(f"{s['value']:.4f} ({interval(s)})")
     cells.append(bound_label(next(iter(card["test"]["full"]))))
     fivo = [(n, s) for n, s in card["test"]["full"].items() if n.startswith("fivo")]
     label = ""

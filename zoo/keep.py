@@ -1,0 +1,90 @@
+"""Keep the weights of a training that is not finished where its folder would be lost.
+
+    python -m zoo.keep RUN_DIR  # to zoo/runs/NAME, after the folder: small enough to commit
+    python -m zoo.keep --restore NAME --out RUN_DIR
+
+Kept are the best weights so far, in float16, and what run and scores they are of. What is restored
+can be evaluated and published; `zoo.train` goes on from these weights at their update, with a fresh
+optimizer, which is not the run that it would have been.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from srnn_tf import artifacts, export
+from srnn_tf.files import replacing
+from zoo import runs
+
+KEPT = Path(__file__).parent / "runs"
+FILES = ("run.json", "best.json")
+
+
+def keep(folder: str, root: Path = KEPT) -> Path:
+    """Write `root/NAME`, NAME being that of the run's folder.
+
+    Raises:
+        ValueError: the folder holds no run, or no weights yet.
+    """
+    run = runs.Run.open(folder)
+    values = export.half(run.best_model())
+    out = root / run.folder.name
+    out.mkdir(parents=True, exist_ok=True)
+    with replacing(out / "weights.npz") as temporary:
+        np.savez_compressed(temporary, **{str(i): value for i, value in enumerate(values)})
+    for name in FILES:
+        with replacing(out / name) as temporary:
+            shutil.copyfile(run.folder / name, temporary)
+    return out
+
+
+def restore(name: str, folder: str, root: Path = KEPT) -> Path:
+    """Make a run's folder from what was kept.
+
+    Raises:
+        FileExistsError: the folder exists.
+        ValueError: nothing is kept under the name, or not the weights of that run.
+    """
+    kept, out = root / name, Path(folder)
+    if not (kept / "run.json").is_file():
+        held = sorted(p.name for p in root.glob("*") if (p / "run.json").is_file())
+        raise ValueError(f"nothing is kept as {name!r}; kept: {', '.join(held) or 'nothing'}")
+    if out.exists():
+        raise FileExistsError(f"--out={out} exists; name a folder that does not")
+    model = runs.Run.open(str(kept)).build()
+    try:
+        with np.load(kept / "weights.npz") as held:
+            values = [held[str(i)] for i in range(len(held.files))]
+        for variable, value in zip(artifacts.weights(model).values(), values, strict=True):
+            variable.assign(value.astype(np.float32))
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{kept / 'weights.npz'} is damaged or of another run: {error}") from error
+    model.step.assign(runs.read_json(kept / "best.json")["step"])
+    out.mkdir(parents=True)
+    for file in FILES:
+        shutil.copyfile(kept / file, out / file)
+    for file in ("best.weights.h5", "checkpoint.weights.h5"):
+        runs.save_weights(model, out / file)
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", nargs="?", help="the folder that zoo.train writes to")
+    parser.add_argument("--restore", metavar="NAME", help="what is kept in zoo/runs")
+    parser.add_argument("--out", help="the folder to restore to")
+    args = parser.parse_args(argv)
+    with runs.clear_errors():
+        if bool(args.run) == bool(args.restore) or bool(args.restore) != bool(args.out):
+            raise ValueError("give RUN_DIR, or --restore NAME and --out RUN_DIR")
+        done = keep(args.run) if args.run else restore(args.restore, args.out)
+        print(f"wrote {done}")
+
+
+if __name__ == "__main__":
+    main()
