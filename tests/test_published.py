@@ -81,8 +81,13 @@ def test_pages_are_those_of_the_cards(tmp_path):
         page = pages.stand_in(card) if card.get("alias_of") else pages.readme(card)
         assert before[name] == page
     kept = (cards.HERE / "RESULTS.md").read_text(), cards.PUBLISHED.read_text()
-    cards.write_tables(ROOT, results, index)
+    readme = tmp_path / "README.md"
+    readme.write_text(cards.README.read_text())
+    cards.write_tables(ROOT, results, index, readme)
     assert (results.read_text(), index.read_text()) == kept
+    assert (
+        readme.read_text() == cards.README.read_text() and "| [`f_rnn_bach`]" in readme.read_text()
+    )
 
 
 def test_the_folder_stays_small():

@@ -386,7 +386,7 @@ def test_further_seeds_are_on_the_card(small, tmp_path):
 
 def test_the_tables_are_made_from_the_cards(copy, tmp_path):
     results, index = tmp_path / "RESULTS.md", tmp_path / "published.json"
-    cards.write_tables(copy, results, index)
+    cards.write_tables(copy, results, index, tmp_path / "README.md")
     card = zoo.card(NAME, root=copy)
     row = next(line for line in results.read_text().splitlines() if "f_srnn_jsb" in line)
     for protocol in ("paper", "full"):

@@ -17,11 +17,27 @@ from srnn_tf.data import corpora
 from zoo import pages, runs
 
 HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
 PUBLISHED = Path(artifacts.__file__).with_name("published.json")
 MIDI = (
     "Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), piano rolls as published by their "
     "authors; their page states no licence for the data"
 )
+# What the package's README shows, between these marks.
+TABLE = "<!-- Made by `python -m zoo.cards`. -->"
+SHOWN = [
+    f"{model}_{dataset}"
+    for dataset in ("nottingham", "muse", "jsb", "piano_midi", "bach", "unipen", "speech_commands")
+    for model in (
+        "f_rnn",
+        "delta_rnn_random",
+        "f_srnn",
+        "rnn_hier_mlp",
+        "srnn_hier_mlp",
+        "rnn_hier",
+        "srnn_hier",
+    )
+]
 # Where the data of each set come from and under what terms; corpora that are prepared say it there.
 TERMS = {
     "nottingham": MIDI,
@@ -146,7 +162,12 @@ def newest(root: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def write_tables(root: Path, results: Path = HERE / "RESULTS.md", index: Path = PUBLISHED) -> None:
+def write_tables(
+    root: Path,
+    results: Path = HERE / "RESULTS.md",
+    index: Path = PUBLISHED,
+    readme: Path = README,
+) -> None:
     """Make what is generated from cards: READMEs, results, the list of what can be fetched."""
     held, published = newest(root), {}
     for name, found in held.items():
@@ -162,7 +183,19 @@ def write_tables(root: Path, results: Path = HERE / "RESULTS.md", index: Path = 
             text = pages.readme(found)
         runs.write_text(root / name / "README.md", text)
     runs.write_text(results, pages.results(held))
+    if readme.is_file():
+        runs.write_text(readme, _with_overview(readme.read_text(), held))
     runs.write_text(index, artifacts.to_json(published))
+
+
+def _with_overview(text: str, held: dict[str, dict[str, Any]]) -> str:
+    """The package's README with its table of scores made again."""
+    head, mark, rest = text.partition(TABLE)
+    end = rest.partition("<!-- end -->")[2]
+    names = [name for name in SHOWN if name in held and not held[name].get("alias_of")]
+    if not mark or not end or not names:
+        return text
+    return f"{head}{TABLE}\n{pages.overview(names, held)}\n<!-- end -->{end}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

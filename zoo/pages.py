@@ -219,6 +219,27 @@ def results(held: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(text)
 
 
+def overview(names: list[str], held: Mapping[str, Mapping[str, Any]]) -> str:
+    """A short table of some models, for the package's own README."""
+    lines = [
+        "| model | updates | test, paper | test, full | bound | the paper's code, paper |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in names:
+        card, cells = held[name], []
+        for protocol in ("paper", "full"):
+            found = [s for n, s in card["test"][protocol].items() if n in ("exact", "elbo")]
+            more = [s for n, s in card["test"][protocol].items() if n == "fivo_16"]
+            cells.append(" / ".join(f"{s['value']:.4f}" for s in found + more))
+        fivo = "fivo_16" in card["test"]["full"]
+        bound = "exact" if "exact" in card["test"]["full"] else "ELBO" + " / FIVO-16" * fivo
+        reported = (card["reported"] or "-").replace(", protocol paper", "")
+        link = f"[`{name}`](saved_models/{name}/README.md)"
+        row = [link, f"{card['training']['updates']:,}", *cells, bound, reported]
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
 def _best(card):
     return next(iter(card["test"]["full"].values()))["value"]
 
