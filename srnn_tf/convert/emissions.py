@@ -182,14 +182,15 @@ def _masked_rules(emission, config, domain) -> list[Rule]:
         stacklevel=3,
     )
     first, hidden = emission.first, emission.hidden
-    width, mask = first.context_kernel.shape[0], first.mask[:-1]
+    width = first.context_kernel.shape[0]
+    seen = np.arange(first.event_size - 1)[:, None] < first.value  # as the layer reads its kernel
 
     def columns(w):  # (D, inputs, units, 1) to (inputs, D * units)
         return w[..., 0].transpose(1, 0, 2).reshape(w.shape[1], -1)
 
     rules: list[Rule] = [
         (first.context_kernel, ["nade_w_0"], lambda w: columns(w)[:width]),
-        (first.kernel, ["nade_w_0"], lambda w: columns(w)[width:] * mask),
+        (first.kernel, ["nade_w_0"], lambda w: columns(w)[width:] * seen),
         (first.bias, ["nade_b_0"], np.ravel),
     ]
     for layer in range(emission.num_layers):
