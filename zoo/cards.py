@@ -80,7 +80,8 @@ def card(
         "data": {"name": recipe.dataset, "edition": edition, "terms": terms, "parts": parts},
         "trained_on": trained_on,
         "training": {
-            "updates": run.steps,
+            "updates": run.updates(),
+            "schedule": run.steps,
             "updates_of_recipe": recipe.steps,
             "best_update": best["step"],
             "batch_size": run.batch_size or recipe.batch_size,

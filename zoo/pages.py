@@ -70,8 +70,14 @@ def scores(card: Mapping[str, Any]) -> str:
 def training(card: Mapping[str, Any]) -> str:
     """How it was trained, and how that departs from the recipe."""
     t = card["training"]
+    schedule = t.get("schedule", t["updates"])
+    ended = (
+        f"ended early, of a schedule of {schedule:,}; the recipe has"
+        if schedule > t["updates"]
+        else "the recipe has"
+    )
     text = (
-        f"{t['updates']:,} updates (the recipe has {t['updates_of_recipe']:,}) of "
+        f"{t['updates']:,} updates ({ended} {t['updates_of_recipe']:,}) of "
         f"{t['batch_size']} rows (recipe: {t['batch_size_of_recipe']}), seed {t['seed']}, "
         f"{t['precision']}, "
         f"{t['minutes']} minutes on {t['machine']}. The weights are those of update "

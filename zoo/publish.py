@@ -121,7 +121,7 @@ def _other_seeds(run, seeds):
             raise ValueError(f"{other.folder} has the seed {other.seed}, as another run has")
         test = evaluation(other)["test"]
         scores = {p: next(iter(of.values()))["value"] for p, of in test.items()}
-        found.append({"seed": other.seed, "updates": other.steps, **scores})
+        found.append({"seed": other.seed, "updates": other.updates(), **scores})
     if not found:
         return None
     values = [f["paper"] for f in found]

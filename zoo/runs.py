@@ -17,7 +17,7 @@ from srnn_tf import SequenceModel, checks, data, recipes, zoo
 from srnn_tf.files import replacing
 
 # Entries of `run.json` that are there only where a run departs from its recipe.
-OPTIONS = ("candidate", "batch_size", "validate_every")
+OPTIONS = ("candidate", "batch_size", "validate_every", "patience")
 
 
 @contextlib.contextmanager
@@ -53,6 +53,7 @@ class Run:
     candidate: str | None = None  # of the recipe's structures
     batch_size: int | None = None  # the recipe's by default
     validate_every: int | None = None  # updates between two looks at the validation split
+    patience: int | None = None  # looks without a better score that end the run
 
     @classmethod
     def create(
@@ -65,6 +66,7 @@ class Run:
         candidate: str | None = None,
         batch_size: int | None = None,
         validate_every: int | None = None,
+        patience: int | None = None,
     ) -> Run:
         """A new run, or the one that the folder holds if it is the same one.
 
@@ -77,6 +79,7 @@ class Run:
             candidate: of the recipe's structures; its own by default.
             batch_size: streams or sequences; the recipe's by default.
             validate_every: updates between two looks at the validation split; 500 by default.
+            patience: looks in a row without a better score that end the run; never by default.
 
         Raises:
             ValueError: the folder holds another run, or a number is below 1.
@@ -85,7 +88,8 @@ class Run:
         recipe = recipes.get(name)
         recipe.candidate(candidate)  # an unknown one is an error now
         steps = recipe.steps if steps is None else steps
-        given = {"steps": steps, "batch_size": batch_size, "validate_every": validate_every}
+        options = {"batch_size": batch_size, "validate_every": validate_every, "patience": patience}
+        given = {"steps": steps, **options}
         for option, value in given.items():
             if value is not None and value < 1:
                 flag = option.replace("_", "-")
@@ -93,8 +97,7 @@ class Run:
         checks.sizes(minimum=0, seed=seed)
         path = Path(folder)
         identity = {"recipe": name, "steps": steps, "seed": seed, "frames": frames}
-        options = {"candidate": candidate, "batch_size": batch_size}
-        options = {**options, "validate_every": validate_every}
+        options = {"candidate": candidate, **options}
         identity |= {name: value for name, value in options.items() if value is not None}
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -133,6 +136,33 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.weights.h5"
+
+    def best(self) -> tuple[float, int]:
+        """The best validation score so far and its update; minus infinity and 0 at the start.
+
+        Raises:
+            ValueError: `best.json` is damaged.
+        """
+        path = self.folder / "best.json"
+        if not path.is_file():
+            return float("-inf"), 0
+        held = read_json(path)
+        try:
+            return float(held["valid"]), int(held["step"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no score `valid` and `step`; received {held}") from error
+
+    def updates(self) -> int:
+        """How many updates the run has made.
+
+        Raises:
+            ValueError: it has no checkpoint, or a damaged one.
+        """
+        if not self.checkpoint.is_file():
+            raise ValueError(f"{self.folder} holds no checkpoint.weights.h5 yet: train first")
+        model = self.build()
+        load_weights(model, self.checkpoint)
+        return int(model.step)
 
     def scorer(self) -> SequenceModel:
         """The model with fresh weights, in float32, not compiled: without an optimizer."""

@@ -1,7 +1,7 @@
 """Train an entry of the zoo.
 
     python -m zoo.train NAME --out DIR [--data PATH] [--steps N] [--seed S] [--candidate C]
-        [--batch-size B] [--validate-every N]
+        [--batch-size B] [--validate-every N] [--patience K]
 
 Run the same command again to go on after an interruption: the resumed run repeats the losses that
 an uninterrupted one would have had. The weights that score best on the validation split, under the
@@ -30,14 +30,7 @@ class KeepBest(keras.callbacks.Callback):
         super().__init__()
         self.run, self.sequences = run, sequences
         self.scorer = run.scorer()  # in float32, whatever the model trains in
-        path = run.folder / "best.json"
-        self.best = float("-inf")
-        if path.is_file():
-            held = runs.read_json(path)
-            try:
-                self.best = float(held["valid"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{path} holds no score `valid`; received {held}") from error
+        self.best, self.step = run.best()
 
     def on_epoch_end(self, epoch, logs=None):
         self.scorer.set_weights(self.model.get_weights())
@@ -45,12 +38,20 @@ class KeepBest(keras.callbacks.Callback):
         value = evaluate.score(self.scorer, self.sequences, "paper", unit=unit)
         logs["valid"] = value
         if value > self.best:
-            self.best = value
+            self.best, self.step = value, int(self.model.step)
             runs.save_weights(self.model, self.run.folder / "best.weights.h5")
-            state = {"valid": value, "step": int(self.model.step), "protocol": "paper"}
+            state = {"valid": value, "step": self.step, "protocol": "paper"}
             runs.write_json(self.run.folder / "best.json", state)
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
         runs.save_weights(self.model, self.run.checkpoint)
+        if worn_out(self.run, int(self.model.step), self.step):
+            self.model.stop_training = True
+
+
+def worn_out(run: runs.Run, step: int, best_step: int) -> bool:
+    """Whether `patience` looks at the validation split in a row were no better than the best."""
+    every = run.validate_every or EPOCH
+    return run.patience is not None and step - best_step >= run.patience * every
 
 
 class StopAt(keras.callbacks.Callback):
@@ -74,7 +75,7 @@ def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dic
         runs.load_weights(model, run.checkpoint)
         print(f"going on from step {int(model.step)} of {run.steps}")
     done = int(model.step)
-    if done < run.steps:
+    if done < run.steps and not (done and worn_out(run, done, run.best()[1])):
         size = run.batch_size or run.recipe.batch_size
         if run.recipe.window is None:
             stream = data.padded(splits.train, size, run.seed)
@@ -112,6 +113,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--validate-every", type=int, help=f"updates between two checkpoints; {EPOCH} by default"
+    )
+    parser.add_argument(
+        "--patience", type=int, help="looks at validation without a better one that end the run"
     )
     args = parser.parse_args(argv)
     with runs.clear_errors():
