@@ -150,7 +150,8 @@ class Run:
         try:
             return float(held["valid"]), int(held["step"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} holds no score `valid` and `step`; received {held}") from error
+            wanted = "score `valid` and `step`"
+            raise ValueError(f"{path} holds no {wanted}; received {held}") from error
 
     def updates(self) -> int:
         """How many updates the run has made.
