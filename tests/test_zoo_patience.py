@@ -32,9 +32,11 @@ def test_a_run_ends_after_so_many_looks_without_a_better_one(arguments, looks, t
 
 
 def test_a_better_look_starts_the_count_again(arguments, looks, tmp_path):
-    looks[:] = [-3.0, -4.0, -2.0, -4.0, -1.0, -1.5, -1.6]
-    train.main([*arguments[:-1], "12", "--out", str(tmp_path), "--patience", "2"])
-    assert runs.Run.open(str(tmp_path)).updates() == 12
+    looks[:] = [-3.0, -4.0, -2.0, -4.0, -1.0, -1.5]
+    options = ["--out", str(tmp_path / "run"), "--patience", "2", "--no-test"]
+    train.main([*arguments[:-1], "12", *options])
+    run = runs.Run.open(str(tmp_path / "run"))
+    assert run.updates() == 12 and not (run.folder / "result.json").exists()
 
 
 def test_a_damaged_best_json_is_named(arguments, tmp_path):

@@ -2,10 +2,12 @@
 
     python -m zoo.train NAME --out DIR [--data PATH] [--steps N] [--seed S] [--candidate C]
         [--batch-size B] [--validate-every N] [--patience K]
+        [--no-test]
 
 Run the same command again to go on after an interruption: the resumed run repeats the losses that
 an uninterrupted one would have had. The weights that score best on the validation split, under the
-paper's protocol, are kept; the last lines printed are their scores on the test split.
+paper's protocol, are kept; the last lines printed are their scores on the test split, unless
+`--no-test` leaves that to `zoo.evaluate`.
 """
 
 from __future__ import annotations
@@ -66,8 +68,8 @@ class StopAt(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dict[str, float]:
-    """Train, or go on training, and return the test scores of the best weights, nats per unit."""
+def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> None:
+    """Train, or go on training."""
     if verbose is None:  # a bar on a terminal, a line per epoch in a log
         verbose = 1 if sys.stdout.isatty() else 2
     model = run.build(run.dtype)
@@ -91,12 +93,15 @@ def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> dic
             callbacks=[StopAt(run.steps), KeepBest(run, splits.valid), logs],
             verbose=verbose,
         )
+
+
+def score(run: runs.Run, splits: data.Splits) -> None:
+    """Print and keep the test scores of the best weights, nats per unit."""
     scores = evaluate.report(run.best_model(), splits.test, "test", run.recipe.unit)
     trained = {"unit": f"nats per {run.recipe.unit}", "trained_in": run.dtype}
     runs.write_json(run.folder / "result.json", {**trained, **scores})
     if run.recipe.reported:
         print(f"the paper's code: {run.recipe.reported}")
-    return scores
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -117,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--patience", type=int, help="looks at validation without a better one that end the run"
     )
+    parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     args = parser.parse_args(argv)
     with runs.clear_errors():
         recipe = runs.recipes.get(args.name)
@@ -126,6 +132,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         options = {name: getattr(args, name) for name in runs.OPTIONS}
         run = runs.Run.create(args.out, args.name, args.steps, args.seed, frames, **options)
         train(run, splits)
+        if not args.no_test:
+            score(run, splits)
 
 
 if __name__ == "__main__":
