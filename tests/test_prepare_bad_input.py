@@ -108,7 +108,7 @@ def test_folders_that_are_not_the_corpus(tmp_path):
     refused("muse", tmp_path, "must hold one of the files MuseData.mat, .*neither")
     mini.audio(tmp_path / "source" / "x" / "a.wav", mini.noise(0.1))
     refused("timit", tmp_path, "a.wav is neither below TRAIN nor below TEST")
-    refused("audio", tmp_path, "1 files or groups of files were found; 3 are needed")
+    refused("audio", tmp_path, "source: files: 1 found; 3 are needed")
     mini.audio(tmp_path / "source" / "train" / "a.wav", mini.noise(0.1))
     refused("audio", tmp_path, "all of train, valid, test and nothing else")
     with pytest.raises(ValueError, match="source=None"):

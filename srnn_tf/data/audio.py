@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from srnn_tf.data import mp3
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".sph")
 FULL_SCALE = 32768.0  # of 16-bit samples
@@ -39,9 +42,9 @@ def read_audio(path: str | Path, rate: int = 16000, expected: int | None = None)
     """
     soundfile, soxr = _libraries()
     try:
-        with soundfile.SoundFile(os.fsencode(path)) as file:
-            _check(path, file, expected)
-            blocks = _mono(path, file)
+        with _opened(soundfile, path) as (file, promised):
+            _check(path, file, expected, promised)
+            blocks = _mono(path, file, promised)
             if file.samplerate != rate:
                 blocks = _resampled(soxr, blocks, file.samplerate, rate)
             pieces = [_to_int16(block) for block in blocks]
@@ -74,25 +77,40 @@ def _libraries() -> tuple[Any, Any]:
     return soundfile, soxr
 
 
-def _check(path, file, expected) -> None:
+@contextlib.contextmanager
+def _opened(soundfile, path) -> Iterator[tuple[Any, int | None]]:
+    """The open file, and how many samples it promises; None if it does not tell."""
+    with soundfile.SoundFile(os.fsencode(path)) as file:
+        if file.format != "MP3" or mp3.tells_its_length(path):
+            yield file, file.frames
+            return
+    with mp3.streamed(soundfile, path) as file:
+        yield file, None
+
+
+def _check(path, file, expected, promised) -> None:
     """Refuse a file that says of itself that it is not what it should be."""
     if expected is not None and file.samplerate != expected:
         raise ValueError(f"{path}: its rate is {file.samplerate} Hz; this corpus has {expected} Hz")
     if not 1000 <= file.samplerate <= 768_000:
         raise ValueError(f"{path}: its rate is {file.samplerate} Hz; accepted are 1 to 768 kHz")
-    if file.frames > MOST_SAMPLES:
-        raise ValueError(f"{path}: {file.frames} samples; a file may have {MOST_SAMPLES}")
+    if promised is not None and promised > MOST_SAMPLES:
+        raise ValueError(_too_long(path, promised))
     # libsndfile reads what is there of a WAV file that is cut off, and says so only in its log.
     cut = re.search(r"data : (\d+) \(should be (\d+)\)", file.extra_info)
     if cut and int(cut[1]) not in _UNKNOWN_LENGTHS and int(cut[1]) > int(cut[2]):
         raise ValueError(
             f"{path}: cut off: its header tells of {cut[1]} bytes of samples, {cut[2]} are there"
         )
-    promised = _sphere_header(path).get("sample_count") if file.format == "NIST" else None
-    if promised is not None and int(promised) > file.frames:
+    told = _sphere_header(path).get("sample_count") if file.format == "NIST" else None
+    if told is not None and int(told) > file.frames:
         raise ValueError(
-            f"{path}: cut off: its header tells of {promised} samples, {file.frames} are there"
+            f"{path}: cut off: its header tells of {told} samples, {file.frames} are there"
         )
+
+
+def _too_long(path, count) -> str:
+    return f"{path}: {count} samples; a file may have {MOST_SAMPLES}"
 
 
 def _sphere_header(path) -> dict[str, str]:
@@ -108,10 +126,11 @@ def _reason(path, error) -> str:
     coding = _sphere_header(path).get("sample_coding", "") if is_sphere else ""
     if "shorten" in coding:
         return f"it is compressed with shorten ({coding}); convert it with NIST's sph2pipe"
-    return str(error).split(": ", 1)[-1]
+    text = str(error).split(": ", 1)[-1]
+    return "it is cut off or damaged" if "internal error" in text else text
 
 
-def _mono(path, file) -> Iterator[np.ndarray]:
+def _mono(path, file, promised) -> Iterator[np.ndarray]:
     """Blocks of the mean of all channels, float32, as many samples as the file promises."""
     count = 0
     while True:
@@ -124,10 +143,11 @@ def _mono(path, file) -> Iterator[np.ndarray]:
         if peak > _LOUDEST:
             raise ValueError(f"{path}: holds a sample of {peak:g}; full scale is -1 to 1")
         count += len(block)
+        if count > MOST_SAMPLES:
+            raise ValueError(_too_long(path, count))
         yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
-    # An MP3 file knows its length from its first frame, or from a scan of all.
-    if count < file.frames:
-        raise ValueError(f"{path}: cut off: {file.frames} samples were promised, {count} are there")
+    if promised is not None and count < promised:
+        raise ValueError(f"{path}: cut off: {promised} samples were promised, {count} are there")
 
 
 def _resampled(soxr, blocks, old: int, new: int) -> Iterator[np.ndarray]:

@@ -70,7 +70,12 @@ def prepare(
         tasks = shards.plan(name, found, folder, choice, skip_bad)
         shards.run(tasks, workers, runner, runner_options)
         _check_free(out)  # while the reports of the shards are still there to go on from
-        _finish(folder, name, tasks, found, choice)
+        try:
+            _finish(folder, name, tasks, found, choice)
+        except ValueError:  # the same shards would end the same way
+            for task in tasks:
+                task.report.unlink(missing_ok=True)
+            raise
         os.replace(folder, out)
     return out
 

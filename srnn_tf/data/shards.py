@@ -44,11 +44,9 @@ class Task:
     @property
     def identity(self) -> str:
         """A digest of what makes the shard's bytes, so that a changed source is read again."""
-        sources = [
-            (item.key, item.size, item.path.stat().st_mtime_ns if item.path.exists() else 0)
-            for item in self.items
-        ]
-        versions = info.versions(corpora.get(self.name).kind)  # another decoder, other samples
+        corpus = corpora.get(self.name)
+        sources = [(i.key, [_stamp(path) for path in corpus.files_of(i)]) for i in self.items]
+        versions = info.versions(corpus.kind)  # another decoder, other samples
         parts = [info.FORMAT, versions, self.name, sources, dataclasses.asdict(self.options)]
         return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
@@ -60,11 +58,18 @@ class Task:
         """Whether an earlier run wrote it."""
         try:
             held = records.read_json(self.report)
-            size = (self.folder / self.file).stat().st_size
-            same = held["identity"] == self.identity and held["bytes"] == size
-            return same and (self.skip_bad or not held["skipped"])
+            same = held["identity"] == self.identity and (self.skip_bad or not held["skipped"])
+            return same and held["sha256"] == records.checksum(self.folder / self.file)
         except (OSError, ValueError, KeyError, TypeError):
             return False
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change of a file; zeros where there is none."""
+    if not path.exists():
+        return 0, 0
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def plan(name: str, found: Found, folder: Path, options: Options, skip_bad: bool) -> list[Task]:

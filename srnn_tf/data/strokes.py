@@ -96,7 +96,7 @@ def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.
         read_unipen("data/8/bba/ajcr/ajcr101.dat", "include")[0].shape
     """
     strokes: list[np.ndarray] = []
-    for name in [None, *_included(path, include)]:
+    for name in [None, *included(path, include)]:
         file = path if name is None else Path(include) / name
         strokes += _pen_down(file)
     if not strokes:
@@ -108,7 +108,7 @@ def _text(path) -> str:
     return Path(path).read_bytes().decode("latin1")
 
 
-def _included(path, include) -> list[str]:
+def included(path, include) -> list[str]:
     """The files with points that a file includes."""
     names = re.findall(r"^\.INCLUDE[ \t]+(\S+)", _text(path), re.M)
     names = [name for name in names if not name.endswith((".lex", ".doc"))]

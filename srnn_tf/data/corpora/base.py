@@ -99,6 +99,7 @@ class Corpus:
         options: the names of the options it takes.
         table5: its size in Table 5 of the paper, as a number and what it counts.
         needs_source: whether it is read from a folder.
+        files_of: the files that an item is read from.
     """
 
     kind: str
@@ -109,13 +110,16 @@ class Corpus:
     options: tuple[str, ...] = ()
     table5: tuple[float, str] | None = None
     needs_source: bool = True
+    files_of: Callable[[Item], list[Path]] = lambda item: [item.path]
 
 
 def files(source: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """All files below a folder with these endings, in any case, by their path relative to it.
 
+    Links to folders are followed.
+
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or a link leads to a folder that it lies in.
         OSError: a folder cannot be read.
     """
 
@@ -123,8 +127,11 @@ def files(source: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
         raise OSError(error.errno, f"{error.filename} cannot be read: {error.strerror}")
 
     found = {}
-    for folder, folders, names in os.walk(source, onerror=fail):
+    for folder, folders, names in os.walk(source, onerror=fail, followlinks=True):
         folders[:] = [f for f in folders if not f.startswith(".")]
+        for path in (Path(folder, f) for f in folders):
+            if path.is_symlink() and path.resolve() in Path(path.parent.resolve(), "x").parents:
+                raise ValueError(f"{path} is a link to a folder that it lies in")
         for name in names:
             if name.lower().endswith(suffixes) and not name.startswith("."):
                 path = Path(folder, name)
@@ -165,12 +172,15 @@ def hashed(names: Iterable[str], salt: str) -> list[str]:
 
 
 def by_hash(
-    groups: dict[str, list[Item]], salt: str, valid: float, test: float
+    groups: dict[str, list[Item]], salt: str, valid: float, test: float, what: object = "files"
 ) -> dict[str, list[Item]]:
     """Split groups (of a speaker, a form, or single files) into parts, a group in one part.
 
     The groups are ordered by the SHA-256 of "salt:name"; the first `valid` of them are valid, the
     next `test` are test, at least one each.
+
+    Args:
+        what: what the groups are and where they are from, for the error.
 
     Raises:
         ValueError: fewer groups than parts.
@@ -180,8 +190,7 @@ def by_hash(
     counts = {part: max(1, round(len(order) * f)) for part, f in wanted.items() if f}
     if len(order) <= sum(counts.values()):
         raise ValueError(
-            f"{len(order)} files or groups of files were found; {sum(counts.values()) + 1} are "
-            "needed, one for each part"
+            f"{what}: {len(order)} found; {sum(counts.values()) + 1} are needed, one for each part"
         )
     parts, at = {}, 0
     for part, count in counts.items():

@@ -20,7 +20,9 @@ def find(source: Path, options: Options) -> Found:
             found, lists, lambda entry: entry.removesuffix(".t7").removesuffix(".wav")
         )
         return Found(parts, "by the lists given", missing, notes)
-    parts = base.by_hash({k: [i] for k, i in found.items()}, "blizzard", valid=0.05, test=0.05)
+    parts = base.by_hash(
+        {k: [i] for k, i in found.items()}, "blizzard", 0.05, 0.05, f"{source}: files"
+    )
     rule = "by chapter, ordered by the SHA-256 of 'blizzard:NAME': 5 % valid, 5 % test, the rest"
     return Found(parts, f"{rule} train")
 

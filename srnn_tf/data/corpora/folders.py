@@ -31,7 +31,7 @@ def find(suffixes: tuple[str, ...], source: Path, options: Options) -> Found:
             )
         parts = {p: [i for k, i in found.items() if k.startswith(f"{p}/")] for p in PARTS}
         return Found(parts, "by the folders train, valid and test")
-    parts = base.by_hash({k: [i] for k, i in found.items()}, "folder", valid=0.1, test=0.1)
+    parts = base.by_hash({k: [i] for k, i in found.items()}, "folder", 0.1, 0.1, f"{source}: files")
     rule = "by file, ordered by the SHA-256 of 'folder:NAME': 10 % valid, 10 % test, the rest train"
     return Found(parts, rule)
 

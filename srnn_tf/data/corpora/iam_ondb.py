@@ -22,13 +22,15 @@ def find(source: Path, options: Options) -> Found:
     for key, item in found.items():
         forms.setdefault(key.rsplit("-", 1)[0], []).append(item)
     if options.lists is None:
-        parts = base.by_hash(forms, "iam_ondb", valid=0.05, test=0.1)
+        parts = base.by_hash(forms, "iam_ondb", 0.05, 0.1, f"{source}: forms")
         rule = "by form, ordered by the SHA-256 of 'iam_ondb:FORM': 5 % valid, 10 % test, the rest"
         return Found(parts, f"{rule} train")
     lists = base.lists_of(options, {"train": "train.txt", "test": "valid.txt"})
     listed, missing, notes = base.by_lists(forms, lists)
     chosen = {lines[0].key.rsplit("-", 1)[0]: lines for lines in listed["train"]}
-    parts = base.by_hash(chosen, "iam_ondb", valid=0.05, test=0)
+    what = f"{source}: forms of train.txt"
+    # Without enough of them the missing ones are the error.
+    parts = base.by_hash(chosen, "iam_ondb", 0.05, 0, what) if len(chosen) > 1 else {}
     parts["test"] = sorted(item for lines in listed["test"] for item in lines)
     rule = (
         "the form list valid.txt is test; of train.txt, the 5 % of forms with the least SHA-256 of "

@@ -23,7 +23,7 @@ def find(source: Path, options: Options) -> Found:
         groups[folder][key] = [item]
     if not groups["TEST"]:
         raise ValueError(f"{source} holds no folder TEST with files in it")
-    parts = base.by_hash(groups["TRAIN"], "timit", valid=0.05, test=0)
+    parts = base.by_hash(groups["TRAIN"], "timit", 0.05, 0, f"{source}: files of TRAIN")
     parts["test"] = sorted(item for group in groups["TEST"].values() for item in group)
     counts, notes = (len(groups["TRAIN"]), len(groups["TEST"])), []
     if counts != (4620, 1680):

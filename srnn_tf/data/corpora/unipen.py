@@ -30,16 +30,31 @@ def find(source: Path, options: Options) -> Found:
     found = base.items(base.files(source / "data", (".dat",)), lambda name: name[: -len(".dat")])
     for key, item in found.items():
         writers.setdefault(key.rsplit("/", 1)[0], []).append(item)
-    parts = base.by_hash(writers, "unipen", valid=0.1, test=0.1)
+    parts = base.by_hash(writers, "unipen", 0.1, 0.1, f"{source}: writers")
     rule = "by writer, ordered by the SHA-256 of 'unipen:FOLDER': 10 % valid, 10 % test, the rest"
     return Found(parts, f"{rule} train")
+
+
+def files_of(item: Item) -> list[Path]:
+    """The file, and those that it includes."""
+    if item.path.suffix != ".dat":
+        return [item.path]
+    include = _include(item.path)
+    try:
+        return [item.path, *(include / name for name in strokes.included(item.path, include))]
+    except (ValueError, OSError):  # said when it is read
+        return [item.path]
+
+
+def _include(path: Path) -> Path:
+    return next(p for p in path.parents if p.name == "data").parent / "include"
 
 
 def read(item: Item, options: Options) -> Iterator[Record]:
     """The moves of the sentences of a part, or of one file."""
     if item.path.suffix == ".dat":
-        include = next(p for p in item.path.parents if p.name == "data").parent / "include"
-        yield Record(item.key, strokes.moves(strokes.read_unipen(item.path, include), item.path))
+        points = strokes.read_unipen(item.path, _include(item.path))
+        yield Record(item.key, strokes.moves(points, item.path))
         return
     yield from read_npz(item.path, item.key)
 
@@ -85,4 +100,5 @@ CORPUS = Corpus(
     "sequence",
     "UNIPEN train_r01_v07, BBN: CC BY 4.0 (doi 10.5281/zenodo.1195803). Cite Guyon et al., 1994.",
     ("std",),
+    files_of=files_of,
 )

@@ -14,7 +14,10 @@ _FOLDERS = {"wav48": 48000, "wav48_silence_trimmed": 48000, "wav16": 16000}
 def find(source: Path, options: Options) -> Found:
     """By the paper's lists where they are given, else by speaker."""
     present = [name for name in _FOLDERS if (source / name).is_dir()]
-    present = present if len(present) == 1 else [n for n in present if n != "wav16"]
+    notes = []
+    if len(present) > 1 and "wav16" in present:
+        present.remove("wav16")
+        notes = [f"its folder wav16 is left out; {', '.join(present)} is read"]
     if len(present) != 1:
         raise ValueError(
             f"{source} must hold one of the folders {', '.join(_FOLDERS)}; it holds "
@@ -24,18 +27,18 @@ def find(source: Path, options: Options) -> Found:
     # Version 0.92 has two microphones; the first is the one of 0.80.
     paths = {k: p for k, p in paths.items() if not p.stem.endswith("_mic2")}
     found = base.items(paths, lambda relative: base.audio_name(relative).removesuffix("_mic1"))
-    edition = "0.92" if present[0].endswith("trimmed") else "0.80"
+    edition = {"wav48": "0.80", "wav48_silence_trimmed": "0.92"}.get(present[0], "")
     if options.lists is not None:
         names = {part: f"{part}_files_list.txt" for part in ("train", "valid", "test")}
         lists = base.lists_of(options, names)
-        parts, missing, notes = base.by_lists(found, lists, base.audio_name)
-        return Found(parts, "by the lists given", missing, notes, edition)
+        parts, missing, more = base.by_lists(found, lists, base.audio_name)
+        return Found(parts, "by the lists given", missing, notes + more, edition)
     speakers: dict[str, list[Item]] = {}
     for key, item in found.items():
         speakers.setdefault(key.split("_")[0], []).append(item)
-    parts = base.by_hash(speakers, "vctk", valid=0.1, test=0.1)
+    parts = base.by_hash(speakers, "vctk", 0.1, 0.1, f"{source}: speakers")
     rule = "by speaker, ordered by the SHA-256 of 'vctk:SPEAKER': 10 % valid, 10 % test, the rest"
-    return Found(parts, f"{rule} train", edition=edition)
+    return Found(parts, f"{rule} train", notes=notes, edition=edition)
 
 
 def read(item: Item, options: Options) -> Iterator[Record]:
