@@ -228,8 +228,8 @@ def results(held: Mapping[str, Mapping[str, Any]]) -> str:
 def overview(names: list[str], held: Mapping[str, Mapping[str, Any]]) -> str:
     """A short table of some models, for the package's own README."""
     lines = [
-        "| model | updates | test, paper | test, full | bound | the paper's code, paper |",
-        "|---|---|---|---|---|---|",
+        "| model | nats per | updates | test, paper | test, full | bound | the paper's code, paper |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name in names:
         card, cells = held[name], []
@@ -241,7 +241,8 @@ def overview(names: list[str], held: Mapping[str, Mapping[str, Any]]) -> str:
         bound = "exact" if "exact" in card["test"]["full"] else "ELBO" + " / FIVO-16" * fivo
         reported = (card["reported"] or "-").replace(", protocol paper", "")
         link = f"[`{name}`](saved_models/{name}/README.md)"
-        row = [link, f"{card['training']['updates']:,}", *cells, bound, reported]
+        unit = card["unit"].removeprefix("nats per ")
+        row = [link, unit, f"{card['training']['updates']:,}", *cells, bound, reported]
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
