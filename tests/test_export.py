@@ -16,16 +16,17 @@ from tests import harness
 ALLOWED = set(
     """
     Abs AddV2 All Any ArgMax Assert AssignVariableOp BatchMatMulV2 BiasAdd Bitcast BitwiseOr
-    BroadcastArgs BroadcastTo Cast ConcatV2 Const DisableCopyOnRead Equal Exp ExpandDims Fill
-    FloorDiv GatherNd GatherV2 Greater GreaterEqual Identity IdentityN IsFinite LeftShift Less
-    LessEqual Log LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max Maximum Mean
-    MergeV2Checkpoints Minimum Mul MulNoNan Ndtri Neg NoOp OneHot Pack Pad Placeholder Pow Prod
-    Range ReadVariableOp RealDiv Relu Reshape RestoreV2 ReverseSequence RightShift Rsqrt SaveV2
-    ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid Size Softplus Split Sqrt Square
-    SquaredDifference StatefulPartitionedCall StatelessRandomUniformFullIntV2 StatelessWhile
-    StaticRegexFullMatch StopGradient StridedSlice StringJoin Sub Sum Tanh TensorListFromTensor
-    TensorListGetItem TensorListReserve TensorListSetItem TensorListStack Tile Transpose Unpack
-    VarHandleOp ZerosLike
+    BitwiseXor BroadcastArgs BroadcastTo Cast ConcatV2 Const DisableCopyOnRead Equal Exp
+    ExpandDims Fill FloorDiv GatherNd GatherV2 Greater GreaterEqual Identity IdentityN IsFinite
+    LeftShift Less LessEqual Log LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max Maximum
+    Mean MergeV2Checkpoints Minimum Mul MulNoNan Ndtri Neg NoOp OneHot Pack Pad Placeholder Pow
+    Prod Range ReadVariableOp RealDiv Relu Reshape RestoreV2 ReverseSequence RightShift Rsqrt
+    SaveV2 ScatterNd Select SelectV2 Shape ShardedFilename Sigmoid Size Softplus Split SplitV
+    Sqrt Square SquaredDifference StatefulPartitionedCall StatelessRandomGetKeyCounter
+    StatelessRandomUniformFullIntV2 StatelessWhile StaticRegexFullMatch StopGradient
+    StridedSlice StringJoin Sub Sum Tanh TensorListFromTensor TensorListGetItem
+    TensorListReserve TensorListSetItem TensorListStack Tile Transpose Unpack VarHandleOp
+    ZerosLike
     """.split()
 )
 # structure, emission, likelihood, flat: every structure and every emission once.
@@ -37,6 +38,7 @@ ROWS = [
     ("zforcing", "autoregressive_rnn", "mixture", False),
     ("parallel_srnn", "autoregressive_rnn_private", "normal", False),
     ("rnn", "masked_mlp", "handwriting", False),
+    ("parallel_srnn_embedding", "factorized", "handwriting", False),
 ]
 PERMUTED = data.Standardization((0.01,), (0.2,), (2, 0, 1))
 

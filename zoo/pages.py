@@ -228,7 +228,8 @@ def results(held: Mapping[str, Mapping[str, Any]]) -> str:
 def overview(names: list[str], held: Mapping[str, Mapping[str, Any]]) -> str:
     """A short table of some models, for the package's own README."""
     lines = [
-        "| model | nats per | updates | test, paper | test, full | bound | the paper's code, paper |",
+        "| model | nats per | updates | test, paper | test, full | bound | "
+        "the paper's code, paper |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in names:
