@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import soxr
 
-from srnn_tf.data import audio
+from srnn_tf.data import audio, mp3
 from tests import corpora as mini
 
 REAL = os.environ.get("SRNN_TF_TEST_DATA")
@@ -91,10 +91,12 @@ def headless(path, tag=b""):
     return path
 
 
+# A small tag, and one with a picture of 100 kB.
 ID3 = b"ID3\x03\0\0\0\0\x02\x01" + b"\xff\xfb" + bytes(255)
+COVER = b"ID3\x03\0\0\0\x06\x0d\x20" + bytes((6 << 14) + (13 << 7) + 32)
 
 
-@pytest.mark.parametrize("tag", [b"", ID3])
+@pytest.mark.parametrize("tag", [b"", ID3, COVER], ids=["no tag", "tag", "cover"])
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
 def test_mp3_that_does_not_tell_its_length(mode, tag, tmp_path):
     # Loud noise after silence: the first frame says little about the others where bits vary.
@@ -109,8 +111,33 @@ def test_mp3_that_does_not_tell_its_length(mode, tag, tmp_path):
     found = audio.read_audio(path)
     assert 0 <= len(found) - len(whole) < 4 * 1152  # padding that only the header tells of
     assert abs(np.std(found[20_000:60_000].astype(float)) / 3000 - 1) < 0.2
-    path.write_bytes(path.read_bytes()[:-3] if mode == "VARIABLE" else path.read_bytes()[:5000])
+    path.write_bytes(path.read_bytes()[: -3 if mode == "VARIABLE" else len(tag) + 5000])
     with pytest.raises(ValueError, match=r"a.mp3: cannot be decoded: it is cut off or damaged"):
+        audio.read_audio(path)
+
+
+def test_an_mp3_header_without_a_count_tells_no_length(tmp_path):
+    mini.audio(tmp_path / "a.mp3", mini.noise(3.0))
+    whole = audio.read_audio(tmp_path / "a.mp3")
+    assert mp3.tells_its_length(tmp_path / "a.mp3")
+    content = bytearray((tmp_path / "a.mp3").read_bytes())
+    mark = b"Info" if b"Info" in content[:256] else b"Xing"
+    content[content.index(mark) + 7] &= ~1
+    (tmp_path / "a.mp3").write_bytes(content)
+    assert not mp3.tells_its_length(tmp_path / "a.mp3")
+    assert 0 <= len(audio.read_audio(tmp_path / "a.mp3")) - len(whole) < 5 * 1152
+
+
+def test_a_file_that_cannot_be_read_on_is_its_error(tmp_path, monkeypatch):
+    mini.audio(tmp_path / "a.mp3", mini.noise(3.0))
+    path = headless(tmp_path / "a.mp3")
+
+    def failing(source, target):
+        target.write(source.read(4000))
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(mp3.shutil, "copyfileobj", failing)
+    with pytest.raises(OSError, match="Input/output error"):
         audio.read_audio(path)
 
 

@@ -13,39 +13,80 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-_MARKS = (b"Xing", b"Info", b"VBRI")  # of a first frame that tells the length
+_MARK = 256  # bytes; the mark of a first frame lies in these
 _FRAME = 4096  # bytes, more than any frame has
 
 
 def tells_its_length(path: str | Path) -> bool:
     """Whether the first frame of an MP3 file says how many follow."""
     with open(path, "rb") as file:
-        while (head := file.read(10))[:3] == b"ID3" and len(head) == 10:
-            size = 0
-            for byte in head[6:]:  # seven bits of each
-                size = size << 7 | byte & 0x7F
-            file.seek(size + 10 * (head[5] >> 4 & 1), os.SEEK_CUR)
-        start = head + file.read(_FRAME)
-    return any(mark in start for mark in _MARKS)
+        _skip_tags(file)
+        start = file.read(_MARK)
+    at = _xing(start)
+    if at >= 0:
+        return len(start) > at + 7 and bool(start[at + 7] & 1)  # the count is optional
+    return b"VBRI" in start
+
+
+def _xing(start: bytes) -> int:
+    """Where the mark of a Xing or Info frame is; -1 where there is none."""
+    return max(start.find(mark, 0, _MARK) for mark in (b"Xing", b"Info"))
+
+
+def _skip_silent_frame(file: BinaryIO) -> None:
+    """Go past a Xing frame: it holds no sound, and makes libsndfile look for its place again."""
+    at, start = file.tell(), file.read(_FRAME)
+    mark = _xing(start)
+    following = start.find(start[:2], mark + 8) if mark >= 0 else 0
+    file.seek(at + max(following, 0))
+
+
+def _skip_tags(file: BinaryIO) -> None:
+    """Go to what follows the ID3v2 tags, such as the picture of a cover."""
+    while True:
+        at, head = file.tell(), file.read(10)
+        if len(head) < 10 or head[:3] != b"ID3":
+            file.seek(at)
+            return
+        size = 0
+        for byte in head[6:]:  # seven bits of each
+            size = size << 7 | byte & 0x7F
+        file.seek(size + 10 * (head[5] >> 4 & 1), os.SEEK_CUR)
 
 
 @contextlib.contextmanager
 def streamed(soundfile: Any, path: str | Path) -> Iterator[Any]:
-    """A `SoundFile` that reads a file from a pipe, front to back, whatever its length."""
-    reading, writing = os.pipe()
+    """A `SoundFile` that reads a file from a pipe, front to back, whatever its length.
 
-    def feed():
-        with open(path, "rb") as file, os.fdopen(writing, "wb") as pipe:
-            with contextlib.suppress(BrokenPipeError):  # the reader has given up
+    Raises:
+        OSError: the file cannot be read.
+        LibsndfileError: it is no MP3.
+    """
+    errors: list[OSError] = []
+
+    def feed(file, writing):
+        with os.fdopen(writing, "wb") as pipe:
+            try:
                 shutil.copyfileobj(file, pipe)
+            except BrokenPipeError:  # the reader has given up
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+            except OSError as error:
+                errors.append(error)
 
-    thread = threading.Thread(target=feed, daemon=True)
-    thread.start()
-    try:
-        with soundfile.SoundFile(reading, closefd=False) as file:
-            yield file
-    finally:
-        os.close(reading)
-        thread.join()
+    with open(path, "rb") as source:
+        _skip_tags(source)  # libsndfile knows no MP3 behind a large one in a pipe
+        _skip_silent_frame(source)
+        reading, writing = os.pipe()
+        thread = threading.Thread(target=feed, args=(source, writing), daemon=True)
+        thread.start()
+        try:
+            with soundfile.SoundFile(reading, closefd=False) as file:
+                yield file
+        finally:
+            os.close(reading)
+            thread.join()
+            if errors:
+                raise errors[0]
