@@ -53,11 +53,11 @@ def pipeline(
         batch_size = 32 if batch_size is None else batch_size
         checks.sizes(batch_size=batch_size)
         data = array_batches(arrays, batch_size, model.seed, shuffle)
-    found = data.as_dataset(start, endless).map(plain(lambda batch: _checked(model, batch)))
+    batches = data.as_dataset(start, endless).map(plain(lambda batch: _checked(model, batch)))
     # Nothing in it can be tuned, and the end of `fit` would wait for the tuner's next look.
     options = tf.data.Options()
     options.autotune.enabled = False
-    return found.with_options(options)
+    return batches.with_options(options)
 
 
 def is_batched(data: Any) -> bool:

@@ -132,7 +132,7 @@ def test_the_same_command_again_only_scores(finished, capsys):
     train.main(command)
     assert (load(folder, "result.json"), (folder / "checkpoint.weights.h5").read_bytes()) == before
     printed = capsys.readouterr().out
-    assert f"going on from step {STEPS} of {STEPS}" in printed
+    assert f"ended at step {STEPS} of {STEPS}" in printed
     assert "the paper's code: -1.0, protocol paper, ELBO" in printed
 
 

@@ -28,7 +28,7 @@ def test_a_run_ends_after_so_many_looks_without_a_better_one(arguments, looks, t
     # The same command again does not train on.
     looks.clear()
     train.main(command)
-    assert run.updates() == 8 and "going on from step 8 of 40" in capsys.readouterr().out
+    assert run.updates() == 8 and "ended at step 8 of 40" in capsys.readouterr().out
 
 
 def test_a_better_look_starts_the_count_again(arguments, looks, tmp_path):
@@ -55,6 +55,8 @@ def test_the_page_says_that_a_run_ended_early():
     training |= {"minutes": 1, "machine": "2 CPU cores", "candidates_not_tried": []}
     card = {"training": training, "validation": {"value": -2.0}, "unit": "nats", "seeds": None}
     text = pages.training(card)
-    assert text.startswith("8 updates (ended early, of a schedule of 40; the recipe has 20,000)")
+    assert text.startswith(
+        "8 updates (of a schedule of 40 that was not gone through; the recipe has"
+    )
     training["schedule"] = 8
     assert pages.training(card).startswith("8 updates (the recipe has 20,000)")

@@ -72,7 +72,7 @@ def training(card: Mapping[str, Any]) -> str:
     t = card["training"]
     schedule = t.get("schedule", t["updates"])
     ended = (
-        f"ended early, of a schedule of {schedule:,}; the recipe has"
+        f"of a schedule of {schedule:,} that was not gone through; the recipe has"
         if schedule > t["updates"]
         else "the recipe has"
     )

@@ -80,6 +80,7 @@ def write(
     """
     held = evaluation(run)
     check_floors(held)
+    run.updates()  # an error now, not after the export
     others = _other_seeds(run, seeds)
     name = run.recipe.name
     if (root / name / artifacts.CARD).is_file():

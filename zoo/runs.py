@@ -160,7 +160,9 @@ class Run:
             ValueError: it has no checkpoint, or a damaged one.
         """
         if not self.checkpoint.is_file():
-            raise ValueError(f"{self.folder} holds no checkpoint.weights.h5 yet: train first")
+            raise ValueError(
+                f"{self.folder} holds no checkpoint.weights.h5, which tells its updates"
+            )
         model = self.build()
         load_weights(model, self.checkpoint)
         return int(model.step)

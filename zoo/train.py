@@ -32,7 +32,7 @@ class KeepBest(keras.callbacks.Callback):
         super().__init__()
         self.run, self.sequences = run, sequences
         self.scorer = run.scorer()  # in float32, whatever the model trains in
-        self.best, self.step = run.best()
+        self.best, self.best_step = run.best()
 
     def on_epoch_end(self, epoch, logs=None):
         self.scorer.set_weights(self.model.get_weights())
@@ -40,13 +40,13 @@ class KeepBest(keras.callbacks.Callback):
         value = evaluate.score(self.scorer, self.sequences, "paper", unit=unit)
         logs["valid"] = value
         if value > self.best:
-            self.best, self.step = value, int(self.model.step)
+            self.best, self.best_step = value, int(self.model.step)
             runs.save_weights(self.model, self.run.folder / "best.weights.h5")
-            state = {"valid": value, "step": self.step, "protocol": "paper"}
+            state = {"valid": value, "step": self.best_step, "protocol": "paper"}
             runs.write_json(self.run.folder / "best.json", state)
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
         runs.save_weights(self.model, self.run.checkpoint)
-        if worn_out(self.run, int(self.model.step), self.step):
+        if worn_out(self.run, int(self.model.step), self.best_step):
             self.model.stop_training = True
 
 
@@ -75,9 +75,11 @@ def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> Non
     model = run.build(run.dtype)
     if run.checkpoint.is_file():
         runs.load_weights(model, run.checkpoint)
-        print(f"going on from step {int(model.step)} of {run.steps}")
     done = int(model.step)
-    if done < run.steps and not (done and worn_out(run, done, run.best()[1])):
+    ended = done >= run.steps or worn_out(run, done, run.best()[1])
+    if done:
+        print(f"{'ended at' if ended else 'going on from'} step {done} of {run.steps}")
+    if not ended:
         size = run.batch_size or run.recipe.batch_size
         if run.recipe.window is None:
             stream = data.padded(splits.train, size, run.seed)

@@ -72,6 +72,10 @@ def _entries(reports, part) -> list[records.Entry]:
     return [records.Entry(*entry) for entries in chosen for entry in entries]
 
 
+class NothingToLearn(ValueError):
+    """A training part without variance: its shards are of no use to a later run."""
+
+
 def _counts(part: str, entries: list[records.Entry], frame: int) -> dict[str, int]:
     steps = [entry.size // frame for entry in entries]
     if not any(steps):
@@ -101,10 +105,12 @@ def _standardization(name: str, entries: list[records.Entry], options: Options) 
         stds.append(math.sqrt(max(0.0, square - mean * mean)))
     if kind == "speech":
         if not stds[0]:
-            raise ValueError(f"{name}: the training part is silent: all its samples are the same")
+            raise NothingToLearn(
+                f"{name}: the training part is silent: all its samples are the same"
+            )
         return Standardization((means[0],), (stds[0],), permutation_of(name, options))
     if not all(stds[1:]):
-        raise ValueError(f"{name}: in the training part the pen never moves along one axis")
+        raise NothingToLearn(f"{name}: in the training part the pen never moves along one axis")
     moves = [options.std] * 2 if options.std is not None else stds[1:]
     return Standardization((0.0, *means[1:]), (1.0, *moves))  # the pen's bit stays as it is
 

@@ -72,9 +72,9 @@ def prepare(
         _check_free(out)  # while the reports of the shards are still there to go on from
         try:
             _finish(folder, name, tasks, found, choice)
-        except ValueError:  # the same shards would end the same way
-            for task in tasks:
-                task.report.unlink(missing_ok=True)
+        except info.NothingToLearn:
+            for report in folder.glob("*.tfrecord.json"):  # without which shards are not kept
+                report.unlink()
             raise
         os.replace(folder, out)
     return out

@@ -119,19 +119,19 @@ def files(source: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     Links to folders are followed.
 
     Raises:
-        ValueError: there is none, or a link leads to a folder that it lies in.
+        ValueError: there is none, or one folder is there twice, by a link to it.
         OSError: a folder cannot be read.
     """
 
     def fail(error):
         raise OSError(error.errno, f"{error.filename} cannot be read: {error.strerror}")
 
-    found = {}
+    found, seen = {}, {}
     for folder, folders, names in os.walk(source, onerror=fail, followlinks=True):
+        first = seen.setdefault(os.path.realpath(folder), folder)
+        if first != folder:  # its files would be in two parts, or the walk would not end
+            raise ValueError(f"{folder} and {first} are one folder; keep one of the two")
         folders[:] = [f for f in folders if not f.startswith(".")]
-        for path in (Path(folder, f) for f in folders):
-            if path.is_symlink() and path.resolve() in Path(path.parent.resolve(), "x").parents:
-                raise ValueError(f"{path} is a link to a folder that it lies in")
         for name in names:
             if name.lower().endswith(suffixes) and not name.startswith("."):
                 path = Path(folder, name)
@@ -172,7 +172,7 @@ def hashed(names: Iterable[str], salt: str) -> list[str]:
 
 
 def by_hash(
-    groups: dict[str, list[Item]], salt: str, valid: float, test: float, what: object = "files"
+    groups: dict[str, list[Item]], salt: str, valid: float, test: float, what: str
 ) -> dict[str, list[Item]]:
     """Split groups (of a speaker, a form, or single files) into parts, a group in one part.
 
