@@ -267,7 +267,7 @@ def _row(card):
     label = ""
     if fivo:
         name, s = fivo[0]
-        first = bound_label(name).partition(", ")[2]
-        label = f"{s['value']:.4f}" + (f" ({first})" if first else "")
+        how = bound_label(name).removeprefix("FIVO-16").removeprefix(", ")
+        label = f"{s['value']:.4f}" + (f" ({how})" if how else "")
     cells += [label, card["reported"] or ""]
     return "| " + " | ".join(cells) + " |"
