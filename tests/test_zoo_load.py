@@ -92,6 +92,7 @@ def test_the_card_says_what_was_done(small):
     text = (root / NAME / "README.md").read_text()
     for words in ("ELBO", "IWAE-3, first 2 sequences", "20 updates", 'zoo.load("f_srnn_jsb")'):
         assert words in text
+    assert f"zoo.evaluate {NAME} --data PATH --num-samples 3 --bounds-on 2`" in text
     value = card["test"]["full"]["elbo"]["value"]
     assert f"| full | ELBO | {value:.4f} |" in text
 

@@ -131,7 +131,7 @@ full: all steps, the state carried throughout. {_draws(structure)}
 
 {scores(card)}
 {reported}
-`python -m zoo.evaluate {name} --data PATH` prints them again.
+`python -m zoo.evaluate {name} --data PATH{_evaluated(card)}` prints them again.
 
 ## Training
 
@@ -158,6 +158,14 @@ Its signature `score` (and `serving_default`) takes `frames` (B, T, {card["event
 and `log_likelihood_per_step` (B, T).{raw}
 `sample` takes `num_steps`, `batch_size` and `seed` (2,).
 """
+
+
+def _evaluated(card):
+    """The options of `zoo.evaluate` that the card's bounds were taken with."""
+    name = next((n for n in card["test"]["full"] if n.startswith("fivo_")), "fivo_16")
+    draws, _, first = name.removeprefix("fivo_").partition("_first_")
+    draws = "" if draws == "16" else f" --num-samples {draws}"
+    return draws + (f" --bounds-on {first}" if first else "")
 
 
 def _window(card):
@@ -200,7 +208,8 @@ def results(held: Mapping[str, Mapping[str, Any]]) -> str:
         "# Results\n",
         "Test scores of the newest version of each published model, from its card, with their 95 % "
         "interval over sequences; higher is better. `python -m zoo.evaluate NAME --data PATH` "
-        "prints a row again. Models with latents: the ELBO of one draw, then FIVO-16, mostly "
+        "prints a row again; a model's page has the options of its bounds. Models with "
+        "latents: the ELBO of one draw, then FIVO-16, mostly "
         "tighter.\n",
     ]
     real = {n: c for n, c in held.items() if not c.get("alias_of")}

@@ -1,4 +1,4 @@
-"""VCTK: wav48/pXXX/pXXX_NNN.wav, in 0.92 wav48_silence_trimmed/pXXX/pXXX_NNN_mic1.flac."""
+"""VCTK: wav48/pNNN/pNNN_NNN.wav, in 0.92 wav48_silence_trimmed/pNNN/pNNN_NNN_mic1.flac."""
 
 from __future__ import annotations
 
