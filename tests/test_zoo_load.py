@@ -370,19 +370,34 @@ def test_publish_refuses(small, tmp_path, capsys):
         publish.write(opened, into, seeds=[opened])
 
 
-def test_further_seeds_are_on_the_card(small, tmp_path):
+def test_further_seeds_are_on_the_card(small, copy, tmp_path, capsys):
     _, folder, _ = small
-    runs_ = []
+    others = []
     for seed in (1, 2):
         other = shutil.copytree(folder, tmp_path / f"seed{seed}")
         change(other / "run.json", seed=seed)
         held = json.loads((other / "evaluation.json").read_text())
         held["test"]["paper"]["elbo"]["value"] = -50.0 - seed
         (other / "evaluation.json").write_text(json.dumps(held))
-        runs_.append(runs.Run.open(str(other)))
-    found = publish._other_seeds(runs.Run.open(str(folder)), runs_)
+        others.append(str(other))
+    before = zoo.card(NAME, root=copy)
+    publish.main([NAME, "--root", str(copy), "--seeds", *others])
+    card = zoo.card(NAME, root=copy)
+    found = card.pop("seeds")
     assert found["mean"] == -51.5 and found["standard_deviation"] == pytest.approx(0.5**0.5)
-    assert [r["seed"] for r in found["runs"]] == [1, 2]
+    assert [r["seed"] for r in found["runs"]] == [1, 2] and before.pop("seeds") is None
+    assert card == before and zoo.load(NAME, root=copy) is not None
+    page = (copy / NAME / "README.md").read_text()
+    assert "seed 1, 20 updates: -51.0000; seed 2" in page and "mean -51.5000, standard dev" in page
+    for words, message in (
+        ([NAME], "give the runs whose scores to add by --seeds"),
+        ([NAME, "--version", "2", "--seeds", *others], "--version=2 goes with a run"),
+        ([NAME, "--seeds", str(folder)], "has the seed 0, as another run has"),
+        (["f_rnn_jsb", "--seeds", *others], "f_rnn_jsb is neither a run's folder nor published"),
+    ):
+        with pytest.raises(SystemExit):
+            publish.main([*words, "--root", str(copy)])
+        assert message in capsys.readouterr().err
 
 
 def test_the_tables_are_made_from_the_cards(copy, tmp_path):

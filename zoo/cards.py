@@ -138,9 +138,9 @@ def write_stand_in(name: str, target: str, root: Path) -> None:
     Raises:
         ValueError: the target is not published, NAME has weights of its own, or another model.
     """
-    if not _versions(root / target):
+    if not versions(root / target):
         raise ValueError(f"{target} is not published in {root}")
-    if _versions(root / name):
+    if versions(root / name):
         raise ValueError(f"{name} is published in {root}, with weights of its own")
     held = stand_in(name, target)
     (root / name).mkdir(exist_ok=True)
@@ -148,7 +148,8 @@ def write_stand_in(name: str, target: str, root: Path) -> None:
     runs.write_text(root / name / "README.md", pages.stand_in(held))
 
 
-def _versions(folder: Path) -> list[int]:
+def versions(folder: Path) -> list[int]:
+    """The versions that a model's folder has, in order."""
     return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal())
 
 
@@ -156,8 +157,8 @@ def newest(root: Path) -> dict[str, dict[str, Any]]:
     """The card of the newest version of each published model, and of each stand-in, by name."""
     found = {}
     for folder in sorted(p for p in root.iterdir() if artifacts.NAME.fullmatch(p.name)):
-        if versions := _versions(folder):
-            found[folder.name] = artifacts.Artifact.open(folder / str(versions[-1])).card
+        if numbers := versions(folder):
+            found[folder.name] = artifacts.Artifact.open(folder / str(numbers[-1])).card
         elif (folder / artifacts.CARD).is_file():
             found[folder.name] = artifacts.read_json(folder / artifacts.CARD, "alias")
     return found
@@ -178,7 +179,7 @@ def write_tables(
         else:
             files = {
                 v: root / name / str(v) / "assets.extra" / artifacts.CARD
-                for v in _versions(root / name)
+                for v in versions(root / name)
             }
             published[name] = {"versions": {str(v): artifacts.sha256(f) for v, f in files.items()}}
             text = pages.readme(found)

@@ -1,10 +1,12 @@
 """Publish a trained and evaluated run: a SavedModel, its card, its README, a row of the results.
 
     python -m zoo.publish RUN_DIR [--root saved_models] [--version N] [--seeds RUN_DIR ...]
+    python -m zoo.publish NAME --seeds RUN_DIR ...
 
 Refuses a run without the evaluation of its best weights (`python -m zoo.evaluate RUN_DIR`), and one
 that scores below a floor. `--seeds` names further runs of the same recipe, evaluated too: mean and
-spread go on the card. Nothing is left behind where something fails.
+spread go on the card. With a published NAME in place of a run, that is all that is done, to the
+card of its newest version. Nothing is left behind where something fails.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, artifacts, checks, data, export
+from srnn_tf import SequenceModel, artifacts, checks, data, export, recipes
 from zoo import cards, pages, runs
 
 ROOT = Path(__file__).parents[1] / "saved_models"
@@ -81,12 +83,11 @@ def write(
     held = evaluation(run)
     check_floors(held)
     run.updates()  # an error now, not after the export
-    others = _other_seeds(run, seeds)
     name = run.recipe.name
+    others = _other_seeds(name, run.candidate, run.seed, seeds)
     if (root / name / artifacts.CARD).is_file():
         print(f"{name} was a stand-in; it has weights of its own now")
-    known = [int(p.name) for p in (root / name).glob("*") if p.name.isdecimal()]
-    version = max(known, default=0) + 1 if version is None else version
+    version = max(cards.versions(root / name), default=0) + 1 if version is None else version
     checks.sizes(version=version)
     target = root / name / str(version)
     if target.exists():
@@ -110,15 +111,41 @@ def write(
     return target
 
 
-def _other_seeds(run, seeds):
-    """Seed, updates and scores of further runs."""
+def add_seeds(name: str, seeds: Sequence[runs.Run], root: Path = ROOT) -> Path:
+    """Put the scores of further seeds on the card of a published model, in place of those it has.
+
+    Returns:
+        The folder of its newest version; nothing in it changes but the card.
+
+    Raises:
+        ValueError: the name is not published in `root`, or its files are damaged; no runs, runs of
+            another recipe or the same seed; see `evaluation`.
+    """
+    if not (numbers := cards.versions(root / name)):
+        raise ValueError(f"{name} is neither a run's folder nor published in {root}")
+    if not seeds:
+        raise ValueError(f"{name} is published: give the runs whose scores to add by --seeds")
+    artifact = artifacts.Artifact.open(root / name / str(numbers[-1]))
+    artifact.verify()
+    training = artifact.card["training"]
+    card = {
+        **artifact.card,
+        "seeds": _other_seeds(name, training["candidate"], training["seed"], seeds),
+    }
+    runs.write_text(artifact.folder / "assets.extra" / artifacts.CARD, artifacts.to_json(card))
+    runs.write_text(root / name / "README.md", pages.readme(card))
+    return artifact.folder
+
+
+def _other_seeds(name, candidate, seed, seeds):
+    """Seed, updates and scores of further runs of the recipe."""
     found = []
     for other in seeds:
-        if (other.recipe.name, other.candidate) != (run.recipe.name, run.candidate):
+        if (other.recipe.name, other.candidate) != (name, candidate):
             raise ValueError(
                 f"{other.folder} is a run of {other.recipe.name}, or another candidate"
             )
-        if other.seed in {run.seed, *(f["seed"] for f in found)}:
+        if other.seed in {seed, *(f["seed"] for f in found)}:
             raise ValueError(f"{other.folder} has the seed {other.seed}, as another run has")
         test = evaluation(other)["test"]
         scores = {p: next(iter(of.values()))["value"] for p, of in test.items()}
@@ -162,7 +189,7 @@ def _check(model: SequenceModel, folder: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run", help="the folder that zoo.train wrote")
+    parser.add_argument("run", help="the folder that zoo.train wrote, or a published name")
     parser.add_argument("--root", default=str(ROOT), help="the folder of published models")
     parser.add_argument("--version", type=int, help="the next by default")
     parser.add_argument("--seeds", nargs="*", default=(), help="further runs of the recipe")
@@ -170,7 +197,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = Path(args.root)
     with runs.clear_errors():
         others = [runs.Run.open(folder) for folder in args.seeds]
-        target = write(runs.Run.open(args.run), root, args.version, others)
+        if Path(args.run).is_dir() or args.run not in recipes.RECIPES:
+            target = write(runs.Run.open(args.run), root, args.version, others)
+        elif args.version is not None:
+            raise ValueError(f"--version={args.version} goes with a run; {args.run} is a name")
+        else:
+            target = add_seeds(args.run, others, root)
         print(f"wrote {target}")
         if root.resolve() == ROOT.resolve():
             cards.write_tables(root)
