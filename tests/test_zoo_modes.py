@@ -34,7 +34,7 @@ def result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-def test_a_resumed_run_keeps_its_mode_and_its_losses(arguments, tmp_path, monkeypatch):
+def test_a_resumed_run_keeps_its_mode_and_its_losses(arguments, tmp_path, monkeypatch, capsys):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train.main([*arguments, "--out", str(whole)])
     found = result(whole)
@@ -58,6 +58,9 @@ def test_a_resumed_run_keeps_its_mode_and_its_losses(arguments, tmp_path, monkey
     assert resumed["trained_in"] == "mixed_bfloat16"
     for protocol in ("paper", "full"):
         assert resumed[protocol] == pytest.approx(found[protocol], rel=1e-6)
+    with pytest.raises(SystemExit):
+        train.main([*arguments, "--out", str(cut), "--dtype", "float32"])
+    assert "holds another run" in capsys.readouterr().err
 
 
 def test_a_run_that_names_no_mode_is_in_float32(arguments, tmp_path):

@@ -16,6 +16,7 @@ import tensorflow as tf
 from srnn_tf import SequenceModel, checks, data, recipes, zoo
 from srnn_tf.files import replacing
 
+POLICIES = ("float32", "mixed_bfloat16")
 # Entries of `run.json` that are there only where a run departs from its recipe.
 OPTIONS = ("candidate", "batch_size", "validate_every", "patience")
 
@@ -67,6 +68,7 @@ class Run:
         batch_size: int | None = None,
         validate_every: int | None = None,
         patience: int | None = None,
+        dtype: str | None = None,
     ) -> Run:
         """A new run, or the one that the folder holds if it is the same one.
 
@@ -80,9 +82,10 @@ class Run:
             batch_size: streams or sequences; the recipe's by default.
             validate_every: updates between two looks at the validation split; 500 by default.
             patience: looks in a row without a better score that end the run; never by default.
+            dtype: one of `POLICIES`, to train in; the recipe's by default, on a GPU float32.
 
         Raises:
-            ValueError: the folder holds another run, or a number is below 1.
+            ValueError: the folder holds another run, or a number is below 1; an unknown `dtype`.
             OSError: the folder cannot be written.
         """
         recipe = recipes.get(name)
@@ -95,6 +98,8 @@ class Run:
                 flag = option.replace("_", "-")
                 raise ValueError(f"`--{flag}` must be at least 1; received {value}")
         checks.sizes(minimum=0, seed=seed)
+        if dtype is not None:
+            checks.choice("dtype", dtype, POLICIES)
         path = Path(folder)
         identity = {"recipe": name, "steps": steps, "seed": seed, "frames": frames}
         options = {"candidate": candidate, **options}
@@ -104,14 +109,15 @@ class Run:
         except OSError as error:
             raise OSError(f"cannot make the folder {path}: {error.strerror}") from error
         file = path / "run.json"
-        # A run goes on in the mode that it began in, whatever is fastest here.
-        dtype = _fastest(recipe)
         if file.exists():
             held = read_json(file)
-            dtype = held.pop("dtype", "float32") if isinstance(held, dict) else dtype
-            if held != identity:
+            if isinstance(held, dict):  # a run goes on in the mode that it began in
+                held = {"dtype": "float32", **held}
+                dtype = dtype or held["dtype"]
+            if held != {**identity, "dtype": dtype}:
                 raise ValueError(f"{path} holds another run, {held}; asked for {identity}")
         else:
+            dtype = dtype or _fastest(recipe)
             write_json(file, {**identity, "dtype": dtype})
         return cls(path, recipe, steps, seed, dtype, **options)
 
@@ -227,7 +233,7 @@ def load_data(recipe: recipes.Recipe, path: str | None, edition: str | None) -> 
 
 
 def _fastest(recipe):
-    """The dtype policy that trains fastest here."""
+    """The dtype policy that trains fastest here, as far as a recipe can tell."""
     return "float32" if tf.config.list_physical_devices("GPU") else recipe.cpu_dtype
 
 

@@ -1,8 +1,7 @@
 """Train an entry of the zoo.
 
     python -m zoo.train NAME --out DIR [--data PATH] [--steps N] [--seed S] [--candidate C]
-        [--batch-size B] [--validate-every N] [--patience K]
-        [--no-test]
+        [--batch-size B] [--validate-every N] [--patience K] [--dtype POLICY] [--no-test]
 
 Run the same command again to go on after an interruption: the resumed run repeats the losses that
 an uninterrupted one would have had. The weights that score best on the validation split, under the
@@ -124,6 +123,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--patience", type=int, help="looks at validation without a better one that end the run"
     )
+    parser.add_argument(
+        "--dtype",
+        choices=runs.POLICIES,
+        help="to train in, the recipe's by default; mixed_bfloat16 is slow without AVX-512",
+    )
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     args = parser.parse_args(argv)
     with runs.clear_errors():
@@ -132,7 +136,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         splits = runs.load_data(recipe, args.data, args.edition)
         frames = [sum(len(s) for s in part) for part in (splits.train, splits.valid, splits.test)]
         options = {name: getattr(args, name) for name in runs.OPTIONS}
-        run = runs.Run.create(args.out, args.name, args.steps, args.seed, frames, **options)
+        run = runs.Run.create(
+            args.out, args.name, args.steps, args.seed, frames, **options, dtype=args.dtype
+        )
         train(run, splits)
         if not args.no_test:
             score(run, splits)
