@@ -12,7 +12,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from srnn_tf import metrics, nn, objectives, scan
+from srnn_tf import metrics, nn, objectives, replicas, scan
 from srnn_tf.particles import ParticleFilter
 
 # The most steps (rows times draws times steps) that are worked on at once, which bounds memory.
@@ -64,14 +64,15 @@ class ImportanceSamples:
         def repeat(x):
             return tf.tile(x, [draws, *[1] * (x.shape.rank - 1)])
 
-        terms = model.terms(
-            repeat(steps),
-            repeat(previous),
-            None if self.mask is None else repeat(self.mask),
-            tf.reshape(noise, [-1, length, model.latent_size]),
-            seed=nn.site(dropout, 1),
-            evidence=None if evidence is None else tf.nest.map_structure(repeat, evidence),
-        )
+        with replicas.copies(draws):
+            terms = model.terms(
+                repeat(steps),
+                repeat(previous),
+                None if self.mask is None else repeat(self.mask),
+                tf.reshape(noise, [-1, length, model.latent_size]),
+                seed=nn.site(dropout, 1),
+                evidence=None if evidence is None else tf.nest.map_structure(repeat, evidence),
+            )
 
         def per_draw(x):
             return tf.reshape(x, [draws, rows, *tf.unstack(tf.shape(x))[1:]])

@@ -8,7 +8,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import checks, emissions, estimators, nn, objectives, scoring, structures
+from srnn_tf import (
+    checks,
+    emissions,
+    estimators,
+    nn,
+    objectives,
+    replicas,
+    scoring,
+    structures,
+)
 from srnn_tf.data import frames as framing
 from srnn_tf.inference import InferenceModel
 from srnn_tf.particles import ParticleFilter
@@ -212,9 +221,10 @@ class SequenceModel(InferenceModel):
         The table is a function of the step alone, so that a row's score depends neither on its
         batch nor on padding.
         """
+        shape = [steps, rows, self.latent_size]
         if seed is None:
-            rows, seed = 1, scoring.draw_seed()
-        return nn.time_major(nn.normal([steps, rows, self.latent_size], seed))
+            return nn.time_major(nn.normal([steps, 1, self.latent_size], scoring.draw_seed()))
+        return nn.time_major(replicas.draw(lambda whole: nn.normal(whole, seed), shape, axis=1))
 
     def sum_frames(self, values: tf.Tensor) -> tf.Tensor:
         """(B, T * steps_per_frame) to (B, T)."""

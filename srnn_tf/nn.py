@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from srnn_tf import replicas
+
 LOG_2PI = math.log(2.0 * math.pi)
 
 
@@ -47,21 +49,25 @@ def normal(shape: Any, seed: tf.Tensor) -> tf.Tensor:
     return tf.math.ndtri(uniform(shape, seed))
 
 
-def keep(shape: Any, rate: float, seed: tf.Tensor | None) -> Any:
+def keep(shape: Any, rate: float, seed: tf.Tensor | None, axis: int = 1) -> Any:
     """Which values dropout keeps, bool, from 8 random bits each; () where it keeps all.
 
     Args:
         shape: of the values.
         rate: the share of values set to zero, in [0, 1), rounded to a multiple of 1/256.
         seed: (2,) int32, or None for no dropout.
+        axis: of the rows, or of rows and steps as one; see `replicas.draw`.
     """
     level = _level(rate)
     if seed is None or level == 0:
         return ()
-    size = tf.reduce_prod(shape)
-    words = _random_bits([(size + 3) // 4], seed)
-    bits = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size]
-    return tf.reshape(bits, shape) >= tf.constant(level, tf.uint8)
+
+    def bits(shape):
+        size = tf.reduce_prod(shape)
+        words = _random_bits([(size + 3) // 4], seed)
+        return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
+
+    return replicas.draw(bits, shape, axis) >= tf.constant(level, tf.uint8)
 
 
 def drop(x: tf.Tensor, kept: Any, rate: float) -> tf.Tensor:
@@ -71,9 +77,9 @@ def drop(x: tf.Tensor, kept: Any, rate: float) -> tf.Tensor:
     return tf.where(kept, x * (256.0 / (256 - _level(rate))), tf.zeros_like(x))
 
 
-def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None) -> tf.Tensor:
-    """Inverted dropout; without a seed x as it is."""
-    return drop(x, keep(tf.shape(x), rate, seed), rate)
+def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, axis: int = 1) -> tf.Tensor:
+    """Inverted dropout, the rows of x along an axis; without a seed x as it is."""
+    return drop(x, keep(tf.shape(x), rate, seed, axis), rate)
 
 
 def _level(rate):

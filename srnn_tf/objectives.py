@@ -154,10 +154,3 @@ def clip(gradients: Sequence[tf.Tensor], norm: float) -> list[tf.Tensor]:
     return [
         None if g is None else tf.where(usable, g * factor, tf.zeros_like(g)) for g in gradients
     ]
-
-
-def masked_mean(values: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
-    """The mean over real steps of (B, T) values that are zero under the mask."""
-    if mask is None:
-        return tf.reduce_mean(values)
-    return tf.reduce_sum(values) / tf.maximum(tf.reduce_sum(tf.cast(mask, values.dtype)), 1.0)

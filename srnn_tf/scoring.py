@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import estimators, nn, objectives
+from srnn_tf import estimators, nn, objectives, replicas
 from srnn_tf.data import frames as framing
 from srnn_tf.particles import ParticleFilter
 from srnn_tf.programs import Programs
@@ -78,8 +78,11 @@ def filter_noise(
         drawn = tf.map_fn(one, seed, fn_output_signature=(tf.float32, tf.float32))
         return tuple(nn.time_major(x) for x in drawn)
     shape = [groups, steps, num_particles, model.latent_size]
-    noise = nn.normal(shape, nn.fold_in(seed, 0)), nn.uniform(shape[:2], nn.fold_in(seed, 1))
-    return tuple(nn.time_major(x) for x in noise)
+    normal, uniform = (
+        replicas.draw(lambda whole, d=d, i=i: d(whole, nn.fold_in(seed, i)), sizes, axis=0)
+        for i, (d, sizes) in enumerate([(nn.normal, shape), (nn.uniform, shape[:2])])
+    )
+    return nn.time_major(normal), nn.time_major(uniform)
 
 
 @dataclasses.dataclass(frozen=True)

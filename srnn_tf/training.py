@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import checks, inputs, metrics, objectives
+from srnn_tf import checks, inputs, metrics, objectives, replicas
 
 
 class TrainedModel(keras.Model):
@@ -68,12 +68,14 @@ class TrainedModel(keras.Model):
             max_samples: draws of "iwae" that are worked on at once, or the next smaller divisor of
                 `num_samples`; with more, memory grows by a few numbers a step only.
             free_nats: KL per frame that "elbo" does not press on; the reported KL is the true one.
-            jit_compile: compile with XLA; by default yes, but not under a `tf.distribute` strategy.
-                On a CPU, float32 with XLA is the mode to take, but for an `AutoregressiveRNN` and
+            jit_compile: compile with XLA, the default; under a `tf.distribute` strategy the part of
+                a step that each replica works out alone. On a CPU, float32 with XLA is the mode to
+                take, but for an `AutoregressiveRNN` and
                 for layers as wide as those for speech: their matrix products run up to 1.6 times as
                 fast under the policy "mixed_bfloat16" with `jit_compile=False`
                 (benchmarks/README.md). On a GPU leave it on.
-            kwargs: `steps_per_execution`, `run_eagerly`, ..., as in Keras.
+            kwargs: `steps_per_execution`, `run_eagerly`, ..., as in Keras; several steps per
+                execution only without a strategy.
 
         Raises:
             ValueError: `clipnorm` not positive, an unknown `loss_per` or `objective`, an argument
@@ -98,13 +100,20 @@ class TrainedModel(keras.Model):
                 "float16 is not supported, since its gradients need loss scaling; "
                 "use the policy 'mixed_bfloat16' or 'float32'"
             )
+        with self.distribute_strategy.scope():
+            alone = not tf.distribute.has_strategy()
+        if not alone and kwargs.get("steps_per_execution", 1) != 1:
+            raise ValueError(
+                "`steps_per_execution` must be 1 under a `tf.distribute` strategy; "
+                f"received {kwargs['steps_per_execution']!r}"
+            )
         if jit_compile is None:
-            jit_compile = not tf.distribute.has_strategy() and not kwargs.get("run_eagerly")
+            jit_compile = not kwargs.get("run_eagerly")
         self.clipnorm, self.loss_per, self.xla = clipnorm, loss_per, bool(jit_compile)
         self.objective, self.num_samples = objective, num_samples
         self.max_samples, self.free_nats = max_samples, free_nats
         self._extra_compile = kwargs
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        super().compile(optimizer=optimizer, jit_compile=self.xla and alone, **kwargs)
 
     def get_compile_config(self):
         if not self.compiled:
@@ -128,63 +137,94 @@ class TrainedModel(keras.Model):
         self.optimizer.build(self.trainable_variables)
 
     def train_step(self, data):
-        """One update: gradients of the objective, clipped, then the optimizer."""
-        batch = inputs.as_dict(data)
-        with tf.GradientTape() as tape:
-            terms, loss = self._loss(batch, training=True)
-        gradients = tape.gradient(loss, self.trainable_variables)
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas > 1:  # clip what all replicas found; the optimizer will add up their shares
-            context = tf.distribute.get_replica_context()
-            gradients = context.all_reduce(tf.distribute.ReduceOp.MEAN, gradients)
-        gradients = objectives.clip(gradients, self.clipnorm)
-        gradients = [None if g is None else g / replicas for g in gradients]
+        """One update: gradients of the objective, clipped, then the optimizer.
+
+        Replicas of a strategy add up their gradients before these are clipped, each the gradient of
+        its part of the loss of all, and draw what one device would have drawn for their rows.
+        """
+        batch, share, count = self._shared(data)
+
+        def find(batch, share, count):
+            share = share and share._replace(rows=tf.shape(batch["frames"])[0])
+            with tf.GradientTape() as tape, replicas.sharing(share):
+                totals, loss = self._loss(batch, count, training=True)
+                return totals, tape.gradient(loss, self.trainable_variables)
+
+        totals, gradients = replicas.compiled(find, self.xla)(batch, share, count)
+        number = tf.distribute.get_strategy().num_replicas_in_sync
+        gradients = objectives.clip(replicas.total(gradients), self.clipnorm)
+        # The optimizer adds up what replicas give it.
+        gradients = [None if g is None else g / number for g in gradients]
         self.optimizer.apply(gradients, self.trainable_variables)
-        logs = self._update_metrics(terms, loss, batch.get("mask"))
+        logs = self._update_metrics(totals, count)
         self.step.assign_add(1)
         return logs
 
     def test_step(self, data):
         """Score a batch with the fixed noise table."""
-        batch = inputs.as_dict(data)
-        terms, loss = self._loss(batch, training=False)
-        return self._update_metrics(terms, loss, batch.get("mask"))
+        batch, _, count = self._shared(data)
 
-    def _loss(self, batch, training):
-        """The terms of the objective, zero under the mask, and the loss."""
-        mask, weight = batch.get("mask"), self._kl_weight()
+        def find(batch, count):
+            return self._loss(batch, count, training=False)[0]
+
+        return self._update_metrics(replicas.compiled(find, self.xla)(batch, count), count)
+
+    def _shared(self, data):
+        """The batch, what it is of the global one, and the real frames of that."""
+        batch = inputs.as_dict(data)
+        rows, filled = tf.shape(batch["frames"])[0], replicas.not_empty(batch)
+        mask = filled.get("mask")
+        count = tf.size(batch["frames"][..., 0]) if mask is None else tf.math.count_nonzero(mask)
+        share, count = replicas.share_of(rows, tf.cast(count, tf.float32))
+        return filled, share, tf.maximum(count, 1.0)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Keras builds a model under a strategy from the mean of the replicas' first batches.
+
+        A mask has no mean, nor have replicas that differ in rows. All is built but the optimizer.
+        """
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+
+    def _loss(self, batch, count, training):
+        """Totals for the metrics, and what this batch adds to the loss, a mean over `count`."""
+        weight = self._kl_weight()
         if self.objective == "elbo":
             terms = self(**batch, training=training)
             log_likelihood, kl = terms["log_likelihood"], terms["kl"]
             terms["bound"] = objectives.elbo(log_likelihood, kl)
             values = objectives.elbo(log_likelihood, kl, terms["auxiliary"], weight, self.free_nats)
-            values = values if mask is None else tf.where(mask, values, 0.0)
-            loss = -objectives.masked_mean(values, mask)
+            mask = batch.get("mask")
+            total = tf.reduce_sum(values if mask is None else tf.where(mask, values, 0.0))
         else:
             terms = self._estimate(**batch, training=training)
             total = tf.reduce_sum(terms["bound"]) + tf.reduce_sum(terms["auxiliary"])
-            loss = -total / self._count(terms["kl"], mask)
-        return terms, loss / (self.event_size if self.loss_per == "value" else 1.0)
+        loss = -total / count / (self.event_size if self.loss_per == "value" else 1.0)
+        totals = {"loss": loss * count}
+        totals |= {n: tf.reduce_sum(terms[n]) for n in ("bound", "log_likelihood", "kl")}
+        if self.latent_size:
+            totals["moments"] = self._moments(terms, batch.get("mask"))
+        return totals, loss
+
+    def _moments(self, terms, mask):
+        """`metrics.moments` of the posterior's means."""
+        if "posterior_moments" in terms:
+            return terms["posterior_moments"]
+        inner = None if mask is None else tf.repeat(mask, self.steps_per_frame, axis=1)
+        return metrics.moments(tf.stop_gradient(terms["posterior_mean"]), inner)
 
     def _kl_weight(self):
         return self.kl_schedule(self.step.value) if self.objective == "elbo" else 1.0
 
-    def _count(self, values, mask):
-        """The number of real frames of (B, T) values."""
-        count = tf.size(values) if mask is None else tf.math.count_nonzero(mask)
-        return tf.maximum(tf.cast(count, tf.float32), 1.0)
-
-    def _update_metrics(self, terms, loss, mask):
+    def _update_metrics(self, totals, count):
         """All are means over real frames, so that they do not depend on how data are batched."""
-        count = self._count(terms["kl"], mask)
-        means = [tf.reduce_sum(terms[n]) / count for n in ("bound", "log_likelihood", "kl")]
-        for tracker, value in zip(self._trackers, [loss, *means, self._kl_weight()], strict=True):
+        totals = replicas.total(totals)
+        if "moments" in totals:
+            self._active_units.add(totals.pop("moments"))
+        means = [totals[tracker.name] / count for tracker in self._trackers[:-1]]
+        for tracker, value in zip(self._trackers, [*means, self._kl_weight()], strict=True):
             tracker.update_state(value, sample_weight=count)
-        if "posterior_moments" in terms:
-            self._active_units.add(terms["posterior_moments"])
-        elif self.latent_size:
-            inner = None if mask is None else tf.repeat(mask, self.steps_per_frame, axis=1)
-            self._active_units.update_state(terms["posterior_mean"], inner)
         return {metric.name: metric.result() for metric in self.metrics}
 
     @property

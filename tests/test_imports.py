@@ -9,12 +9,13 @@ import srnn_tf
 
 PACKAGE = Path(srnn_tf.__file__).parent
 CODE = """structures emissions model zoo convert sampling scoring streaming training inference
-    estimators particles""".split()
+    estimators particles serving command bulk""".split()
 # What is on the left never reaches, directly or through others, what is on the right.
 NEVER = {
     "nn": [*CODE, "recipes", "data", "recurrent"],
     "recurrent": [*CODE, "recipes", "data"],
     "objectives": [*CODE, "recipes", "data", "nn"],
+    "replicas": [*CODE, "recipes", "data", "nn"],
     "scan": [*CODE, "recipes", "data", "nn"],
     "likelihoods": [*CODE, "recipes", "data"],
     "checks": [*CODE, "recipes", "data", "nn"],
@@ -23,7 +24,9 @@ NEVER = {
     "emissions": ["structures", "model", "zoo", "recipes"],
     "data": [*CODE, "recipes"],
     "recipes": [*CODE, "nn", "scan", "likelihoods"],
-    "model": ["zoo", "recipes"],
+    "model": ["zoo", "recipes", "serving", "command", "bulk"],
+    "zoo": ["serving", "command", "bulk"],
+    "serving": ["command", "bulk"],
 }
 OUTSIDE = {"zoo", "benchmarks", "tests", "torch"}
 FORBIDDEN = (

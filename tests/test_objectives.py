@@ -98,12 +98,6 @@ def test_elbo_and_free_nats():
     np.testing.assert_array_equal(tape.gradient(total, kl), [0.0, 0.0, -0.5])
 
 
-def test_masked_mean():
-    values = tf.constant([[1.0, 3.0], [5.0, 0.0]])
-    assert float(objectives.masked_mean(values, None)) == 2.25
-    assert float(objectives.masked_mean(values, tf.constant([[True, True], [True, False]]))) == 3.0
-
-
 MODELS = {
     case.structure: case
     for case in harness.cases(cell="lstm", likelihood="bernoulli", flat=False)

@@ -1,11 +1,5 @@
 """Training: what `fit` accepts, what it minimizes, what it reports."""
 
-import os
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -236,15 +230,11 @@ def test_float16_is_refused(policy):
         harness.build(RNN, dtype=policy).compile()
 
 
-def test_xla_is_the_default_but_not_under_a_strategy():
+def test_xla_is_the_default():
     model = harness.build(RNN)
     model.compile()
     assert model.xla and model.jit_compile
     model.compile(jit_compile=False)
-    assert not model.xla and not model.jit_compile
-    with tf.distribute.MirroredStrategy(["/cpu:0"]).scope():
-        model = harness.build(RNN)
-        model.compile()
     assert not model.xla and not model.jit_compile
 
 
@@ -255,38 +245,6 @@ def test_fit_under_a_strategy():
     losses = model.fit(frames(), batch_size=5, epochs=2, verbose=0).history["loss"]
     alone = compiled(RNN).fit(frames(), batch_size=5, epochs=2, verbose=0).history["loss"]
     np.testing.assert_allclose(losses, alone, rtol=1e-4)
-
-
-TWO_REPLICAS = """
-    import sys
-    import tensorflow as tf
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    import keras, numpy as np
-    from tests import harness, test_training
-
-    def update(devices):
-        with tf.distribute.MirroredStrategy(devices).scope():
-            model = harness.build(test_training.RNN)
-            model.compile(keras.optimizers.SGD(1.0), clipnorm=100.0)
-        before = [np.asarray(w.numpy()) for w in model.trainable_variables]
-        model.fit(tf.data.Dataset.from_tensors(test_training.frames(rows=4)), verbose=0)
-        assert int(model.step.numpy()) == 1
-        return [w.numpy() - b for w, b in zip(model.trainable_variables, before)]
-
-    one, two = update(["/cpu:0"]), update(["/cpu:0", "/cpu:1"])
-    for a, b in zip(one, two):
-        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-6)
-"""
-
-
-@pytest.mark.slow
-def test_two_replicas_make_the_update_of_one(tmp_path):
-    script = tmp_path / "replicas.py"
-    script.write_text(textwrap.dedent(TWO_REPLICAS))
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_compile_refuses():

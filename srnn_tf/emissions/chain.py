@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import checks, nn, scan
+from srnn_tf import checks, nn, replicas, scan
 from srnn_tf.likelihoods import Likelihood, ValueLikelihood
 
 tfd = tfp.distributions
@@ -189,7 +189,8 @@ class _Score:
         self.variables, self.score = layer.variables, score
 
     def __call__(self, inputs, states, training=False):
-        return self.score(*inputs), states
+        with replicas.sharing(replicas.UNKNOWN):  # a block may end within a row
+            return self.score(*inputs), states
 
 
 def in_blocks(layer: Any, score: Callable, context: tf.Tensor, x: tf.Tensor, size: int, seed: Any):

@@ -132,7 +132,7 @@ class DeltaSplit(Emission):
         x = tf.concat([context, tf.cast(first, context.dtype)], axis=-1)
         for dense, norm in zip(self.hidden, self.norms, strict=True):
             x = tf.nn.relu(norm(dense(x)))
-        x = nn.dropout(x, self.dropout, seed)
+        x = nn.dropout(x, self.dropout, seed, axis=0)
         return self.rest_head(x, temperature=temperature)
 
     def get_config(self):
