@@ -171,7 +171,7 @@ class Run:
             )
         model = self.build()
         load_weights(model, self.checkpoint)
-        return int(model.step)
+        return int(model.step.numpy())
 
     def scorer(self) -> SequenceModel:
         """The model with fresh weights, in float32, not compiled: without an optimizer."""

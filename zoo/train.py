@@ -1,7 +1,8 @@
 """Train an entry of the zoo.
 
     python -m zoo.train NAME --out DIR [--data PATH] [--steps N] [--seed S] [--candidate C]
-        [--batch-size B] [--validate-every N] [--patience K] [--dtype POLICY] [--no-test]
+        [--batch-size B] [--validate-every N] [--patience K] [--dtype POLICY]
+        [--strategy mirrored|multiworker] [--no-test]
 
 Run the same command again to go on after an interruption: the resumed run repeats the losses that
 an uninterrupted one would have had. The weights that score best on the validation split, under the
@@ -12,40 +13,53 @@ paper's protocol, are kept; the last lines printed are their scores on the test 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
-from srnn_tf import data
-from zoo import evaluate, runs
+from srnn_tf import SequenceModel, data
+from zoo import evaluate, runs, workers
 
 # Updates between two looks at the validation split; checkpoints are written there too.
 EPOCH = 500
 
 
-class KeepBest(keras.callbacks.Callback):
-    """Score the validation split after each epoch, keep the best weights, write a checkpoint."""
+class Keeper:
+    """Scores the validation split after each epoch, keeps the best weights, writes a checkpoint."""
 
     def __init__(self, run: runs.Run, sequences):
-        super().__init__()
         self.run, self.sequences = run, sequences
         self.scorer = run.scorer()  # in float32, whatever the model trains in
         self.best, self.best_step = run.best()
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.scorer.set_weights(self.model.get_weights())
+    def look(self, model: SequenceModel, logs: dict[str, float]) -> bool:
+        """Add the score to the logs; whether training should end."""
+        self.scorer.set_weights(model.get_weights())
         unit = self.run.recipe.unit
         value = evaluate.score(self.scorer, self.sequences, "paper", unit=unit)
         logs["valid"] = value
         if value > self.best:
-            self.best, self.best_step = value, int(self.model.step)
-            runs.save_weights(self.model, self.run.folder / "best.weights.h5")
+            self.best, self.best_step = value, int(model.step.numpy())
+            runs.save_weights(model, self.run.folder / "best.weights.h5")
             state = {"valid": value, "step": self.best_step, "protocol": "paper"}
             runs.write_json(self.run.folder / "best.json", state)
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
-        runs.save_weights(self.model, self.run.checkpoint)
-        if worn_out(self.run, int(self.model.step), self.best_step):
+        runs.save_weights(model, self.run.checkpoint)
+        return worn_out(self.run, int(model.step.numpy()), self.best_step)
+
+
+class KeepBest(keras.callbacks.Callback):
+    """A `Keeper` for `fit`."""
+
+    def __init__(self, keeper: Keeper):
+        super().__init__()
+        self.keeper = keeper
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.keeper.look(self.model, logs):
             self.model.stop_training = True
 
 
@@ -63,37 +77,68 @@ class StopAt(keras.callbacks.Callback):
         self.steps = steps
 
     def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.step) >= self.steps:
+        if int(self.model.step.numpy()) >= self.steps:
             self.model.stop_training = True
 
 
-def train(run: runs.Run, splits: data.Splits, verbose: int | None = None) -> None:
-    """Train, or go on training."""
+def train(
+    run: runs.Run,
+    splits: data.Splits,
+    verbose: int | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+) -> None:
+    """Train, or go on training; on many devices by a strategy of `zoo.workers`."""
     if verbose is None:  # a bar on a terminal, a line per epoch in a log
         verbose = 1 if sys.stdout.isatty() else 2
-    model = run.build(run.dtype)
-    if run.checkpoint.is_file():
-        runs.load_weights(model, run.checkpoint)
-    done = int(model.step)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = run.build(run.dtype)
+        if run.checkpoint.is_file():
+            runs.load_weights(model, run.checkpoint)
+    done = int(model.step.numpy())
     ended = done >= run.steps or worn_out(run, done, run.best()[1])
-    if done:
-        print(f"{'ended at' if ended else 'going on from'} step {done} of {run.steps}")
-    if not ended:
-        size = run.batch_size or run.recipe.batch_size
-        if run.recipe.window is None:
-            stream = data.padded(splits.train, size, run.seed)
-        else:
-            stream = data.streams(splits.train, size, run.recipe.window, run.seed)
-        epoch = run.validate_every or EPOCH
-        logs = keras.callbacks.TensorBoard(run.folder / "logs", update_freq=100)
-        model.fit(
-            stream,
-            epochs=-(-run.steps // epoch),
-            steps_per_epoch=epoch,
-            initial_epoch=done // epoch,
-            callbacks=[StopAt(run.steps), KeepBest(run, splits.valid), logs],
-            verbose=verbose,
-        )
+    if done and workers.is_chief(strategy):
+        print(f"{'ended at' if ended else 'going on from'} step {done} of {run.steps}", flush=True)
+    if ended:
+        return
+    size = run.batch_size or run.recipe.batch_size
+    if run.recipe.window is None:
+        stream = data.padded(splits.train, size, run.seed)
+    else:
+        stream = data.streams(splits.train, size, run.recipe.window, run.seed)
+    epoch, folder = run.validate_every or EPOCH, run.folder / "logs"
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        at_end = (lambda logs: False) if not workers.is_chief(strategy) else None
+        at_end = at_end or _chief(Keeper(run, splits.valid), model, folder)
+        workers.Loop(strategy, model, stream).run(run.steps, epoch, at_end)
+        return
+    model.fit(
+        stream,
+        epochs=-(-run.steps // epoch),
+        steps_per_epoch=epoch,
+        initial_epoch=done // epoch,
+        callbacks=[
+            StopAt(run.steps),
+            KeepBest(Keeper(run, splits.valid)),
+            keras.callbacks.TensorBoard(folder, update_freq=100),
+        ],
+        verbose=verbose,
+    )
+
+
+def _chief(keeper, model, folder):
+    """What the chief of many workers does at the end of an epoch."""
+    writer = tf.summary.create_file_writer(str(folder / "train"))
+
+    def at_end(logs):
+        stop, step = keeper.look(model, logs), int(model.step.numpy())
+        with writer.as_default(step):
+            for name, value in logs.items():
+                tf.summary.scalar(f"epoch_{name}", value)
+        writer.flush()
+        print(f"step {step}: loss {logs['loss']:.4f}, valid {logs['valid']:.4f}", flush=True)
+        return stop
+
+    return at_end
 
 
 def score(run: runs.Run, splits: data.Splits) -> None:
@@ -128,9 +173,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         choices=runs.POLICIES,
         help="to train in, the recipe's by default; mixed_bfloat16 is slow without AVX-512",
     )
+    parser.add_argument(
+        "--strategy",
+        choices=workers.KINDS,
+        help="many devices: all of this machine, or those of the workers in TF_CONFIG",
+    )
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     args = parser.parse_args(argv)
     with runs.clear_errors():
+        strategy = workers.strategy(args.strategy)
         recipe = runs.recipes.get(args.name)
         recipe.candidate(args.candidate)
         splits = runs.load_data(recipe, args.data, args.edition)
@@ -139,8 +190,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         run = runs.Run.create(
             args.out, args.name, args.steps, args.seed, frames, **options, dtype=args.dtype
         )
-        train(run, splits)
-        if not args.no_test:
+        try:
+            train(run, splits, strategy=strategy)
+        except ConnectionError as error:
+            print(f"error: {error}", file=sys.stderr)
+            workers.leave()
+        if not args.no_test and workers.is_chief(strategy):
             score(run, splits)
 
 

@@ -1,0 +1,118 @@
+"""Training across worker processes: what one process does, and after a worker was killed too."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from tests import harness
+from zoo import workers
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_ports(count):
+    held = [socket.socket() for _ in range(count)]
+    for one in held:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+def start(folder, name, words, ports=()):
+    """The processes of one run, one without ports."""
+    cluster = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]}}
+    command = [sys.executable, "-m", "zoo.train", name, "--out", str(folder), "--no-test", *words]
+    found = []
+    for index in range(max(1, len(ports))):
+        env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        more = []
+        if ports:
+            task = {"type": "worker", "index": index}
+            env["TF_CONFIG"] = json.dumps({**cluster, "task": task})
+            more = ["--strategy", "multiworker"]
+        log = folder.with_suffix(f".{index}.log").open("w")
+        found.append(subprocess.Popen([*command, *more], env=env, cwd=ROOT, stdout=log, stderr=log))
+    return found
+
+
+def end(processes, folder):
+    for index, process in enumerate(processes):
+        text = folder.with_suffix(f".{index}.log")
+        assert process.wait(timeout=600) == 0, text.read_text()[-2000:]
+
+
+def arrays(folder):
+    """Every array of a run's checkpoint."""
+    found = {}
+
+    def keep(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = np.asarray(item, np.float64)
+
+    with h5py.File(folder / "checkpoint.weights.h5") as file:
+        file.visititems(keep)
+    return found
+
+
+def same(a, b, atol):
+    one, two = arrays(a), arrays(b)
+    assert one.keys() == two.keys() and len(one) > 10
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=0, atol=atol, err_msg=name)
+
+
+def options(folder, steps, epoch):
+    file = harness.write_mat(folder / "JSB_Chorales.mat", lengths=(40, 18, 12))
+    words = ["--data", file, "--edition", "any", "--batch-size", "4"]
+    return [*words, "--steps", str(steps), "--validate-every", str(epoch)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vrnn_jsb", "rnn_hier_mlp_jsb"])
+def test_two_workers_repeat_one(tmp_path, name):
+    words = options(tmp_path, 50, 25)
+    end(start(tmp_path / "one", name, words), tmp_path / "one")
+    end(start(tmp_path / "two", name, words, free_ports(2)), tmp_path / "two")
+    same(tmp_path / "one", tmp_path / "two", 1e-5)
+
+
+@pytest.mark.slow
+def test_a_killed_worker(tmp_path):
+    """The other ends with an error; started again, the run ends as an undisturbed one does."""
+    words, folder = options(tmp_path, 40, 5), tmp_path / "cut"
+    end(start(tmp_path / "whole", "f_rnn_jsb", words, free_ports(2)), tmp_path / "whole")
+    processes = start(folder, "f_rnn_jsb", words, free_ports(2))
+    until = time.monotonic() + 300
+    while not (folder / "checkpoint.weights.h5").is_file() and time.monotonic() < until:
+        time.sleep(0.1)
+    processes[1].send_signal(signal.SIGKILL)
+    assert processes[0].wait(timeout=300) != 0
+    text = folder.with_suffix(".0.log").read_text()
+    assert "a worker is lost at update" in text and "start all of them again" in text
+    end(start(folder, "f_rnn_jsb", words, free_ports(2)), folder)
+    assert "going on from step" in folder.with_suffix(".0.log").read_text()
+    same(tmp_path / "whole", folder, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", '{"cluster": {"worker": ["a:1"]}, "task": {"type": "ps", "index": 0}}']
+)
+def test_a_config_that_names_no_worker(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match="needs TF_CONFIG, such as .*; received"):
+        workers.strategy("multiworker")
+
+
+def test_who_writes():
+    assert workers.strategy(None) is None and workers.is_chief(None)

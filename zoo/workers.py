@@ -1,0 +1,134 @@
+"""Training on many devices: those of this machine, or of many workers.
+
+Keras' `fit` does not work across workers; the loop here is for them alone. Workers are told of one
+another by the environment variable `TF_CONFIG`, as TensorFlow has it, and see the same folder. Each
+reads its rows of every batch; the chief, the first of them, validates and writes checkpoints. When
+a worker dies the others end with an error; the same commands again go on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from srnn_tf import SequenceModel, inputs
+from srnn_tf.data import EpochDataset
+
+KINDS = ("mirrored", "multiworker")
+EXAMPLE = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
+
+
+def strategy(kind: str | None) -> tf.distribute.Strategy | None:
+    """The strategy of a kind; None for one device. To be made before anything of TensorFlow runs.
+
+    Raises:
+        ValueError: "multiworker" without a `TF_CONFIG` that names workers, and this one.
+    """
+    if kind is None:
+        return None
+    if kind == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    text = os.environ.get("TF_CONFIG", "")
+    try:
+        held = json.loads(text)
+        workers, task = held["cluster"]["worker"], held["task"]
+        if task["type"] != "worker" or not 0 <= task["index"] < len(workers):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"--strategy multiworker needs TF_CONFIG, such as {EXAMPLE}; received {text!r}"
+        ) from None
+    return tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def is_chief(found: tf.distribute.Strategy | None) -> bool:
+    """Whether this process writes."""
+    resolver = found and found.cluster_resolver
+    return not resolver or resolver.task_type is None or resolver.task_id == 0
+
+
+class Loop:
+    """`fit` for many workers: epochs of updates, each batch cut into the replicas' rows.
+
+    Args:
+        strategy: a `MultiWorkerMirroredStrategy`.
+        model: made in its scope.
+        batches: of all workers; the number of replicas must divide the batch size.
+
+    Raises:
+        ValueError: it does not.
+    """
+
+    def __init__(
+        self, strategy: tf.distribute.Strategy, model: SequenceModel, batches: EpochDataset
+    ):
+        self.strategy, self.model = strategy, model
+        replicas = strategy.num_replicas_in_sync
+        here = replicas // strategy.cluster_resolver.cluster_spec().num_tasks("worker")
+        first = strategy.cluster_resolver.task_id * here
+        self._parts = [batches.shard(first + i, replicas) for i in range(here)]
+        self._update = tf.function(self._updated, autograph=False)
+        self._sum = tf.function(self._summed, autograph=False)
+
+    def _updated(self, batch):
+        return self.strategy.run(self.model.train_step, args=(batch,))
+
+    def _pipeline(self, context):
+        """The batches of this worker, one for each of its replicas in turn."""
+        parts = [
+            inputs.pipeline(self.model, p, endless=True, start=lambda: int(self.model.step.numpy()))
+            for p in self._parts
+        ]
+        if len(parts) == 1:
+            return parts[0]
+
+        def in_turn(*batches):
+            each = [tf.data.Dataset.from_tensors(b) for b in batches]
+            return functools.reduce(lambda a, b: a.concatenate(b), each)
+
+        return tf.data.Dataset.zip(tuple(parts)).flat_map(in_turn)
+
+    def run(self, steps: int, epoch: int, at_end: Callable[[dict[str, float]], bool]) -> None:
+        """Update until there have been `steps` updates, or `at_end` of an epoch says so.
+
+        Raises:
+            ConnectionError: a worker is lost.
+        """
+        batches = iter(self.strategy.distribute_datasets_from_function(self._pipeline))
+        logs, done = {}, int(self.model.step.numpy())
+        try:
+            while done < steps:
+                logs, done = self._update(next(batches)), done + 1
+                if done % epoch == 0 or done == steps:
+                    local = self.strategy.experimental_local_results
+                    values = {name: float(local(value)[0]) for name, value in logs.items()}
+                    if self._told(at_end(values)):
+                        return
+                    self.model.reset_metrics()
+        except (tf.errors.UnavailableError, tf.errors.InternalError, tf.errors.CancelledError) as e:
+            text = " ".join(str(e).split())[:200]
+            raise ConnectionError(
+                f"a worker is lost at update {done}; start all of them again, with the same "
+                f"commands, to go on from the last checkpoint ({text})"
+            ) from None
+
+    def _told(self, stop: bool) -> bool:
+        """What the chief says, to all; nobody goes on before."""
+        mine = tf.constant(float(stop and is_chief(self.strategy)))
+        return float(self._sum(mine)) > 0.0
+
+    def _summed(self, value):
+        each = self.strategy.run(tf.identity, args=(value,))
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, each, axis=None)
+
+
+def leave() -> None:
+    """End the process at once: after a loss, TensorFlow waits for workers that are gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
