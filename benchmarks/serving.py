@@ -1,0 +1,139 @@
+"""Load on the client and on a SavedModel behind a stand-in for TensorFlow Serving, on loopback.
+
+    python -m benchmarks.serving [--model NAME] [--clients 50] [--requests 100] [--memory 10000]
+
+Prints latencies (p50, p99) and throughput with and without server-side batching, checks every
+answer against the model, and the memory of the server's process before and after many requests.
+The stand-in is Python: TensorFlow Serving itself is faster, and was not at hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from srnn_tf import serving, zoo
+
+LENGTHS = (10, 20, 40, 80)
+
+
+def serve(folder: str, batching: bool, connection) -> None:
+    """A stand-in in a process of its own, until something is received."""
+    from benchmarks import standin
+
+    with standin.Server(Path(folder), batching=batching) as server:
+        connection.send(server.grpc)
+        while connection.recv() == "memory":
+            connection.send(_resident())
+
+
+def _resident() -> float:
+    """Memory of this process, MB."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+def rolls(width: int, count: int) -> list[np.ndarray]:
+    """Sequences of mixed lengths, each unlike the others."""
+    rng = np.random.default_rng(0)
+    lengths = rng.choice(LENGTHS, count)
+    return [(rng.random([n, width]) < 0.05).astype(np.float32) for n in lengths]
+
+
+class Load:
+    """Clients that ask at once, each its own sequences, and check what comes back."""
+
+    def __init__(self, address: str, model: str, sequences: list, expected: np.ndarray):
+        self.address, self.model = address, model
+        self.sequences, self.expected = sequences, expected
+        self.seconds: list[float] = []
+        self.wrong = 0
+        self._lock = threading.Lock()
+
+    def client(self, index: int, requests: int) -> None:
+        with serving.Client(self.address, self.model, timeout=300.0) as client:
+            for i in range(requests):
+                which = (index * requests + i) % len(self.sequences)
+                begun = time.perf_counter()
+                found = client.score(self.sequences[which]).log_likelihood[0]
+                taken = time.perf_counter() - begun
+                good = np.isclose(found, self.expected[which], rtol=1e-4)
+                with self._lock:
+                    self.seconds.append(taken)
+                    self.wrong += not good
+
+    def run(self, clients: int, requests: int) -> float:
+        """Seconds for all."""
+        threads = [threading.Thread(target=self.client, args=(i, requests)) for i in range(clients)]
+        begun = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return time.perf_counter() - begun
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="f_rnn_bach")
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--requests", type=int, default=100, help="of each client")
+    parser.add_argument("--memory", type=int, default=10_000, help="requests; 0 for none")
+    args = parser.parse_args(argv)
+    local = serving.Local(args.model)
+    sequences = rolls(local.event_size, 200)
+    expected = local.score(sequences).log_likelihood
+    print(f"{args.model}, rolls of {LENGTHS} steps, {args.clients} clients x {args.requests}")
+    print("| server-side batching | p50, ms | p99, ms | requests per second | wrong | lost |")
+    print("|---|---|---|---|---|---|")
+    for batching in (False, True):
+        with _server(args.model, batching) as (address, _):
+            load = Load(address, args.model, sequences, expected)
+            load.run(4, 10)  # warm
+            load.seconds.clear()
+            taken = load.run(args.clients, args.requests)
+            asked = args.clients * args.requests
+            p50, p99 = np.quantile(load.seconds, [0.5, 0.99]) * 1000
+            lost = asked - len(load.seconds)
+            print(
+                f"| {'yes' if batching else 'no'} | {p50:.1f} | {p99:.1f} | {asked / taken:.0f} "
+                f"| {load.wrong} | {lost} |",
+                flush=True,
+            )
+    if args.memory:
+        with _server(args.model, False) as (address, connection):
+            load = Load(address, args.model, sequences, expected)
+            for done in (args.memory // 10, args.memory - args.memory // 10):
+                load.run(4, done // 4)
+                connection.send("memory")
+                print(f"after {len(load.seconds):,} requests: {connection.recv():.0f} MB")
+
+
+class _server:
+    """A stand-in in another process: its address, and a pipe to it."""
+
+    def __init__(self, model: str, batching: bool):
+        self.words = str(zoo.folder(model)), batching
+
+    def __enter__(self):
+        context = multiprocessing.get_context("spawn")
+        self.connection, there = context.Pipe()
+        self.process = context.Process(target=serve, args=(*self.words, there), daemon=True)
+        self.process.start()
+        return self.connection.recv(), self.connection
+
+    def __exit__(self, *error):
+        self.connection.send("stop")
+        self.process.join(10)
+
+
+if __name__ == "__main__":
+    main()

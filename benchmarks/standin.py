@@ -1,0 +1,296 @@
+"""A stand-in for TensorFlow Serving, which cannot be installed where the tests run.
+
+    python -m benchmarks.standin saved_models/f_rnn_bach --grpc 8500 --rest 8501 [--batching]
+
+It is not TensorFlow Serving and says nothing of its speed: it answers the same gRPC messages, by
+the official stubs, and the same JSON, from the SavedModel alone, so that a client can be tried.
+With `--batching` requests wait up to two milliseconds for others, and are padded to the longest,
+as the server does under `enable_batching` and `pad_variable_length_inputs`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import http.server
+import json
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from google.protobuf import json_format
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+LARGEST = 64 << 20  # bytes of a request, so that a larger one can be tried
+MOST_ROWS, WAIT = 64, 0.002  # of a batch, and seconds for it to fill
+
+
+class Failure(Exception):
+    """A request that cannot be answered: a gRPC status and a message."""
+
+    def __init__(self, code: grpc.StatusCode, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+class Servable:
+    """One SavedModel: its signatures, with the checks of inputs that a server makes."""
+
+    def __init__(self, folder: Path, batching: bool = False):
+        self.name, self.version = folder.parent.name, int(folder.name)
+        self._model = tf.saved_model.load(str(folder))
+        (meta,) = saved_model_pb2.SavedModel.FromString(
+            (folder / "saved_model.pb").read_bytes()
+        ).meta_graphs
+        self.signature_def = {
+            k: v for k, v in meta.signature_def.items() if not k.startswith("__saved_model")
+        }
+        self.requests = 0
+        self._batches = {"score": Batches(self.run)} if batching else {}
+
+    def check(self, name: str, version: int | None) -> None:
+        if name != self.name or version not in (None, self.version):
+            raise Failure(
+                grpc.StatusCode.NOT_FOUND,
+                f"Servable not found for request: Specific({name}, {version})",
+            )
+
+    def predict(self, signature: str, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+        signature = signature or "serving_default"
+        self.requests += 1
+        if signature not in self.signature_def:
+            message = f'Serving signature name: "{signature}" not found in signature def'
+            raise Failure(grpc.StatusCode.INVALID_ARGUMENT, message)
+        specs = self.signature_def[signature].inputs
+        if set(inputs) != set(specs):
+            raise Failure(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                f"input keys must be {sorted(specs)}; received {sorted(inputs)}",
+            )
+        for name, value in inputs.items():
+            wanted, shape = tf.dtypes.as_dtype(specs[name].dtype), specs[name].tensor_shape
+            if value.dtype != wanted.as_numpy_dtype:
+                message = f"{name}: expected {wanted.name}, received {value.dtype}"
+                raise Failure(grpc.StatusCode.INVALID_ARGUMENT, message)
+            if not tf.TensorShape(shape).is_compatible_with(value.shape):
+                message = f"{name}: shape {value.shape} does not fit the signature"
+                raise Failure(grpc.StatusCode.INVALID_ARGUMENT, message)
+        if signature in self._batches:
+            return self._batches[signature](inputs)
+        return self.run(signature, inputs)
+
+    def run(self, signature: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        function = self._model.signatures[signature]
+        try:
+            found = function(**{name: tf.constant(value) for name, value in inputs.items()})
+        except tf.errors.OpError as error:
+            raise Failure(grpc.StatusCode.INVALID_ARGUMENT, str(error)[:1000]) from None
+        return {name: value.numpy() for name, value in found.items()}
+
+
+class Batches:
+    """Requests that come at about the same time, answered as one."""
+
+    def __init__(self, run):
+        self._run, self._queue = run, queue.Queue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def __call__(self, inputs):
+        answer = concurrent.futures.Future()
+        self._queue.put((inputs, answer))
+        return answer.result()
+
+    def _work(self):
+        while True:
+            waiting, end = [self._queue.get()], time.monotonic() + WAIT
+            while sum(len(i["length"]) for i, _ in waiting) < MOST_ROWS:
+                try:
+                    waiting.append(self._queue.get(timeout=max(0.0, end - time.monotonic())))
+                except queue.Empty:
+                    break
+            self._answer(waiting)
+
+    def _answer(self, waiting):
+        try:
+            steps = max(i["frames"].shape[1] for i, _ in waiting)
+            frames = [
+                np.pad(i["frames"], [(0, 0), (0, steps - i["frames"].shape[1]), (0, 0)])
+                for i, _ in waiting
+            ]
+            length = np.concatenate([i["length"] for i, _ in waiting])
+            found = self._run("score", {"frames": np.concatenate(frames), "length": length})
+            row = 0
+            for inputs, answer in waiting:
+                rows = slice(row, row := row + len(inputs["length"]))
+                answer.set_result({name: value[rows] for name, value in found.items()})
+        except Exception as error:
+            if len(waiting) > 1:  # one bad request must not fail the others
+                for one in waiting:
+                    self._answer([one])
+            else:
+                waiting[0][1].set_exception(error)
+
+
+class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """The gRPC service."""
+
+    def __init__(self, servable: Servable):
+        self.servable = servable
+
+    def Predict(self, request, context):
+        spec = request.model_spec
+        try:
+            self.servable.check(spec.name, spec.version.value or None)
+            inputs = {k: _array(k, v) for k, v in request.inputs.items()}
+            found = self.servable.predict(spec.signature_name, inputs)
+        except Failure as failure:
+            context.abort(failure.code, str(failure))
+        answer = predict_pb2.PredictResponse()
+        for name, value in found.items():
+            answer.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return answer
+
+    def GetModelMetadata(self, request, context):
+        try:
+            self.servable.check(request.model_spec.name, request.model_spec.version.value or None)
+        except Failure as failure:
+            context.abort(failure.code, str(failure))
+        held = _definitions(self.servable)
+        answer = get_model_metadata_pb2.GetModelMetadataResponse()
+        answer.metadata["signature_def"].Pack(held)
+        return answer
+
+
+def _definitions(servable):
+    held = get_model_metadata_pb2.SignatureDefMap()
+    for name, value in servable.signature_def.items():
+        held.signature_def[name].CopyFrom(value)
+    return held
+
+
+def _array(name, proto):
+    try:
+        return tf.make_ndarray(proto)
+    except (TypeError, ValueError) as error:
+        message = f"{name}: malformed tensor: {error}"
+        raise Failure(grpc.StatusCode.INVALID_ARGUMENT, message) from None
+
+
+STATUS = {grpc.StatusCode.NOT_FOUND: 404, grpc.StatusCode.INVALID_ARGUMENT: 400}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """The REST service."""
+
+    protocol_version = "HTTP/1.1"
+    servable: Servable
+
+    def log_message(self, *words):
+        pass
+
+    def do_GET(self):
+        self._answer(self._metadata)
+
+    def do_POST(self):
+        self._answer(self._predict)
+
+    def _metadata(self):
+        self._find("/metadata")
+        held = json_format.MessageToDict(
+            _definitions(self.servable), preserving_proto_field_name=True
+        )
+        held = {"signature_def": {"signature_def": held["signature_def"]}}
+        return {"metadata": held}
+
+    def _predict(self):
+        self._find(":predict")
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        try:
+            asked = json.loads(body)
+            columns, signature = asked["inputs"], asked.get("signature_name") or "serving_default"
+            specs = self.servable.signature_def[signature].inputs
+            inputs = {
+                name: np.asarray(value, tf.dtypes.as_dtype(specs[name].dtype).as_numpy_dtype)
+                for name, value in columns.items()
+            }
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            message = f"JSON request: {error!r}"
+            raise Failure(grpc.StatusCode.INVALID_ARGUMENT, message) from None
+        found = {k: v.tolist() for k, v in self.servable.predict(signature, inputs).items()}
+        return {"outputs": found if len(found) > 1 else next(iter(found.values()))}
+
+    def _find(self, end):
+        path = self.path.removesuffix(end).removeprefix("/v1/models/")
+        name, _, version = path.partition("/versions/")
+        self.servable.check(name, int(version) if version else None)
+
+    def _answer(self, make):
+        try:
+            status, found = 200, make()
+        except Failure as failure:
+            status, found = STATUS[failure.code], {"error": str(failure)}
+        content = json.dumps(found).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+class Server:
+    """Both services on loopback, until the end of a `with`; port 0 takes a free one."""
+
+    def __init__(
+        self, folder: Path, grpc_port: int = 0, rest_port: int = 0, batching: bool = False
+    ):
+        self.servable = Servable(folder, batching)
+        limit = [("grpc.max_receive_message_length", LARGEST), ("grpc.so_reuseport", 0)]
+        pool = concurrent.futures.ThreadPoolExecutor(max_workers=64)
+        self._grpc = grpc.server(pool, options=limit)
+        service = Service(self.servable)
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, self._grpc)
+        self.grpc = f"127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{grpc_port}')}"
+        handler = type("Bound", (Handler,), {"servable": self.servable})
+        self._rest = http.server.ThreadingHTTPServer(("127.0.0.1", rest_port), handler)
+        self.rest = f"http://127.0.0.1:{self._rest.server_address[1]}"
+
+    def __enter__(self) -> Server:
+        self._grpc.start()
+        threading.Thread(target=self._rest.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._grpc.stop(None)
+        self._rest.shutdown()
+
+
+def newest(folder: Path) -> Path:
+    """The newest version of a model's folder."""
+    return max((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model", type=Path, help="the folder of a model's versions")
+    parser.add_argument("--grpc", type=int, default=8500)
+    parser.add_argument("--rest", type=int, default=8501)
+    parser.add_argument("--batching", action="store_true")
+    args = parser.parse_args(argv)
+    with Server(newest(args.model), args.grpc, args.rest, args.batching) as server:
+        print(f"a stand-in for TensorFlow Serving: {server.grpc}, {server.rest}", flush=True)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""What can be asked of a model wherever it runs: requests cut to batches, answers put together."""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from srnn_tf import checks
+from srnn_tf.data import audio
+
+Tensors = dict[str, np.ndarray]
+SAMPLE_RATE = 16_000  # of all models of speech
+
+
+class ServingError(RuntimeError):
+    """A request that failed; `code` is the status, such as "INVALID_ARGUMENT"."""
+
+    def __init__(self, message: str, code: str):
+        super().__init__(message)
+        self.code = code
+
+
+class Scores(NamedTuple):
+    """Of N sequences, in the order that they were given in, nats."""
+
+    log_likelihood: np.ndarray  # (N,)
+    log_likelihood_per_step: list[np.ndarray]  # N arrays (T_i,)
+    kl: np.ndarray | None  # (N,), with latents
+
+
+class Answers(abc.ABC):
+    """The signatures of one model.
+
+        log_likelihood = sum{ log p(x_t | x_<t) : t = 1, ..., T }
+
+    nats; exact without latents, else an ELBO, as the model's card says. Scores depend neither on
+    the batches that sequences are put in nor on how long the others are.
+
+    Args:
+        batch_size: the most sequences of a request.
+        batch_values: the most numbers of a request, padding included; a longer sequence is sent
+            alone.
+    """
+
+    def __init__(self, batch_size: int = 32, batch_values: int = 1 << 22):
+        checks.sizes(batch_size=batch_size, batch_values=batch_values)
+        self.batch_size, self.batch_values = batch_size, batch_values
+
+    @property
+    @abc.abstractmethod
+    def event_size(self) -> int:
+        """D, the values of a frame."""
+
+    @abc.abstractmethod
+    def ask(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
+        """One request, as `srnn_tf.signatures` describes them.
+
+        Raises:
+            ServingError: it failed.
+        """
+
+    def score(self, frames: Any) -> Scores:
+        """Log likelihoods of sequences.
+
+        Args:
+            frames: (T, D) or (B, T, D), or a list of sequences (T_i, D) of any lengths.
+
+        Raises:
+            ValueError: not such sequences, or none; NaN or infinity.
+            ServingError: a request failed.
+
+        Example:
+            Local("f_rnn_bach").score(srnn_tf.data.load("bach").test).log_likelihood
+        """
+        sequences = _sequences(frames, 2, "frames")
+        if sequences[0].shape[1] != self.event_size:
+            raise ValueError(
+                f"`frames` must have {self.event_size} values a step for this model; received "
+                f"{sequences[0].shape[1]}"
+            )
+        return self._scores("score", "frames", sequences)
+
+    def score_waveform(self, waveform: Any, sample_rate: int = SAMPLE_RATE) -> Scores:
+        """Log likelihoods of speech, nats of the samples as given.
+
+        What is left after the last whole frame is not scored.
+
+        Args:
+            waveform: the path of an audio file, samples (S,) in [-1, 1], or a list of either.
+            sample_rate: of samples, which must be that of the model; files are resampled.
+
+        Raises:
+            ValueError: no such samples, another rate, a file that cannot be decoded.
+            ImportError: a file was given and the extra `audio` is not installed.
+            ServingError: a request failed.
+        """
+        if sample_rate != SAMPLE_RATE:
+            raise ValueError(
+                f"`sample_rate` must be {SAMPLE_RATE} for samples; received {sample_rate!r}; "
+                "audio files are resampled"
+            )
+        if isinstance(waveform, (str, os.PathLike)):
+            waveform = [waveform]
+        if len(waveform) and any(isinstance(w, (str, os.PathLike)) for w in waveform):
+            waveform = [_samples(w) for w in waveform]
+        sequences = _sequences(waveform, 1, "waveform")
+        for i, one in enumerate(sequences):
+            check_waveform(one, self.event_size, i)
+        return self._scores("score_raw", "waveform", sequences)
+
+    def sample(self, num_steps: int, batch_size: int = 1, seed: int = 0) -> np.ndarray:
+        """Frames (B, T, D) that the model draws; `model.sample(batch_size, num_steps, seed)`.
+
+        Raises:
+            ValueError: sizes below 1, a negative seed.
+            ServingError: the request failed.
+        """
+        checks.sizes(num_steps=num_steps, batch_size=batch_size)
+        checks.sizes(minimum=0, seed=seed)
+        numbers = {"num_steps": np.int32(num_steps), "batch_size": np.int32(batch_size)}
+        return self.ask("sample", {**numbers, "seed": np.array([seed, 2], np.int32)})["frames"]
+
+    def _scores(self, signature: str, name: str, sequences: list[np.ndarray]) -> Scores:
+        """The answers of all batches, in the order of the sequences."""
+        samples = 1 if signature == "score" else self.event_size  # of a step
+        total, kl = np.zeros(len(sequences), np.float32), np.zeros(len(sequences), np.float32)
+        steps: list[np.ndarray] = [np.zeros(0, np.float32)] * len(sequences)
+        latents = False
+        for members in self.plan(sequences):
+            inputs = padded(name, [sequences[i] for i in members])
+            found = self.ask(signature, inputs)
+            per_step = found["log_likelihood_per_step"]
+            total[members] = found["log_likelihood"]
+            latents = "kl" in found
+            if latents:
+                kl[members] = found["kl"]
+            for row, i in enumerate(members):  # a server may have padded further
+                steps[i] = per_step[row, : len(sequences[i]) // samples]
+        return Scores(total, steps, kl if latents else None)
+
+    def plan(self, sequences: Sequence[np.ndarray]) -> Iterator[list[int]]:
+        """Which sequences go together: those of about one length."""
+        order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]), reverse=True)
+        while order:
+            longest = sequences[order[0]].size
+            rows = max(1, min(self.batch_size, self.batch_values // longest))
+            yield order[:rows]
+            order = order[rows:]
+
+
+def padded(name: str, sequences: Sequence[np.ndarray]) -> Tensors:
+    """Right-padded sequences and their lengths, the inputs of a score."""
+    length = np.array([len(s) for s in sequences], np.int32)
+    first = sequences[0]
+    out = np.zeros([len(sequences), length.max(), *first.shape[1:]], np.float32)
+    for row, sequence in enumerate(sequences):
+        out[row, : len(sequence)] = sequence
+    return {name: out, "length": length}
+
+
+def _sequences(values: Any, rank: int, name: str) -> list[np.ndarray]:
+    """A list of arrays of the rank, checked."""
+    accepted = {1: "(S,), or a list of these", 2: "(T, D), (B, T, D) or a list of (T_i, D)"}[rank]
+    several = not hasattr(values, "shape") and len(values) and np.ndim(values[0]) == rank
+    found = [np.asarray(one) for one in values] if several else np.asarray(values)
+    if not several:
+        found = list(found) if found.ndim == rank + 1 else [found] if found.size else []
+    if not found:
+        raise ValueError(f"`{name}` must be {accepted}; received none")
+    for i, one in enumerate(found):
+        if one.ndim != rank or one.dtype.kind not in "biuf" or not one.size:
+            raise ValueError(
+                f"`{name}` must be {accepted}, numbers; sequence {i} is {one.dtype} of shape "
+                f"{one.shape}"
+            )
+        if one.shape[1:] != found[0].shape[1:]:
+            raise ValueError(
+                f"`{name}`: sequence {i} has {one.shape[1]} values a step, the first has "
+                f"{found[0].shape[1]}"
+            )
+        if one.dtype.kind == "f" and not np.isfinite(one).all():
+            raise ValueError(f"`{name}` must be finite; sequence {i} holds NaN or infinity")
+    return found
+
+
+def check_waveform(samples: np.ndarray, event_size: int, index: int = 0) -> None:
+    """Samples are a whole frame at least, in [-1, 1].
+
+    Raises:
+        ValueError: they are not.
+    """
+    peak = np.abs(samples).max(initial=0.0)
+    if len(samples) < event_size or not peak <= 1.0:
+        raise ValueError(
+            f"`waveform` must have {event_size} samples or more, in [-1, 1]; sequence {index} has "
+            f"{len(samples)}, up to {peak}"
+        )
+
+
+def _samples(path: Any) -> np.ndarray:
+    """The samples of an audio file, in [-1, 1]."""
+    if not isinstance(path, (str, os.PathLike)):
+        return path
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is not a file")
+    return audio.read_audio(path, SAMPLE_RATE).astype(np.float32) / audio.FULL_SCALE
+
+
+def short(message: str) -> str:
+    """Of an error inside a graph, the message of ours if it is one."""
+    if checks.MARK not in message:
+        return message
+    found = message.split(checks.MARK, 1)[1].split("\n", 1)[0]
+    return found.split("' ", 1)[0].strip(" ]'")

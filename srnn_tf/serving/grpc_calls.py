@@ -1,0 +1,120 @@
+"""Requests to TensorFlow Serving over gRPC, by its own stubs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf.serving.answers import ServingError, Tensors, short
+
+RETRIED = ("UNAVAILABLE", "ABORTED")
+ADDRESS = re.compile(r"[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+
+
+class Calls:
+    """The calls of one model; see `Client` for the arguments."""
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        version: int | None,
+        timeout: float,
+        retries: int,
+        credentials: Any,
+        headers: Sequence[tuple[str, str]],
+    ):
+        grpc, apis = _stubs()
+        if not isinstance(address, str) or not ADDRESS.fullmatch(address):
+            raise ValueError(
+                "`address` must be 'host:port' for gRPC, or begin with http:// or https:// for "
+                f"REST; received {address!r}"
+            )
+        self.address, self.model, self.version = address, model, version
+        self.timeout, self.headers = timeout, [(k.lower(), v) for k, v in headers]
+        options = _options(retries)
+        if credentials is None:
+            self.channel = grpc.insecure_channel(address, options)
+        else:
+            self.channel = grpc.secure_channel(address, credentials, options)
+        self._grpc, self._apis = grpc, apis
+        self._stub = apis["service"].PredictionServiceStub(self.channel)
+
+    def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
+        request = self._apis["predict"].PredictRequest()
+        self._address(request.model_spec)
+        request.model_spec.signature_name = signature
+        for name, value in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+        found = self._call(self._stub.Predict, request, signature)
+        return {name: tf.make_ndarray(value) for name, value in found.outputs.items()}
+
+    def event_size(self) -> int:
+        request = self._apis["metadata"].GetModelMetadataRequest()
+        self._address(request.model_spec)
+        request.metadata_field.append("signature_def")
+        answer = self._call(self._stub.GetModelMetadata, request, "metadata")
+        held = self._apis["metadata"].SignatureDefMap()
+        answer.metadata["signature_def"].Unpack(held)
+        if "score" not in held.signature_def:
+            raise ServingError(f"{self.model} at {self.address} is no model of ours", "NOT_FOUND")
+        return held.signature_def["score"].inputs["frames"].tensor_shape.dim[-1].size
+
+    def close(self) -> None:
+        self.channel.close()
+
+    def _address(self, spec):
+        spec.name = self.model
+        if self.version is not None:
+            spec.version.value = self.version
+
+    def _call(self, method, request, what):
+        try:
+            return method(request, timeout=self.timeout, metadata=self.headers)
+        except self._grpc.RpcError as error:
+            code = error.code().name
+            message = f"{what} of {self.model} at {self.address}: {code}: {short(error.details())}"
+            raise ServingError(message, code) from None
+
+
+def _options(retries: int) -> list[tuple[str, Any]]:
+    """Messages of any size, and gRPC's own way of sending again."""
+    options: list[tuple[str, Any]] = [
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_receive_message_length", -1),
+    ]
+    if not retries:
+        return [*options, ("grpc.enable_retries", 0)]
+    policy = {
+        # gRPC makes five attempts at most.
+        "maxAttempts": min(retries + 1, 5),
+        "initialBackoff": "0.1s",
+        "maxBackoff": "5s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": list(RETRIED),
+    }
+    service = {"service": "tensorflow.serving.PredictionService"}
+    config = {"methodConfig": [{"name": [service], "retryPolicy": policy}]}
+    return [*options, ("grpc.service_config", json.dumps(config))]
+
+
+def _stubs() -> tuple[Any, dict[str, Any]]:
+    try:
+        import grpc
+        from tensorflow_serving.apis import (
+            get_model_metadata_pb2,
+            predict_pb2,
+            prediction_service_pb2_grpc,
+        )
+    except ImportError as error:
+        raise ImportError("a client needs the extra: pip install 'srnn-tf[serving]'") from error
+    return grpc, {
+        "predict": predict_pb2,
+        "metadata": get_model_metadata_pb2,
+        "service": prediction_service_pb2_grpc,
+    }

@@ -1,0 +1,87 @@
+"""A published model in this process, asked as a server would be."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf import checks, zoo
+from srnn_tf.serving.answers import Answers, ServingError, Tensors, check_waveform, short
+from srnn_tf.signatures import Signatures
+
+
+class Local(Answers):
+    """The signatures of a published model, its weights read as `zoo.load` reads them.
+
+    Args:
+        model: one of `zoo.names(published=True)`.
+        version: the newest by default.
+        root: a folder of published models to look into, and no other.
+        kwargs: as in `Answers`.
+
+    Raises:
+        ValueError, OSError: as in `zoo.load`.
+
+    Example:
+        Local("f_rnn_bach").sample(num_steps=64, seed=1)
+    """
+
+    def __init__(
+        self,
+        model: str,
+        version: int | None = None,
+        root: str | os.PathLike | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.name, self.card = model, zoo.card(model, version, root)
+        scale = zoo.standardization(model, version, root)
+        held = scale and {"mean": scale.mean, "std": scale.std, "permutation": scale.permutation}
+        loaded = zoo.load(model, version, root)
+        self.binary = loaded.binary
+        signatures = Signatures(loaded, held, self.card["sample_rate"])
+        self._functions = {
+            name: (tf.function(function, autograph=False, reduce_retracing=True), specs)
+            for name, (function, specs) in signatures.all().items()
+        }
+
+    @property
+    def event_size(self) -> int:
+        return self.card["event_size"]
+
+    def check(self, values: np.ndarray) -> None:
+        """A sequence (T, D), or samples (S,) of speech, is one that can be scored.
+
+        Raises:
+            ValueError: it is not.
+        """
+        values = np.asarray(values)
+        if values.ndim == 1 and self.card["sample_rate"]:
+            check_waveform(values, self.event_size)
+        else:
+            checks.frames(values[None], self.event_size, self.binary, "frames")
+
+    def ask(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
+        if signature not in self._functions:
+            raise ServingError(
+                f"{self.name} has no signature {signature}; it has "
+                f"{', '.join(sorted(self._functions))}",
+                "NOT_FOUND",
+            )
+        function, specs = self._functions[signature]
+        for name, spec in specs.items():
+            if not spec.shape.is_compatible_with(np.shape(inputs[name])):
+                raise ServingError(
+                    f"`{name}` of {self.name} must have shape {tuple(spec.shape)}; received "
+                    f"{np.shape(inputs[name])}",
+                    "INVALID_ARGUMENT",
+                )
+        try:
+            found = function(**{n: tf.constant(inputs[n], s.dtype) for n, s in specs.items()})
+        except tf.errors.OpError as error:
+            raise ServingError(short(str(error)), "INVALID_ARGUMENT") from None
+        return {name: value.numpy() for name, value in found.items()}
