@@ -101,6 +101,37 @@ def waveform(samples: Any, path: str | os.PathLike, sample_rate: int = 16000) ->
     _save(figure, path)
 
 
+def step_scores(
+    values: Any, path: str | os.PathLike, mark: float | None = None, label: str = "mark"
+) -> None:
+    """Draw the log likelihood of each step, and which are below a mark.
+
+    Args:
+        values: (T,), nats.
+        path: the picture to write; its ending chooses the format.
+        mark: nats; None for none.
+        label: what the mark is.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: no values, or values that are not finite.
+    """
+    values = np.asarray(values, np.float64).reshape(-1)
+    if not values.size or not np.isfinite(values).all():
+        raise ValueError(f"`values` must be finite, at least one; received {values.size} of them")
+    figure = _figure("step_scores", 8.0, 2.5)
+    axis = figure.subplots()
+    axis.plot(values, linewidth=0.8)
+    if mark is not None:
+        low = np.flatnonzero(values < mark)
+        axis.axhline(mark, color="C1", linewidth=0.8, label=label)
+        axis.plot(low, values[low], "o", color="C3", markersize=3, label=f"{len(low)} below")
+        axis.legend(frameon=False)
+    axis.margins(x=0.01)
+    _finish(axis, "step", "log p(x_t | x_<t), nats")
+    _save(figure, path)
+
+
 def _latents(posterior, mask):
     """Mean and KL, (B, S, Z), and which steps are real, (B, S)."""
     found = [getattr(posterior, name, None) for name in ("mean", "kl")]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -123,6 +124,20 @@ def standardization(
         return None
     order = held["permutation"]
     return Standardization(tuple(held["mean"]), tuple(held["std"]), order and tuple(order))
+
+
+def folder(name: str, version: int | None = None, root: str | os.PathLike | None = None) -> Path:
+    """The SavedModel of a published model, every file compared with its checksum.
+
+    Raises:
+        ValueError, OSError: as in `load`.
+
+    Example:
+        tf.saved_model.load(str(srnn_tf.zoo.folder("f_rnn_bach"))).signatures["score"]
+    """
+    found = _find(name, version, root)
+    found.verify()
+    return found.folder
 
 
 def build(

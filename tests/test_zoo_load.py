@@ -12,7 +12,7 @@ import pytest
 
 from srnn_tf import artifacts, data, recipes, roots, zoo
 from tests import harness
-from zoo import cards, draw, evaluate, keep, publish, runs, train
+from zoo import cards, evaluate, keep, publish, runs, train
 
 NAME = "f_srnn_jsb"
 
@@ -428,13 +428,3 @@ def test_unfinished_weights_are_kept_and_restored(small, tmp_path):
     with pytest.raises(ValueError, match="weights.npz is damaged or of another run"):
         keep.restore("run", str(tmp_path / "walk"), tmp_path / "kept")
     assert not (tmp_path / "walk").exists()
-
-
-def test_draw_a_sample(small, tmp_path, monkeypatch):
-    monkeypatch.setenv("SRNN_TF_ZOO", str(small[0]))
-    for name in ("tune.mid", "tune.png"):
-        draw.main([NAME, "--out", str(tmp_path / name), "--steps", "8"])
-        assert (tmp_path / name).stat().st_size > 50
-    with pytest.raises(SystemExit):
-        draw.main([NAME, "--out", str(tmp_path / "tune.wav")])
-    assert not (tmp_path / "tune.wav").exists()

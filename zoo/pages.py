@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from srnn_tf.command import models
+
 FACTORIZATIONS = {
     "rnn": "log p(x) = sum{ log p(x_t | x_<t) }, exact",
     "storn": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) N(z_t; 0, I) }",
@@ -43,11 +45,6 @@ def bound_label(name: str) -> str:
 def interval(score: Mapping[str, Any]) -> str:
     """The 95 % interval of a score."""
     return "-" if score["low"] is None else f"{score['low']:.4f} to {score['high']:.4f}"
-
-
-def kind_of(card: Mapping[str, Any]) -> str:
-    """What a model's frames are."""
-    return {88: "pianoroll", 3: "handwriting"}.get(card["event_size"], "speech")
 
 
 def scores(card: Mapping[str, Any]) -> str:
@@ -102,7 +99,7 @@ def training(card: Mapping[str, Any]) -> str:
 
 def readme(card: Mapping[str, Any]) -> str:
     """The README of a published model."""
-    name, kind = card["name"], kind_of(card)
+    name, kind = card["name"], models.kind_of(card)
     structure, emission = card["structure"]["class"], card["emission"]["class"]
     flat = card["emission"]["event_size"] != card["event_size"]
     inside = "one value a step" if flat else INSIDE[emission]

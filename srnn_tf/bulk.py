@@ -1,0 +1,178 @@
+"""Scores of very many sequences, by Apache Beam: one row for each, or a reason why there is none.
+
+    python -m srnn_tf.bulk --model NAME --input 'data/*.npz' --output out/scores [--runner ...]
+
+Files are those of `srnn-tf score`; sequence i of a file has the id FILE#i. Rows go to
+`out/scores-00000-of-00001.jsonl`: id, steps, log_likelihood in nats, its bound, with latents kl.
+What cannot be scored goes to `out/scores.dead-...jsonl`, its id with the reason, a file that cannot
+be read under its own name. All further words are Beam's: `--direct_num_workers 2
+--direct_running_mode multi_processing`, or those of Flink, Spark and Dataflow, whose workers must
+see the files and have this package installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srnn_tf import serving, zoo
+from srnn_tf.command import models
+
+try:
+    import apache_beam as beam
+    from apache_beam.ml.inference import base
+    from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+except ImportError:  # the extra `beam`; `score_files` says so
+    beam = None
+
+    class base:  # noqa: N801
+        ModelHandler = object
+
+
+DEAD = "dead"  # the tag of what cannot be scored
+BATCH = 256  # sequences that a worker sorts by length and scores at once, in smaller batches
+Row = dict[str, Any]
+
+
+class Scorer(base.ModelHandler):
+    """A published model for Beam's `RunInference`, loaded once in each worker process.
+
+    Elements are sequences (T, D), or samples (S,) of speech; results are rows, or a row with an
+    `error`. A worker sorts what it is given by length, so that little is padded.
+
+    Args:
+        model: the name of a published one.
+    """
+
+    def __init__(self, model: str):
+        self.model = model
+
+    def load_model(self) -> serving.Local:
+        return serving.Local(self.model)
+
+    def run_inference(
+        self, batch: Sequence[np.ndarray], model: serving.Local, inference_args: Any = None
+    ) -> Iterable[Row]:
+        rows: list[Row] = [{} for _ in batch]
+        for i, one in enumerate(batch):
+            try:
+                model.check(one)
+            except ValueError as error:
+                rows[i] = {"error": " ".join(str(error).split())}
+        for rank in (1, 2):  # samples, frames
+            good = [i for i, one in enumerate(batch) if not rows[i] and np.ndim(one) == rank]
+            found = _rows(model, [batch[i] for i in good]) if good else []
+            for i, row in zip(good, found, strict=True):
+                rows[i] = row
+        return rows
+
+    def batch_elements_kwargs(self) -> dict[str, Any]:
+        return {"min_batch_size": 1, "max_batch_size": BATCH}
+
+
+def _rows(model: serving.Answers, batch: Sequence[np.ndarray]) -> list[Row]:
+    found = models.score(model, [models.Sequence("", 0, one) for one in batch])
+    rows = []
+    for i, steps in enumerate(found.log_likelihood_per_step):
+        row = {"steps": len(steps), "log_likelihood": float(found.log_likelihood[i])}
+        rows.append(row | ({} if found.kl is None else {"kl": float(found.kl[i])}))
+    return rows
+
+
+def read(path: str, model: str) -> Iterator[Any]:
+    """Pairs of an id and a sequence; a file that cannot be read is one of `DEAD`."""
+    try:
+        for one in models.read(Path(path), model):
+            yield f"{path}#{one.index}", one.values
+    except (ValueError, OSError) as error:
+        yield beam.pvalue.TaggedOutput(DEAD, {"id": path, "error": " ".join(str(error).split())})
+
+
+def _sorted_out(pair: tuple[str, Row], bound: str) -> Iterator[Any]:
+    """A row of the output, or of what is dead."""
+    key, row = pair
+    if "error" in row:
+        yield beam.pvalue.TaggedOutput(DEAD, {"id": key, **row})
+    else:
+        yield {"id": key, **row, "unit": "nats", "bound": bound}
+
+
+def score_files(model: str, files: Sequence[str], output: str, words: Sequence[str] = ()) -> None:
+    """Run the pipeline and wait for its end.
+
+    Args:
+        model: the name of a published one.
+        files: what `srnn-tf score` reads.
+        output: how the names of the written files begin.
+        words: options of Beam, as on its command line.
+
+    Raises:
+        ImportError: apache-beam is not installed.
+        ValueError: an unknown model, no files.
+        FileNotFoundError: the folder of the output does not exist.
+
+    Example:
+        score_files("f_rnn_bach", glob.glob("rolls/*.npz"), "out/scores")
+    """
+    if beam is None:
+        raise ImportError("srnn_tf.bulk needs Apache Beam: pip install 'srnn-tf[beam]'")
+    if not files:
+        raise ValueError("`files` must name one file at least; received none")
+    bound = models.bound_of(zoo.card(model))
+    if "://" not in output and not Path(output).parent.is_dir():
+        raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
+    options = PipelineOptions(list(words))
+    options.view_as(SetupOptions).save_main_session = False
+    with beam.Pipeline(options=options) as pipeline:
+        found = (
+            pipeline
+            | "files" >> beam.Create(list(dict.fromkeys(files)))
+            | "spread" >> beam.Reshuffle()
+            | "read" >> beam.FlatMap(read, model).with_outputs(DEAD, main="sequences")
+        )
+        scored = (
+            found.sequences
+            | "spread sequences" >> beam.Reshuffle()
+            | "score" >> base.RunInference(base.KeyedModelHandler(Scorer(model)))
+            | "sort out" >> beam.FlatMap(_sorted_out, bound).with_outputs(DEAD, main="rows")
+        )
+        dead = (found[DEAD], scored[DEAD]) | "all dead" >> beam.Flatten()
+        for name, rows, prefix in (
+            ("rows", scored.rows, output),
+            ("dead", dead, f"{output}.dead"),
+        ):
+            _ = (
+                rows
+                | f"{name} as JSON" >> beam.Map(json.dumps)
+                | f"write {name}" >> beam.io.WriteToText(prefix, file_name_suffix=".jsonl")
+            )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, help="the name of a published model")
+    parser.add_argument("--input", required=True, help="files, * and ** standing for anything")
+    parser.add_argument("--output", required=True, help="how the names of the results begin")
+    args, words = parser.parse_known_args(argv)
+    try:
+        files = sorted(glob.glob(args.input, recursive=True))
+        if not files:
+            raise ValueError(f"--input {args.input} matches no file")
+        score_files(args.model, files, args.output, words)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    # By its own name, so that workers find what they are sent.
+    from srnn_tf.bulk import main as run
+
+    run()

@@ -1,0 +1,89 @@
+"""`srnn-tf anomalies`: the steps of a recording that a model finds unlikely."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from srnn_tf import plots, serving, zoo
+from srnn_tf.command import models, options
+
+DRAWN = 8  # sequences of the model's own, where no reference is given
+
+
+@click.command()
+@options.name
+@click.argument("file", type=options.FILE)
+@click.option(
+    "--reference",
+    multiple=True,
+    type=options.FILE,
+    help="A file of what is usual, repeatable; samples of the model by default.",
+)
+@click.option("--quantile", default=0.01, show_default=True, help="Of the reference's steps.")
+@click.option("--out", type=options.FILE, help="A picture: .png, .svg or .pdf.")
+@click.option("--top", default=10, show_default=True, help="The most steps to print.")
+@options.server
+@options.steps_per_quarter
+def anomalies(
+    name: str,
+    file: Path,
+    reference: tuple[Path, ...],
+    quantile: float,
+    out: Path | None,
+    top: int,
+    server: str | None,
+    steps_per_quarter: int,
+) -> None:
+    """Find the steps of FILE that are less likely than nearly all usual ones.
+
+    A step is marked where its log likelihood given the steps before it, in nats, is below a
+    quantile of that of the reference.
+
+    Example: srnn-tf anomalies f_rnn_bach strange.mid --reference chorale.mid --out strange.png
+    """
+    if not 0.0 < quantile < 1.0:
+        raise ValueError(f"--quantile must be between 0 and 1; received {quantile}")
+    sequences = list(models.read(file, name, steps_per_quarter))
+    usual = [s for path in reference for s in models.read(path, name, steps_per_quarter)]
+    answers = models.backend(name, server)
+    found = models.score(answers, sequences).log_likelihood_per_step
+    held = _reference(answers, usual, sequences)
+    mark = float(np.quantile(held, quantile))
+    seconds = _seconds(zoo.card(name))
+    table = Table("sequence", "step", *(["seconds"] if seconds else []), "nats", box=None)
+    marked = [(v, i, t) for i, steps in enumerate(found) for t, v in enumerate(steps) if v < mark]
+    for value, i, t in sorted(marked)[:top]:
+        time = [f"{t * seconds:.3f}"] if seconds else []
+        table.add_row(str(i), str(t), *time, f"{value:.4f}")
+    total = sum(len(steps) for steps in found)
+    what = f"{len(usual)} reference sequences" if usual else f"{DRAWN} samples of the model"
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(
+        f"{len(marked)} of {total} steps below {mark:.4f} nats, the {quantile:g} quantile of "
+        f"{len(held)} steps of {what}"
+    )
+    if marked:
+        console.print(table)
+    if out is not None:
+        plots.step_scores(np.concatenate(found), out, mark, f"{quantile:g} quantile of {what}")
+        print(f"wrote {out}")
+
+
+def _reference(answers: serving.Answers, usual: list, sequences: list) -> np.ndarray:
+    """Log likelihoods of usual steps."""
+    if usual:
+        return np.concatenate(models.score(answers, usual).log_likelihood_per_step)
+    if any(s.is_waveform for s in sequences):
+        raise ValueError("recordings need --reference: files of what is usual")
+    steps = int(np.clip(np.mean([len(s.values) for s in sequences]), 50, 500))
+    return np.concatenate(answers.score(answers.sample(steps, DRAWN)).log_likelihood_per_step)
+
+
+def _seconds(card) -> float | None:
+    """How long a step is."""
+    return card["event_size"] / card["sample_rate"] if card["sample_rate"] else None

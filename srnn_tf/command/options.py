@@ -1,0 +1,21 @@
+"""Arguments that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+FILE = click.Path(path_type=Path)
+name = click.argument("name")
+server = click.option(
+    "--server",
+    metavar="ADDRESS",
+    help="host:8500 (gRPC) or http://host:8501 of TensorFlow Serving; this process by default.",
+)
+steps_per_quarter = click.option(
+    "--steps-per-quarter",
+    default=2,
+    show_default=True,
+    help="Of MIDI files: frames in a quarter note.",
+)

@@ -1,0 +1,89 @@
+"""`srnn-tf score`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import track
+
+from srnn_tf import zoo
+from srnn_tf.command import models, options
+from srnn_tf.files import replacing
+
+
+@click.command()
+@options.name
+@click.argument("files", nargs=-1, required=True, type=options.FILE)
+@options.server
+@click.option("--output", type=options.FILE, help="The file to write; printed by default.")
+@click.option(
+    "--format", "layout", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True
+)
+@click.option("--per-step", is_flag=True, help="Of each step too; with --format jsonl.")
+@options.steps_per_quarter
+def score(
+    name: str,
+    files: tuple[Path, ...],
+    server: str | None,
+    output: Path | None,
+    layout: str,
+    per_step: bool,
+    steps_per_quarter: int,
+) -> None:
+    """Log likelihoods of FILES under a model, in nats, one row for each sequence.
+
+    FILES are WAV, FLAC, MP3 for speech, MIDI for piano rolls, npz and npy for all. Audio is
+    resampled to 16 kHz and scored in nats of its samples in [-1, 1]; arrays of frames as they are,
+    standardized if the model's data are. With latents a score is an ELBO.
+
+    Example: srnn-tf score f_rnn_bach chorale.mid
+    """
+    if per_step and layout != "jsonl":
+        raise ValueError("--per-step needs --format jsonl; received csv")
+    bound = models.bound_of(zoo.card(name))
+    console = not sys.stderr.isatty()
+    sequences = [
+        s
+        for path in track(files, "reading", disable=console, transient=True)
+        for s in models.read(path, name, steps_per_quarter)
+    ]
+    answers = models.backend(name, server)
+    rows = []
+    size = answers.batch_size * 8
+    pieces = [sequences[i : i + size] for i in range(0, len(sequences), size)]
+    for piece in track(pieces, "scoring", disable=console, transient=True):
+        found = models.score(answers, piece)
+        for i, one in enumerate(piece):
+            rows.append(_row(one, found, i, bound, per_step))
+    text = _csv(rows) if layout == "csv" else "".join(json.dumps(row) + "\n" for row in rows)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    with replacing(output) as temporary:
+        temporary.write_text(text)
+
+
+def _row(one: models.Sequence, found: Any, i: int, bound: str, per_step: bool) -> dict[str, Any]:
+    steps = found.log_likelihood_per_step[i]
+    total = float(found.log_likelihood[i])
+    row = {"file": one.file, "sequence": one.index, "steps": len(steps), "log_likelihood": total}
+    row |= {"per_step": total / len(steps), "unit": "nats", "bound": bound}
+    if found.kl is not None:
+        row["kl"] = float(found.kl[i])
+    if per_step:
+        row["log_likelihood_per_step"] = [float(value) for value in steps]
+    return row
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()

@@ -1,0 +1,74 @@
+"""`srnn-tf list` and `srnn-tf info`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from srnn_tf import zoo
+from srnn_tf.command import models, options
+
+
+@click.command("list")
+@click.option("--all", "all_names", is_flag=True, help="Recipes without published weights too.")
+def list_models(all_names: bool) -> None:
+    """List the published models: what they are of, and their test score.
+
+    Example: srnn-tf list
+    """
+    table = Table("model", "data", "test score, nats per", "bound, protocol full", box=None)
+    published = zoo.names(published=True)
+    for name in zoo.names() if all_names else published:
+        if name not in published:
+            table.add_row(name, "", "", "no weights: python -m zoo.train")
+            continue
+        card = zoo.card(name)
+        score = next(iter(card["test"]["full"].values()))["value"]
+        stand_in = f" (stand-in: {card['alias_of']})" if card.get("stand_in") else ""
+        unit = card["unit"].removeprefix("nats per ")
+        table.add_row(
+            name, card["data"]["name"] + stand_in, f"{score:.4f} {unit}", models.bound_of(card)
+        )
+    _console().print(table)
+
+
+@click.command()
+@options.name
+@click.option("--json", "as_json", is_flag=True, help="The whole card.")
+def info(name: str, as_json: bool) -> None:
+    """Say what a model is, what it was trained on, and what it scores.
+
+    Example: srnn-tf info f_srnn_bach
+    """
+    card = zoo.card(name)
+    if as_json:
+        print(json.dumps(card, indent=2))
+        return
+    table = Table(show_header=False, box=None)
+    training = card["training"]
+    rows = {
+        "model": f"{name}, version {card['version']}",
+        "structure, emission": f"{card['structure']['class']}, {card['emission']['class']}",
+        "parameters": f"{card['parameters']:,}",
+        "frames": f"{models.kind_of(card)}, {card['event_size']} values",
+        "trained on": card["trained_on"],
+        "updates": f"{training['updates']:,} of {training['updates_of_recipe']:,} of the recipe",
+    }
+    if card.get("stand_in"):
+        rows["stand-in"] = card["statement"]
+    for protocol, found in card["test"].items():
+        for bound, score in found.items():
+            label = f"test, {protocol}, {bound.replace('_', ' ')}"
+            rows[label] = f"{score['value']:.4f} {card['unit']}"
+    for key, value in rows.items():
+        table.add_row(key, value)
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Wide enough for whole rows where the output is a file."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=200)

@@ -1,0 +1,122 @@
+"""Bulk scoring by Apache Beam; in continuous integration it is not installed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from srnn_tf import bulk, serving
+
+NAME = "f_srnn_bach"
+
+
+def make(folder, count, files, seed=0):
+    """Piano rolls of mixed lengths in files, one in a hundred malformed; ids good and bad."""
+    rng, good, bad = np.random.default_rng(seed), {}, set()
+    for file in range(files):
+        arrays, path = {}, folder / f"in{file}.npz"
+        for i in range(count // files):
+            number = file * (count // files) + i
+            roll = (rng.random([int(np.exp(rng.uniform(1.4, 3.5))), 88]) < 0.05).astype(np.float32)
+            key = f"{path}#{i}"
+            if number % 100 == 7:
+                spoil = (lambda x: x - np.inf, lambda x: x[:, :80], lambda x: x + 0.5)
+                roll = spoil[number // 100 % 3](roll)
+                bad.add(key)
+            else:
+                good[key] = roll
+            arrays[f"s{i:06d}"] = roll
+        np.savez(path, **arrays)
+    return good, bad
+
+
+def rows(folder, prefix):
+    found = []
+    for path in sorted(folder.glob(f"{prefix}-*.jsonl")):
+        found += [json.loads(line) for line in path.read_text().splitlines()]
+    return found
+
+
+def check(folder, good, bad, sample=20):
+    """Each id once, with a score or a reason."""
+    scores, dead = rows(folder, "scores"), rows(folder, "scores.dead")
+    assert sorted(row["id"] for row in scores) == sorted(good)
+    assert sorted(row["id"] for row in dead) == sorted(bad)
+    assert all(row["error"].startswith("`frames` must") for row in dead)
+    held = {row["id"]: row for row in scores}
+    keys = list(good)[:: max(1, len(good) // sample)]
+    expected = serving.Local(NAME).score([good[key] for key in keys])
+    found = [held[key]["log_likelihood"] for key in keys]
+    np.testing.assert_allclose(found, expected.log_likelihood, rtol=1e-4)
+    np.testing.assert_allclose([held[k]["kl"] for k in keys], expected.kl, rtol=1e-3)
+    assert all(held[key]["steps"] == len(good[key]) for key in keys)
+    return {row["id"]: row["log_likelihood"] for row in scores}
+
+
+def command(folder, *words):
+    begin = [sys.executable, "-m", "srnn_tf.bulk", "--model", NAME]
+    return [*begin, "--input", f"{folder}/*.npz", "--output", f"{folder}/scores", *words]
+
+
+WORKERS = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
+
+
+def test_the_rows_of_a_batch(tmp_path):
+    """What the pipeline runs, without it."""
+    good, bad = make(tmp_path, 40, 1)
+    scorer = bulk.Scorer(NAME)
+    model = scorer.load_model()
+    batch = [*good.values(), np.zeros([3, 5]), np.zeros(400, np.float32)]
+    found = list(scorer.run_inference(batch, model))
+    assert [row["error"] for row in found[-2:]] and len(found) == len(batch)
+    expected = serving.Local(NAME).score(list(good.values()))
+    scores = [row["log_likelihood"] for row in found[:-2]]
+    np.testing.assert_allclose(scores, expected.log_likelihood, rtol=1e-4)
+
+
+def test_mistakes(tmp_path, capsys, monkeypatch):
+    words = ["--model", NAME, "--input", f"{tmp_path}/*.npz", "--output", f"{tmp_path}/scores"]
+    with pytest.raises(SystemExit):
+        bulk.main(words)
+    assert "*.npz matches no file" in capsys.readouterr().err
+    monkeypatch.setattr(bulk, "beam", None)
+    make(tmp_path, 1, 1)
+    with pytest.raises(SystemExit):
+        bulk.main(words)
+    assert "pip install 'srnn-tf[beam]'" in capsys.readouterr().err
+
+
+def test_in_process(tmp_path):
+    pytest.importorskip("apache_beam")
+    good, bad = make(tmp_path, 200, 4)
+    subprocess.run(command(tmp_path), check=True, capture_output=True)
+    check(tmp_path, good, bad)
+
+
+@pytest.mark.slow
+def test_twenty_thousand_in_two_processes_and_one_killed(tmp_path):
+    pytest.importorskip("apache_beam")
+    good, bad = make(tmp_path, 20_000, 40)
+    assert (len(good), len(bad)) == (19_800, 200)
+    subprocess.run(command(tmp_path), check=True, capture_output=True)
+    whole = check(tmp_path, good, bad)
+    for path in tmp_path.glob("scores*"):
+        path.unlink()
+    subprocess.run(command(tmp_path, *WORKERS), check=True, capture_output=True)
+    two = check(tmp_path, good, bad)
+    np.testing.assert_allclose([two[k] for k in whole], list(whole.values()), rtol=1e-4)
+    for path in tmp_path.glob("scores*"):
+        path.unlink()
+    # A run that is killed leaves no rows under their names; the same command makes them all.
+    process = subprocess.Popen(command(tmp_path, *WORKERS), start_new_session=True)
+    time.sleep(20)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        assert not rows(tmp_path, "scores")
+    subprocess.run(command(tmp_path, *WORKERS), check=True, capture_output=True)
+    check(tmp_path, good, bad)

@@ -1,0 +1,151 @@
+"""The command `srnn-tf`, as a new user would try it."""
+
+import csv
+import json
+import re
+import shlex
+
+import numpy as np
+import pytest
+
+from srnn_tf import command, data, zoo
+
+NAME = "f_rnn_bach"
+
+
+def run(capsys, *words):
+    """What a command prints."""
+    capsys.readouterr()
+    command.main([str(word) for word in words])
+    return capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A chorale as MIDI, and rolls as arrays."""
+    folder = tmp_path_factory.mktemp("files")
+    roll = np.asarray(data.load("bach").test[0])
+    data.write_midi(roll.astype(np.uint8), folder / "chorale.mid")
+    rolls = np.zeros([2, 9, 88], np.float32)
+    rolls[:, :, 40] = 1.0
+    np.savez(folder / "rolls.npz", frames=rolls, length=np.array([9, 4]))
+    np.save(folder / "one.npy", roll[:5])
+    return folder
+
+
+def test_list_and_info(capsys):
+    text = run(capsys, "list")
+    names = [line.split()[0] for line in text.splitlines()[1:]]
+    assert names == zoo.names(published=True)
+    (row,) = [line for line in text.splitlines() if line.split()[0] == NAME]
+    value = zoo.card(NAME)["test"]["full"]["exact"]["value"]
+    assert f"{value:.4f} step" in row and "exact" in row
+    assert "(stand-in: srnn_hier_speech_commands)" in text
+    text = run(capsys, "info", NAME)
+    assert f"{value:.4f} nats per step" in text and "rnn, factorized" in text
+    assert json.loads(run(capsys, "info", NAME, "--json")) == zoo.card(NAME)
+    assert "no weights: python -m zoo.train" in run(capsys, "list", "--all")
+
+
+def test_score(capsys, files, tmp_path):
+    inputs = [files / name for name in ("chorale.mid", "rolls.npz", "one.npy")]
+    rows = list(csv.DictReader(run(capsys, "score", NAME, *inputs).splitlines()))
+    assert [int(row["sequence"]) for row in rows] == [0, 0, 1, 0]
+    assert [int(row["steps"]) for row in rows][1:] == [9, 4, 5]
+    assert {(row["unit"], row["bound"]) for row in rows} == {("nats", "exact")}
+    model, roll = zoo.load(NAME), np.asarray(data.load("bach").test[0])
+    expected = [float(model.log_prob(x[None])[0]) for x in (roll, roll[:5])]
+    found = [float(rows[i]["log_likelihood"]) for i in (0, 3)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert float(rows[0]["per_step"]) == pytest.approx(expected[0] / len(roll), rel=1e-4)
+    out = tmp_path / "scores.jsonl"
+    words = ["--format", "jsonl", "--per-step", "--output", out]
+    assert run(capsys, "score", "f_srnn_bach", files / "rolls.npz", *words) == ""
+    held = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [len(row["log_likelihood_per_step"]) for row in held] == [9, 4]
+    assert held[0]["bound"] == "ELBO" and held[0]["kl"] > 0.0
+    total = sum(held[0]["log_likelihood_per_step"])
+    assert total == pytest.approx(held[0]["log_likelihood"], rel=1e-5)
+
+
+def test_sample_and_anomalies(capsys, files, tmp_path):
+    for name in ("a.mid", "a.png"):
+        assert run(capsys, "sample", NAME, "--steps", 8, "--out", tmp_path / name).startswith("wro")
+        assert (tmp_path / name).stat().st_size > 50
+    words = ["--quantile", 0.2, "--out", tmp_path / "b.png", "--top", 3]
+    usual = ["--reference", files / "chorale.mid"]
+    text = run(capsys, "anomalies", NAME, files / "rolls.npz", *usual, *words)
+    first = text.splitlines()[0]
+    marked, total, mark = re.match(r"(\d+) of (\d+) steps below (-?[\d.]+) nats", first).groups()
+    assert int(total) == 13 and float(mark) < 0.0 and (tmp_path / "b.png").stat().st_size > 500
+    assert "1 reference sequences" in first and len(text.splitlines()) <= 6
+    text = run(capsys, "anomalies", NAME, files / "one.npy")
+    assert "8 samples of the model" in text
+
+
+def test_export(capsys, tmp_path):
+    assert f"{NAME}/1" in run(capsys, "export", NAME, tmp_path)
+    folder = zoo.folder(NAME)
+    copied = {p.relative_to(folder) for p in folder.rglob("*") if p.is_file()}
+    target = tmp_path / NAME / "1"
+    assert {p.relative_to(target) for p in target.rglob("*") if p.is_file()} == copied
+    with pytest.raises(SystemExit):
+        command.main(["export", NAME, str(tmp_path)])
+    assert "never replaced" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / NAME).iterdir()] == ["1"]
+
+
+MISTAKES = {
+    "command": ("wakl", "No such command"),
+    "argument": ("score f_rnn_bach", "Missing argument 'FILES...'"),
+    "option": ("score f_rnn_bach a.mid --formt csv", "No such option"),
+    "format": ("score f_rnn_bach a.mid --format xml", "'xml' is not one of 'csv', 'jsonl'"),
+    "name": ("score f_rnn_bch a.mid", "Did you mean 'f_rnn_bach'?"),
+    "no file": ("score f_rnn_bach nowhere.mid", "nowhere.mid is not a file"),
+    "ending": ("score f_rnn_bach {}/text.txt", "reads .mid, .midi, .npz, .npy"),
+    "no MIDI": ("score f_rnn_bach {}/text.mid", "is not readable as MIDI"),
+    "no array": ("score f_rnn_bach {}/text.npz", "cannot be read as .npz"),
+    "objects": ("score f_rnn_bach {}/objects.npz", "cannot be read as .npz"),
+    "width": ("score f_rnn_bach {}/narrow.npy", "must have 88 values a step"),
+    "values": ("score f_rnn_bach {}/half.npy", "must be 0 or 1 for a Bernoulli"),
+    "length": ("score f_rnn_bach {}/long.npz", "a length of 9; accepted are 1 to 3"),
+    "per step": ("score f_rnn_bach {}/half.npy --per-step", "--per-step needs --format jsonl"),
+    "out": ("sample f_rnn_bach --out {}/a.wav", "draws .mid, .png"),
+    "folder": ("sample f_rnn_bach --out {}/none/a.mid", "none does not exist"),
+    "steps": ("sample f_rnn_bach --steps 0 --out {}/a.mid", "`steps` must be an integer of at"),
+    "server": ("score f_rnn_bach {}/half.npy --server nowhere", "`address` must be 'host:port'"),
+    "warm server": ("sample f_rnn_bach --out {}/a.mid --server a:1 --temperature 2", "at 1 only"),
+    "quantile": ("anomalies f_rnn_bach {}/half.npy --quantile 2", "--quantile must be between"),
+    "no folder": ("export f_rnn_bach {}/none", "none is not a folder"),
+    "version": ("export f_rnn_bach {} --version 9", "version=9 of f_rnn_bach does not exist"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(mistake, capsys, tmp_path):
+    for ending in (".txt", ".mid", ".npz"):
+        (tmp_path / f"text{ending}").write_text("text")
+    np.savez(tmp_path / "objects.npz", np.array([{}], object))
+    np.save(tmp_path / "narrow.npy", np.zeros([3, 5]))
+    np.save(tmp_path / "half.npy", np.full([3, 88], 0.5))
+    np.savez(tmp_path / "long.npz", frames=np.zeros([1, 3, 88]), length=[9])
+    before = {p.name for p in tmp_path.iterdir()}
+    words, message = MISTAKES[mistake]
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        command.main(shlex.split(words.format(tmp_path)))
+    out, err = capsys.readouterr()
+    assert stopped.value.code in (1, 2) and out == ""
+    assert message in err and err.startswith("error: ") and err.count("\n") == 1
+    assert {p.name for p in tmp_path.iterdir()} == before
+
+
+def test_every_help_has_an_example_that_parses(capsys):
+    for name, found in command.app.commands.items():
+        text = run(capsys, name, "--help")
+        example = text.split("Example: ", 1)[1].split("Options:")[0].split("\n\n")[0]
+        words = shlex.split(" ".join(example.split()))
+        assert words[:2] == ["srnn-tf", name]
+        context = found.make_context(name, words[2:])
+        assert context.params
+    assert "anomalies" in run(capsys)
