@@ -1,0 +1,122 @@
+"""The same real sequences through every way to score them: one answer.
+
+`SRNN_TF_TEST_DATA` names the folder of the data sets; Beam's part runs where it is installed.
+"""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import standin
+from srnn_tf import data, serving, zoo
+from tests.test_c_api import program, run  # noqa: F401, a fixture
+
+COUNT = 200
+# Of speech frames are 200 samples, one after another: long ones would take hours.
+LENGTHS = {"nottingham": (10, 2000), "speech_commands": (10, 60)}
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """Real sequences of mixed lengths, log-uniform, by the name of their data set."""
+    given = os.environ.get("SRNN_TF_TEST_DATA")
+    if not given:
+        pytest.skip("SRNN_TF_TEST_DATA is not set")
+
+    def cut(name):
+        if name == "nottingham":
+            parts = data.load(name, Path(given) / "midi/Nottingham.mat").test
+        else:
+            folder = tmp_path_factory.mktemp("speech") / "prepared"
+            source = Path(given) / "speech/commands_en_16k"
+            parts = data.load(name, data.prepare(name, source, folder)).test
+        whole = np.concatenate([np.asarray(part, np.float32) for part in parts])
+        low, high = LENGTHS[name]
+        rng = np.random.default_rng(0)
+        lengths = np.exp(rng.uniform(np.log(low), np.log(high), COUNT)).astype(int)
+        lengths[:2] = low, high
+        starts = rng.integers(0, len(whole) - high, COUNT)
+        return [whole[s : s + n] for s, n in zip(starts, lengths, strict=True)]
+
+    return cut
+
+
+def by_model(model, sequences):
+    found = []
+    for one in sequences:
+        padded = np.zeros([1, 1 << (len(one) - 1).bit_length(), one.shape[1]], np.float32)
+        padded[0, : len(one)] = one
+        mask = np.arange(padded.shape[1])[None] < len(one)
+        found.append(float(model.log_prob(padded, mask)[0]))
+    return found
+
+
+def by_c(program, name, sequences, folder):  # noqa: F811
+    found = []
+    for i in range(0, len(sequences), 50):
+        inputs = serving.answers.padded("frames", sequences[i : i + 50])
+        done = run(program, name, "score", inputs["frames"], inputs["length"], folder)
+        assert done.returncode == 0, done.stderr
+        found += [float(line) for line in done.stdout.split()]
+    return found
+
+
+def by_command(name, file, *words):
+    command = [Path(sys.executable).with_name("srnn-tf"), "score", name, file, *words]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [float(row["log_likelihood"]) for row in csv.DictReader(text.splitlines())]
+
+
+def by_beam(name, file, folder, *words):
+    command = [sys.executable, "-m", "srnn_tf.bulk", "--model", name, "--input", str(file)]
+    command += ["--output", str(folder / "rows"), *words]
+    subprocess.run(command, check=True, capture_output=True)
+    rows = {}
+    for path in folder.glob("rows-*.jsonl"):
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            rows[int(row["id"].rsplit("#")[1])] = row["log_likelihood"]
+        path.unlink()
+    return [rows[i] for i in range(COUNT)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "f_rnn_nottingham",
+        "f_srnn_nottingham",
+        "rnn_hier_speech_commands",
+        "srnn_hier_speech_commands",
+    ],
+)
+def test_one_answer(name, real, program, tmp_path):  # noqa: F811
+    sequences = real(zoo.card(name)["data"]["name"])
+    file = tmp_path / "sequences.npz"
+    np.savez(file, **{f"s{i:03d}": one for i, one in enumerate(sequences)})
+    expected = by_model(zoo.load(name), sequences)
+    ways = {"C API": by_c(program, name, sequences, tmp_path)}
+    with standin.Server(zoo.folder(name)) as server:
+        for way in ("grpc", "rest"):
+            with serving.Client(getattr(server, way), name, timeout=600.0) as client:
+                ways[way] = client.score(sequences).log_likelihood
+        ways["srnn-tf --server"] = by_command(name, file, "--server", server.grpc)
+    ways["srnn-tf"] = by_command(name, file)
+    try:
+        import apache_beam  # noqa: F401
+    except ImportError:
+        print("Apache Beam is not installed: its part is left out")
+    else:
+        ways["Beam"] = by_beam(name, file, tmp_path)
+        two = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
+        ways["Beam, 2 workers"] = by_beam(name, file, tmp_path, *two)
+    for way, found in ways.items():
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3, err_msg=way)
+        worst = np.max(np.abs(np.subtract(found, expected)) / np.abs(expected))
+        print(f"{name}, {way}: {len(found)} sequences, largest relative difference {worst:.1e}")
