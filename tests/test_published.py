@@ -40,6 +40,10 @@ def folder_of(name):
 def test_what_is_published_first():
     midi = ("nottingham", "muse", "jsb", "piano_midi", "bach")
     wanted = {f"{m}_{d}" for m in ("f_rnn", "f_srnn", "delta_rnn_random") for d in midi}
+    hier = ("rnn_hier", "srnn_hier")
+    wanted |= {f"{m}_nottingham" for m in (*hier, "rnn_hier_mlp", "srnn_hier_mlp")}
+    wanted |= {f"{m}_unipen" for m in ("f_rnn", "f_srnn", *hier)}
+    wanted |= {f"{m}_speech_commands" for m in hier} | {"srnn_hier_perm_speech_commands"}
     assert wanted <= set(NAMES) and set(HELD) <= set(zoo.names(published=True))
     assert set(NAMES) <= set(recipes.RECIPES) and set(ALIASES) <= set(recipes.RECIPES)
 
