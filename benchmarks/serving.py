@@ -128,6 +128,7 @@ class _server:
         self.connection, there = context.Pipe()
         self.process = context.Process(target=serve, args=(*self.words, there), daemon=True)
         self.process.start()
+        there.close()  # so that the end of the process is seen here
         return self.connection.recv(), self.connection
 
     def __exit__(self, *error):

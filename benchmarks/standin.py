@@ -4,8 +4,8 @@
 
 It is not TensorFlow Serving and says nothing of its speed: it answers the same gRPC messages, by
 the official stubs, and the same JSON, from the SavedModel alone, so that a client can be tried.
-With `--batching` requests wait up to two milliseconds for others, and are padded to the longest,
-as the server does under `enable_batching` and `pad_variable_length_inputs`.
+With `--batching` requests wait up to two milliseconds for others, are padded to the longest, and
+share one status, as in the server under `enable_batching` and `pad_variable_length_inputs`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Servable:
         self.requests += 1
         if signature not in self.signature_def:
             message = f'Serving signature name: "{signature}" not found in signature def'
-            raise Failure(grpc.StatusCode.INVALID_ARGUMENT, message)
+            raise Failure(grpc.StatusCode.FAILED_PRECONDITION, message)
         specs = self.signature_def[signature].inputs
         if set(inputs) != set(specs):
             raise Failure(
@@ -124,22 +124,22 @@ class Batches:
     def _answer(self, waiting):
         try:
             steps = max(i["frames"].shape[1] for i, _ in waiting)
-            frames = [
-                np.pad(i["frames"], [(0, 0), (0, steps - i["frames"].shape[1]), (0, 0)])
-                for i, _ in waiting
-            ]
+            frames = np.concatenate([_longer(i["frames"], steps) for i, _ in waiting])
             length = np.concatenate([i["length"] for i, _ in waiting])
-            found = self._run("score", {"frames": np.concatenate(frames), "length": length})
-            row = 0
+            found, row = self._run("score", {"frames": frames, "length": length}), 0
             for inputs, answer in waiting:
                 rows = slice(row, row := row + len(inputs["length"]))
                 answer.set_result({name: value[rows] for name, value in found.items()})
-        except Exception as error:
-            if len(waiting) > 1:  # one bad request must not fail the others
-                for one in waiting:
-                    self._answer([one])
-            else:
-                waiting[0][1].set_exception(error)
+        except Exception as error:  # a batch has one status
+            for _, answer in waiting:
+                answer.set_exception(error)
+
+
+def _longer(frames, steps):
+    """Padded as the server does it, with the first number of a tensor."""
+    first = frames.reshape(-1)[0] if frames.size else 0.0
+    width = [(0, 0), (0, steps - frames.shape[1]), (0, 0)]
+    return np.pad(frames, width, constant_values=first)
 
 
 class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
@@ -187,7 +187,7 @@ def _array(name, proto):
         raise Failure(grpc.StatusCode.INVALID_ARGUMENT, message) from None
 
 
-STATUS = {grpc.StatusCode.NOT_FOUND: 404, grpc.StatusCode.INVALID_ARGUMENT: 400}
+STATUS = {grpc.StatusCode.NOT_FOUND: 404, grpc.StatusCode.RESOURCE_EXHAUSTED: 413}
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -214,8 +214,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return {"metadata": held}
 
     def _predict(self):
+        size = int(self.headers["Content-Length"])
+        if size > LARGEST:
+            self.close_connection = True
+            raise Failure(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{size} bytes are too many")
+        body = self.rfile.read(size)
         self._find(":predict")
-        body = self.rfile.read(int(self.headers["Content-Length"]))
         try:
             asked = json.loads(body)
             columns, signature = asked["inputs"], asked.get("signature_name") or "serving_default"
@@ -239,7 +243,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             status, found = 200, make()
         except Failure as failure:
-            status, found = STATUS[failure.code], {"error": str(failure)}
+            status, found = STATUS.get(failure.code, 400), {"error": str(failure)}
         content = json.dumps(found).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import glob
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -68,10 +69,18 @@ class Scorer(base.ModelHandler):
                 rows[i] = {"error": " ".join(str(error).split())}
         for rank in (1, 2):  # samples, frames
             good = [i for i, one in enumerate(batch) if not rows[i] and np.ndim(one) == rank]
-            found = _rows(model, [batch[i] for i in good]) if good else []
+            found = self._scored(model, [batch[i] for i in good]) if good else []
             for i, row in zip(good, found, strict=True):
                 rows[i] = row
         return rows
+
+    def _scored(self, model: serving.Local, batch: Sequence[np.ndarray]) -> list[Row]:
+        try:
+            return _rows(model, batch)
+        except serving.ServingError as error:
+            if len(batch) == 1:
+                return [{"error": " ".join(str(error).split())}]
+            return [row for one in batch for row in self._scored(model, [one])]
 
     def batch_elements_kwargs(self) -> dict[str, Any]:
         return {"min_batch_size": 1, "max_batch_size": BATCH}
@@ -82,7 +91,9 @@ def _rows(model: serving.Answers, batch: Sequence[np.ndarray]) -> list[Row]:
     rows = []
     for i, steps in enumerate(found.log_likelihood_per_step):
         row = {"steps": len(steps), "log_likelihood": float(found.log_likelihood[i])}
-        rows.append(row | ({} if found.kl is None else {"kl": float(found.kl[i])}))
+        row |= {} if found.kl is None else {"kl": float(found.kl[i])}
+        finite = math.isfinite(row["log_likelihood"])
+        rows.append(row if finite else {"error": f"its score is {row['log_likelihood']}"})
     return rows
 
 
@@ -117,6 +128,7 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
         ImportError: apache-beam is not installed.
         ValueError: an unknown model, no files.
         FileNotFoundError: the folder of the output does not exist.
+        FileExistsError: there are results under that name.
 
     Example:
         score_files("f_rnn_bach", glob.glob("rolls/*.npz"), "out/scores")
@@ -128,6 +140,8 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
     bound = models.bound_of(zoo.card(model))
     if "://" not in output and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
+    if held := glob.glob(f"{glob.escape(output)}*-of-*.jsonl"):
+        raise FileExistsError(f"{held[0]} exists: an earlier run's rows would stay beside new ones")
     options = PipelineOptions(list(words))
     options.view_as(SetupOptions).save_main_session = False
     with beam.Pipeline(options=options) as pipeline:

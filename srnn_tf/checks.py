@@ -171,16 +171,17 @@ def mask(values: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def check_batch(
-    batch: dict[str, tf.Tensor], event_size: int, binary: Sequence[bool]
+    batch: dict[str, tf.Tensor], event_size: int, binary: Sequence[bool], empty: bool = False
 ) -> dict[str, tf.Tensor]:
     """The same checks as TensorFlow operations, for a map over a `tf.data` pipeline.
 
-    What shapes and dtypes show is refused at once, values when they come.
+    What shapes and dtypes show is refused at once, values when they come. With `empty` there may be
+    no rows, as in a worker's part of the last batch.
     """
     batch, conditions = dict(batch), []
     for name in ("frames", "previous"):
         if name in batch:
-            batch[name], more = _checked_frames(batch[name], event_size, binary, name)
+            batch[name], more = _checked_frames(batch[name], event_size, binary, name, empty)
             conditions += more
     shape = tf.shape(batch["frames"])
     if "previous" in batch:
@@ -204,7 +205,7 @@ def check_batch(
     return result
 
 
-def _checked_frames(x, event_size, binary, name):
+def _checked_frames(x, event_size, binary, name, empty):
     if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
         raise ValueError(f"`{name}` must be numeric; received {x.dtype.name}")
     if x.shape.rank is None:
@@ -213,7 +214,7 @@ def _checked_frames(x, event_size, binary, name):
     x = tf.cast(x, tf.float32)
     conditions = [
         (tf.shape(x)[-1] == event_size, f"`{name}` must have {event_size} values per step"),
-        (tf.size(x) > 0, f"`{name}` must not be empty"),
+        ((tf.size(x) > 0) | (empty & (tf.shape(x)[0] == 0)), f"`{name}` must not be empty"),
         (
             tf.reduce_all(tf.math.is_finite(x)),
             f"`{name}` must be finite; received NaN or infinity",

@@ -132,4 +132,4 @@ def _checked(model, batch):
     index = batch.pop("index", None)
     if index is not None:  # `data.batches` fills a batch up with rows that are no data
         batch = {name: tf.boolean_mask(x, index >= 0) for name, x in batch.items()}
-    return checks.check_batch(batch, model.event_size, model.binary)
+    return checks.check_batch(batch, model.event_size, model.binary, empty=index is not None)

@@ -84,8 +84,13 @@ def test_mistakes(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         bulk.main(words)
     assert "*.npz matches no file" in capsys.readouterr().err
-    monkeypatch.setattr(bulk, "beam", None)
     make(tmp_path, 1, 1)
+    if bulk.beam is not None:
+        (tmp_path / "scores-00000-of-00001.jsonl").write_text("")
+        with pytest.raises(SystemExit):
+            bulk.main(words)
+        assert "an earlier run's rows would stay" in capsys.readouterr().err
+    monkeypatch.setattr(bulk, "beam", None)
     with pytest.raises(SystemExit):
         bulk.main(words)
     assert "pip install 'srnn-tf[beam]'" in capsys.readouterr().err

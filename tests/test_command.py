@@ -104,9 +104,20 @@ MISTAKES = {
     "no file": ("score f_rnn_bach nowhere.mid", "nowhere.mid is not a file"),
     "ending": ("score f_rnn_bach {}/text.txt", "reads .mid, .midi, .npz, .npy"),
     "no MIDI": ("score f_rnn_bach {}/text.mid", "is not readable as MIDI"),
-    "no array": ("score f_rnn_bach {}/text.npz", "cannot be read as .npz"),
-    "objects": ("score f_rnn_bach {}/objects.npz", "cannot be read as .npz"),
-    "width": ("score f_rnn_bach {}/narrow.npy", "must have 88 values a step"),
+    "no array": ("score f_rnn_bach {}/text.npz", "is damaged, or no .npz or .npy"),
+    "objects": ("score f_rnn_bach {}/objects.npz", "is damaged, or no .npz or .npy"),
+    "no arrays": ("score f_rnn_bach {}/none.npz", "holds no array"),
+    "width": ("score f_rnn_bach {}/narrow.npy", "sequence 0: must have 88 values a step; has 5"),
+    "samples": ("score f_rnn_bach {}/samples.npy", "must be frames (T, 88)"),
+    "NaN": ("score f_rnn_bach {}/nan.npy", "nan.npy, sequence 0: must be finite"),
+    "picture": ("anomalies f_rnn_bach {}/half.npy --out {}/a.txt", "must end in .png, .svg"),
+    "top": ("anomalies f_rnn_bach {}/half.npy --top 0", "0 is not in the range"),
+    "recording": ("anomalies rnn_hier_speech_commands {}/samples.npy", "need --reference"),
+    "units": (
+        "anomalies rnn_hier_speech_commands {}/samples.npy --reference {}/speech.npy",
+        "cannot be scored together",
+    ),
+    "keras": ("export {}/text.keras {}", "Keras cannot load it"),
     "values": ("score f_rnn_bach {}/half.npy", "must be 0 or 1 for a Bernoulli"),
     "length": ("score f_rnn_bach {}/long.npz", "a length of 9; accepted are 1 to 3"),
     "per step": ("score f_rnn_bach {}/half.npy --per-step", "--per-step needs --format jsonl"),
@@ -123,17 +134,21 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line(mistake, capsys, tmp_path):
-    for ending in (".txt", ".mid", ".npz"):
+    for ending in (".txt", ".mid", ".npz", ".keras"):
         (tmp_path / f"text{ending}").write_text("text")
     np.savez(tmp_path / "objects.npz", np.array([{}], object))
     np.save(tmp_path / "narrow.npy", np.zeros([3, 5]))
+    np.savez(tmp_path / "none.npz")
+    np.save(tmp_path / "samples.npy", np.zeros([600]))
+    np.save(tmp_path / "speech.npy", np.zeros([3, 200]))
+    np.save(tmp_path / "nan.npy", np.full([3, 88], np.nan))
     np.save(tmp_path / "half.npy", np.full([3, 88], 0.5))
     np.savez(tmp_path / "long.npz", frames=np.zeros([1, 3, 88]), length=[9])
     before = {p.name for p in tmp_path.iterdir()}
     words, message = MISTAKES[mistake]
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
-        command.main(shlex.split(words.format(tmp_path)))
+        command.main(shlex.split(words.format(*[tmp_path] * 2)))
     out, err = capsys.readouterr()
     assert stopped.value.code in (1, 2) and out == ""
     assert message in err and err.startswith("error: ") and err.count("\n") == 1

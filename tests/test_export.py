@@ -248,7 +248,7 @@ def test_export_twice_and_use_it_without_our_packages(tmp_path):
     np.testing.assert_allclose(found, model.log_prob(x), rtol=1e-4, atol=1e-4)
 
 
-def test_the_warm_up_file_holds_a_request_of_each_signature(made):
+def test_the_warm_up_file_holds_a_request_of_each_signature_with_rows(made):
     _, model, out = made
     _, logs = export.warmup_protos()
     loaded = tf.saved_model.load(str(out))
@@ -260,7 +260,7 @@ def test_the_warm_up_file_holds_a_request_of_each_signature(made):
         answer = loaded.signatures[name](**inputs)
         assert all(np.isfinite(v).all() for v in answer.values())
         seen.add(name)
-    assert seen == set(loaded.signatures) - {"serving_default"}
+    assert seen == set(loaded.signatures) - {"serving_default", "sample"}
 
 
 def test_errors_before_anything_is_written(tmp_path):
@@ -302,4 +302,5 @@ def test_signatures_of_speech_name_their_arguments():
         "score_raw": {"waveform", "length"},
         "sample": {"num_steps", "seed", "batch_size"},
     }
+    del specs["sample"]  # its inputs are no rows: no server that batches could be warmed up with it
     assert {n: set(v) for n, v in found.examples().items()} == specs

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srnn_tf import SequenceModel, data
+from srnn_tf import SequenceModel, data, inputs
 from srnn_tf.data.epochs import array_batches, epoch_order
 from srnn_tf.data.frames import reframe, windows
 from srnn_tf.data.sequences import Standardization, Stored, View, num_values, read_values
@@ -262,3 +262,9 @@ def test_windows_are_the_sequence(rows, steps, size):
     whole = found.reshape(rows, -1, 2)
     np.testing.assert_array_equal(whole[:, :steps], array)
     assert not whole[:, steps:].any() and whole.shape[1] - steps < size
+
+
+def test_a_workers_part_of_the_last_batch_may_be_empty():
+    part = data.padded([np.ones([3, 2], np.float32)] * 5, 4, seed=1).shard(1, 2)
+    batches = list(inputs.pipeline(tiny(), part))
+    assert [batch["frames"].shape[0] for batch in batches] == [2, 0]

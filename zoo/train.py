@@ -181,20 +181,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     args = parser.parse_args(argv)
     with runs.clear_errors():
-        strategy = workers.strategy(args.strategy)
         recipe = runs.recipes.get(args.name)
         recipe.candidate(args.candidate)
+        strategy = workers.strategy(args.strategy)  # before anything of TensorFlow runs
         splits = runs.load_data(recipe, args.data, args.edition)
         frames = [sum(len(s) for s in part) for part in (splits.train, splits.valid, splits.test)]
         options = {name: getattr(args, name) for name in runs.OPTIONS}
         run = runs.Run.create(
             args.out, args.name, args.steps, args.seed, frames, **options, dtype=args.dtype
         )
-        try:
+        with workers.leaving(args.strategy):
             train(run, splits, strategy=strategy)
-        except ConnectionError as error:
-            print(f"error: {error}", file=sys.stderr)
-            workers.leave()
         if not args.no_test and workers.is_chief(strategy):
             score(run, splits)
 

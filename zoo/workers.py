@@ -8,11 +8,12 @@ a worker dies the others end with an error; the same commands again go on from t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
@@ -20,6 +21,13 @@ from srnn_tf import SequenceModel, inputs
 from srnn_tf.data import EpochDataset
 
 KINDS = ("mirrored", "multiworker")
+LOST = (  # how TensorFlow tells that a worker is gone, or has come back as another one
+    tf.errors.UnavailableError,
+    tf.errors.InternalError,
+    tf.errors.CancelledError,
+    tf.errors.AbortedError,
+    tf.errors.FailedPreconditionError,
+)
 EXAMPLE = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
 
 
@@ -100,22 +108,19 @@ class Loop:
             ConnectionError: a worker is lost.
         """
         batches = iter(self.strategy.distribute_datasets_from_function(self._pipeline))
-        logs, done = {}, int(self.model.step.numpy())
-        try:
-            while done < steps:
-                logs, done = self._update(next(batches)), done + 1
-                if done % epoch == 0 or done == steps:
-                    local = self.strategy.experimental_local_results
-                    values = {name: float(local(value)[0]) for name, value in logs.items()}
-                    if self._told(at_end(values)):
+        done = int(self.model.step.numpy())
+        while done < steps:
+            with _together(done):
+                logs = self._update(next(batches))
+                local = self.strategy.experimental_local_results
+                values = {name: float(local(value)[0]) for name, value in logs.items()}
+            done += 1
+            if done % epoch == 0 or done == steps:
+                stop = at_end(values)
+                with _together(done):
+                    if self._told(stop):
                         return
-                    self.model.reset_metrics()
-        except (tf.errors.UnavailableError, tf.errors.InternalError, tf.errors.CancelledError) as e:
-            text = " ".join(str(e).split())[:200]
-            raise ConnectionError(
-                f"a worker is lost at update {done}; start all of them again, with the same "
-                f"commands, to go on from the last checkpoint ({text})"
-            ) from None
+                self.model.reset_metrics()
 
     def _told(self, stop: bool) -> bool:
         """What the chief says, to all; nobody goes on before."""
@@ -127,8 +132,27 @@ class Loop:
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, each, axis=None)
 
 
-def leave() -> None:
-    """End the process at once: after a loss, TensorFlow waits for workers that are gone."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
+@contextlib.contextmanager
+def _together(done: int) -> Iterator[None]:
+    """What all workers do at once: it fails where one of them is gone."""
+    try:
+        yield
+    except LOST as error:
+        text = " ".join(str(error).split())[:200]
+        raise ConnectionError(
+            f"a worker is lost at update {done}; start all of them again, with the same commands, "
+            f"to go on from the last checkpoint ({text})"
+        ) from None
+
+
+@contextlib.contextmanager
+def leaving(kind: str | None) -> Iterator[None]:
+    """End one of many workers at once where it fails: TensorFlow would wait for those gone."""
+    try:
+        yield
+    except BaseException as error:
+        if kind != "multiworker":
+            raise
+        print(f"error: {error or type(error).__name__}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(1)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from srnn_tf import plots, serving, zoo
 from srnn_tf.command import models, options
+from srnn_tf.command.sampling import PICTURES
 
 DRAWN = 8  # sequences of the model's own, where no reference is given
 
@@ -26,7 +27,13 @@ DRAWN = 8  # sequences of the model's own, where no reference is given
 )
 @click.option("--quantile", default=0.01, show_default=True, help="Of the reference's steps.")
 @click.option("--out", type=options.FILE, help="A picture: .png, .svg or .pdf.")
-@click.option("--top", default=10, show_default=True, help="The most steps to print.")
+@click.option(
+    "--top",
+    default=10,
+    type=click.IntRange(min=1),
+    show_default=True,
+    help="The most steps to print.",
+)
 @options.server
 @options.steps_per_quarter
 def anomalies(
@@ -48,8 +55,15 @@ def anomalies(
     """
     if not 0.0 < quantile < 1.0:
         raise ValueError(f"--quantile must be between 0 and 1; received {quantile}")
+    if out is not None and (out.suffix not in PICTURES or not out.parent.is_dir()):
+        raise ValueError(f"--out={out} must end in {', '.join(PICTURES)}, in a folder that exists")
     sequences = list(models.read(file, name, steps_per_quarter))
     usual = [s for path in reference for s in models.read(path, name, steps_per_quarter)]
+    if not usual and any(s.is_waveform for s in sequences):
+        raise ValueError("recordings need --reference: files of what is usual")
+    for one in sequences + usual:
+        models.check(one, zoo.card(name))
+    models.one_kind(sequences + usual)
     answers = models.backend(name, server)
     found = models.score(answers, sequences).log_likelihood_per_step
     held = _reference(answers, usual, sequences)
@@ -78,8 +92,6 @@ def _reference(answers: serving.Answers, usual: list, sequences: list) -> np.nda
     """Log likelihoods of usual steps."""
     if usual:
         return np.concatenate(models.score(answers, usual).log_likelihood_per_step)
-    if any(s.is_waveform for s in sequences):
-        raise ValueError("recordings need --reference: files of what is usual")
     steps = int(np.clip(np.mean([len(s.values) for s in sequences]), 50, 500))
     return np.concatenate(answers.score(answers.sample(steps, DRAWN)).log_likelihood_per_step)
 

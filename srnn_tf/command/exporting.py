@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 import keras
 
+from srnn_tf import checks, zoo
 from srnn_tf import export as exports
-from srnn_tf import zoo
 from srnn_tf.command import options
 from srnn_tf.model import SequenceModel
 
@@ -30,33 +30,37 @@ def export(model: str, out: Path, version: int | None) -> None:
     """
     if not out.is_dir():
         raise FileNotFoundError(f"{out} is not a folder")
-    if model.endswith(".keras"):
-        target = _own(Path(model), out, 1 if version is None else version)
-    else:
-        folder = zoo.folder(model, version)
-        target = out / model / folder.name
-        _fresh(target)
-        part = target.parent / f".{secrets.token_hex(4)}.{target.name}"
-        try:
-            shutil.copytree(folder, part)
-            os.replace(part, target)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-    print(f"wrote {target}")
-
-
-def _own(file: Path, out: Path, version: int) -> Path:
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is not a file")
-    loaded = keras.saving.load_model(file, compile=False)
-    if not isinstance(loaded, SequenceModel):
-        raise ValueError(f"{file} holds a {type(loaded).__name__}; a SequenceModel is needed")
-    target = out / file.stem / str(version)
-    _fresh(target)
-    return exports.export(loaded, target)
-
-
-def _fresh(target: Path) -> None:
+    own = model.endswith(".keras")
+    loaded = _own(Path(model)) if own else None
+    if version is not None:
+        checks.sizes(version=version)
+    folder = None if own else zoo.folder(model, version)
+    target = out / (f"{Path(model).stem}/{version or 1}" if own else f"{model}/{folder.name}")
     if target.exists():
         raise FileExistsError(f"{target} exists; published versions are never replaced")
     target.parent.mkdir(exist_ok=True)
+    part = target.parent / f".{secrets.token_hex(4)}.{target.name}"
+    try:
+        if own:
+            exports.export(loaded, part)
+        else:
+            shutil.copytree(folder, part)
+        os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if not any(target.parent.iterdir()):
+            target.parent.rmdir()
+    print(f"wrote {target}")
+
+
+def _own(file: Path) -> SequenceModel:
+    """The model of a file that Keras saved."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file} is not a file")
+    try:
+        loaded = keras.saving.load_model(file, compile=False)
+    except Exception as error:  # Keras raises many types on damaged files and unknown classes
+        raise ValueError(f"{file}: Keras cannot load it: {error}") from error
+    if not isinstance(loaded, SequenceModel):
+        raise ValueError(f"{file} holds a {type(loaded).__name__}; a SequenceModel is needed")
+    return loaded

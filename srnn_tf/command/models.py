@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +51,8 @@ def read(path: Path, name: str, steps_per_quarter: int = 2) -> Iterator[Sequence
     """
     if not path.is_file():
         raise ValueError(f"{path} is not a file")
-    kind, ending = kind_of(zoo.card(name)), path.suffix.lower()
+    card, ending = zoo.card(name), path.suffix.lower()
+    kind = kind_of(card)
     endings = {"speech": audio.SUFFIXES, "pianoroll": midi.SUFFIXES}.get(kind, ())
     if ending in ARRAYS:
         found = _arrays(path)
@@ -64,15 +66,39 @@ def read(path: Path, name: str, steps_per_quarter: int = 2) -> Iterator[Sequence
         yield Sequence(str(path), index, values)
 
 
-def _arrays(path: Path) -> list[np.ndarray]:
-    """The sequences of an .npy or .npz file: `frames` and `length`, or one in each array."""
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"{path}: above {MOST_BYTES} bytes; split it, or use srnn_tf.bulk")
+def check(one: Sequence, card: Mapping[str, Any]) -> None:
+    """What can be seen of a sequence before it is scored.
+
+    Raises:
+        ValueError: its width, or numbers that are not finite; the error names the file.
+    """
+    where, size = f"{one.file}, sequence {one.index}", card["event_size"]
+    if not one.is_waveform and one.values.shape[1] != size:
+        raise ValueError(f"{where}: must have {size} values a step; has {one.values.shape[1]}")
+    if one.is_waveform and not card["sample_rate"]:
+        raise ValueError(f"{where}: must be frames (T, {size}); is {one.values.shape}")
+    if one.values.dtype.kind == "f" and not np.isfinite(one.values).all():
+        raise ValueError(f"{where}: must be finite; holds NaN or infinity")
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file, by name; no more than `MOST_BYTES` of them."""
+    size = path.stat().st_size
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            size = sum(member.file_size for member in file.infolist())
+    if size > MOST_BYTES:
+        raise ValueError(f"{path}: holds {size} bytes; {MOST_BYTES} are accepted: split it")
     try:
         held = np.load(path, allow_pickle=False)
-        arrays = {"": held} if path.suffix == ".npy" else dict(held)
+        return {"": held} if isinstance(held, np.ndarray) else dict(held)
     except Exception as error:  # numpy and zipfile raise nearly any type on damaged files
-        raise ValueError(f"{path}: cannot be read as {path.suffix}: {error}") from error
+        raise ValueError(f"{path}: is damaged, or no .npz or .npy of numbers") from error
+
+
+def _arrays(path: Path) -> list[np.ndarray]:
+    """The sequences of an .npy or .npz file: `frames` and `length`, or one in each array."""
+    arrays = _load(path)
     length = arrays.pop("length", None)
     found = []
     for name, array in arrays.items():
@@ -82,6 +108,8 @@ def _arrays(path: Path) -> list[np.ndarray]:
                 f"holds {array.dtype} of shape {array.shape}"
             )
         found += list(array) if array.ndim == 3 else [array]
+    if not found:
+        raise ValueError(f"{path}: holds no array")
     if length is None:
         return found
     if length.shape != (len(found),) or length.dtype.kind not in "iu":
@@ -92,10 +120,19 @@ def _arrays(path: Path) -> list[np.ndarray]:
     return [one[:number] for number, one in zip(length.tolist(), found, strict=True)]
 
 
+def one_kind(sequences: list[Sequence]) -> None:
+    """All are recordings, or all are frames.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if len({s.is_waveform for s in sequences}) != 1:
+        raise ValueError("recordings and frames cannot be scored together: their units differ")
+
+
 def score(answers: serving.Answers, sequences: list[Sequence]) -> serving.Scores:
     """Scores of sequences of one kind."""
-    waves = {s.is_waveform for s in sequences}
-    if len(waves) != 1:
-        raise ValueError("recordings and frames cannot be scored together: their units differ")
+    one_kind(sequences)
     values = [s.values for s in sequences]
-    return answers.score_waveform(values) if waves == {True} else answers.score(values)
+    waves = sequences[0].is_waveform
+    return answers.score_waveform(values) if waves else answers.score(values)

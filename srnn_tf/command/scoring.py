@@ -46,13 +46,17 @@ def score(
     """
     if per_step and layout != "jsonl":
         raise ValueError("--per-step needs --format jsonl; received csv")
-    bound = models.bound_of(zoo.card(name))
+    card = zoo.card(name)
+    bound = models.bound_of(card)
     console = not sys.stderr.isatty()
     sequences = [
         s
         for path in track(files, "reading", disable=console, transient=True)
         for s in models.read(path, name, steps_per_quarter)
     ]
+    for one in sequences:
+        models.check(one, card)
+    models.one_kind(sequences)
     answers = models.backend(name, server)
     rows = []
     size = answers.batch_size * 8

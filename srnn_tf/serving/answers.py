@@ -14,6 +14,7 @@ from srnn_tf import checks
 from srnn_tf.data import audio
 
 Tensors = dict[str, np.ndarray]
+MOST = 2**24  # steps, and rows, of a sample
 SAMPLE_RATE = 16_000  # of all models of speech
 
 
@@ -21,8 +22,11 @@ class ServingError(RuntimeError):
     """A request that failed; `code` is the status, such as "INVALID_ARGUMENT"."""
 
     def __init__(self, message: str, code: str):
-        super().__init__(message)
+        super().__init__(message, code)  # both, so that it can be pickled
         self.code = code
+
+    def __str__(self):
+        return self.args[0]
 
 
 class Scores(NamedTuple):
@@ -117,13 +121,16 @@ class Answers(abc.ABC):
         """Frames (B, T, D) that the model draws; `model.sample(batch_size, num_steps, seed)`.
 
         Raises:
-            ValueError: sizes below 1, a negative seed.
+            ValueError: sizes out of range, a negative seed.
             ServingError: the request failed.
         """
-        checks.sizes(num_steps=num_steps, batch_size=batch_size)
+        checks.between("num_steps", num_steps, 1, MOST)
+        checks.between("batch_size", batch_size, 1, MOST)
         checks.sizes(minimum=0, seed=seed)
         numbers = {"num_steps": np.int32(num_steps), "batch_size": np.int32(batch_size)}
-        return self.ask("sample", {**numbers, "seed": np.array([seed, 2], np.int32)})["frames"]
+        return self.ask("sample", {**numbers, "seed": np.array([seed % 2**31, 2], np.int32)})[
+            "frames"
+        ]
 
     def _scores(self, signature: str, name: str, sequences: list[np.ndarray]) -> Scores:
         """The answers of all batches, in the order of the sequences."""
@@ -166,8 +173,11 @@ def padded(name: str, sequences: Sequence[np.ndarray]) -> Tensors:
 def _sequences(values: Any, rank: int, name: str) -> list[np.ndarray]:
     """A list of arrays of the rank, checked."""
     accepted = {1: "(S,), or a list of these", 2: "(T, D), (B, T, D) or a list of (T_i, D)"}[rank]
-    several = not hasattr(values, "shape") and len(values) and np.ndim(values[0]) == rank
-    found = [np.asarray(one) for one in values] if several else np.asarray(values)
+    try:
+        several = not hasattr(values, "shape") and len(values) and np.ndim(values[0]) == rank
+        found = [np.asarray(one) for one in values] if several else np.asarray(values)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"`{name}` must be {accepted}; received another nesting") from error
     if not several:
         found = list(found) if found.ndim == rank + 1 else [found] if found.size else []
     if not found:

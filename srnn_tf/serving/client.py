@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,10 @@ class Client(Answers):
         version: the one that the server has chosen by default.
         timeout: seconds that a request may take; over gRPC with all that it is sent again, over
             REST each time.
-        retries: how often a request is sent again.
+        retries: how often a request is sent again; over gRPC 4 times at most.
         credentials: for TLS: over gRPC `grpc.ssl_channel_credentials(...)`; over REST the path of
-            a file of trusted certificates, True for the usual ones.
-        headers: pairs to send along, such as an authorization.
+            a file of trusted certificates, the usual ones by default.
+        headers: to send along, a dict or pairs, such as an authorization.
         kwargs: `batch_size` and `batch_values`, as in `Answers`. `sample` is not answered by a
             server that batches requests by itself: its inputs are no rows.
 
@@ -50,18 +51,20 @@ class Client(Answers):
         timeout: float = 60.0,
         retries: int = 4,
         credentials: Any = None,
-        headers: Sequence[tuple[str, str]] = (),
+        headers: Mapping[str, str] | Sequence[tuple[str, str]] = (),
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not isinstance(model, str) or not model or "/" in model:
             raise ValueError(f"`model` must be the name of a model; received {model!r}")
-        checks.weight(timeout=timeout)
+        if not isinstance(timeout, Real) or not 0.0 < timeout < float("inf"):
+            raise ValueError(f"`timeout` must be above 0 seconds; received {timeout!r}")
         checks.sizes(minimum=0, retries=retries)
         if version is not None:
             checks.sizes(version=version)
         rest = isinstance(address, str) and address.startswith(("http://", "https://"))
         calls = rest_calls.Calls if rest else grpc_calls.Calls
+        headers = list(headers.items() if isinstance(headers, Mapping) else headers)
         self._calls = calls(address, model, version, timeout, retries, credentials, headers)
 
     @functools.cached_property

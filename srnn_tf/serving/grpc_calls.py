@@ -13,6 +13,7 @@ import tensorflow as tf
 from srnn_tf.serving.answers import ServingError, Tensors, short
 
 RETRIED = ("UNAVAILABLE", "ABORTED")
+MOST_RETRIES = 4  # that gRPC makes
 ADDRESS = re.compile(r"[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
@@ -34,6 +35,13 @@ class Calls:
             raise ValueError(
                 "`address` must be 'host:port' for gRPC, or begin with http:// or https:// for "
                 f"REST; received {address!r}"
+            )
+        if retries > MOST_RETRIES:
+            raise ValueError(f"`retries` over gRPC must be {MOST_RETRIES} at most; is {retries}")
+        if credentials is not None and not isinstance(credentials, grpc.ChannelCredentials):
+            raise ValueError(
+                "`credentials` over gRPC must be grpc.ssl_channel_credentials(...); received "
+                f"{type(credentials).__name__}"
             )
         self.address, self.model, self.version = address, model, version
         self.timeout, self.headers = timeout, [(k.lower(), v) for k, v in headers]
@@ -61,9 +69,10 @@ class Calls:
         answer = self._call(self._stub.GetModelMetadata, request, "metadata")
         held = self._apis["metadata"].SignatureDefMap()
         answer.metadata["signature_def"].Unpack(held)
-        if "score" not in held.signature_def:
+        sizes = held.signature_def["score"].inputs["frames"].tensor_shape.dim
+        if len(sizes) != 3:
             raise ServingError(f"{self.model} at {self.address} is no model of ours", "NOT_FOUND")
-        return held.signature_def["score"].inputs["frames"].tensor_shape.dim[-1].size
+        return sizes[-1].size
 
     def close(self) -> None:
         self.channel.close()
@@ -87,12 +96,13 @@ def _options(retries: int) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),
+        # Of what is sent again, so that large requests are too.
+        ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),
     ]
     if not retries:
         return [*options, ("grpc.enable_retries", 0)]
     policy = {
-        # gRPC makes five attempts at most.
-        "maxAttempts": min(retries + 1, 5),
+        "maxAttempts": retries + 1,
         "initialBackoff": "0.1s",
         "maxBackoff": "5s",
         "backoffMultiplier": 2,

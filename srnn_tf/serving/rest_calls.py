@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
+import json
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util import Retry
+import urllib3
 
 from srnn_tf.serving.answers import ServingError, Tensors, short
 
@@ -22,6 +21,7 @@ CODES = {
     412: "FAILED_PRECONDITION",
     413: "RESOURCE_EXHAUSTED",
     429: "RESOURCE_EXHAUSTED",
+    502: "UNAVAILABLE",
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
@@ -40,21 +40,36 @@ class Calls:
         credentials: Any,
         headers: Sequence[tuple[str, str]],
     ):
-        self.model, self.timeout, self.retries = model, timeout, retries
-        self.verify, self.headers = True if credentials is None else credentials, dict(headers)
-        if not isinstance(self.verify, (bool, str)):
-            raise ValueError(
-                "`credentials` over REST must be a file of certificates or True; received "
-                f"{type(credentials).__name__}"
-            )
-        self.base = f"{address.rstrip('/')}/v1/models/{model}"
+        self.model = model
+        self.address = _checked_address(address)
+        self.base = f"{self.address}/v1/models/{model}"
         self.base += "" if version is None else f"/versions/{version}"
-        self._local = threading.local()  # a session is not for many threads at once
+        policy = urllib3.Retry(
+            retries,
+            read=False,  # what the server has begun to work on is not sent again
+            other=False,
+            redirect=False,
+            status_forcelist=RETRIED,
+            allowed_methods=None,  # scoring twice does no harm
+            backoff_factor=0.1,
+            backoff_max=5.0,
+            backoff_jitter=0.1,
+            raise_on_status=False,
+            respect_retry_after_header=False,  # it may ask for any time
+        )
+        trusted = {} if credentials is None else {"ca_certs": _certificates(credentials)}
+        self._pool = urllib3.PoolManager(
+            maxsize=64,
+            retries=policy,
+            timeout=urllib3.Timeout(total=timeout),
+            headers={"Content-Type": "application/json", **dict(headers)},
+            **trusted,
+        )
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
         columns = {name: np.asarray(value).tolist() for name, value in inputs.items()}
-        body = {"signature_name": signature, "inputs": columns}
-        found = self._call("POST", f"{self.base}:predict", signature, json=body).get("outputs")
+        body = json.dumps({"signature_name": signature, "inputs": columns})
+        found = self._call("POST", f"{self.base}:predict", signature, body).get("outputs")
         if found is None:
             raise ServingError(f"{self.base}: the answer holds no outputs", "INTERNAL")
         # A single output comes without its name.
@@ -70,43 +85,43 @@ class Calls:
             raise ServingError(f"{self.base} is no model of ours", "NOT_FOUND") from None
 
     def close(self) -> None:
-        if hasattr(self._local, "session"):
-            self._local.session.close()
+        self._pool.clear()
 
-    def _session(self):
-        if not hasattr(self._local, "session"):
-            self._local.session = session = requests.Session()
-            policy = Retry(
-                self.retries,
-                status_forcelist=RETRIED,
-                allowed_methods=None,  # scoring twice does no harm
-                backoff_factor=0.1,
-                backoff_max=5.0,
-                backoff_jitter=0.1,
-                raise_on_status=False,
-            )
-            session.mount("http://", HTTPAdapter(max_retries=policy))
-            session.mount("https://", HTTPAdapter(max_retries=policy))
-            session.headers.update(self.headers)
-            session.verify = self.verify
-        return self._local.session
-
-    def _call(self, verb, url, what, **body):
-        where = f"{what} of {self.model} at {url.split('/v1/')[0]}"
+    def _call(self, verb, url, what, body=None):
+        where = f"{what} of {self.model} at {self.address}"
         try:
-            answer = self._session().request(verb, url, timeout=self.timeout, **body)
-        except requests.Timeout as error:
-            raise ServingError(
-                f"{where}: DEADLINE_EXCEEDED: {error}", "DEADLINE_EXCEEDED"
-            ) from None
-        except requests.RequestException as error:
-            raise ServingError(f"{where}: UNAVAILABLE: {error}", "UNAVAILABLE") from None
+            answer = self._pool.request(verb, url, body=body)
+        except urllib3.exceptions.HTTPError as error:
+            cause = getattr(error, "reason", error)
+            late = isinstance(cause, urllib3.exceptions.TimeoutError)
+            late &= not isinstance(cause, urllib3.exceptions.NewConnectionError)
+            code = "DEADLINE_EXCEEDED" if late else "UNAVAILABLE"
+            raise ServingError(f"{where}: {code}: {cause}", code) from None
         try:
-            found = answer.json()
+            found = json.loads(answer.data)
         except ValueError:
-            found = {"error": answer.text[:200]}
-        if answer.status_code != 200 or not isinstance(found, dict):
-            code = CODES.get(answer.status_code, "INTERNAL")
+            found = {"error": answer.data[:200].decode(errors="replace")}
+        if answer.status != 200 or not isinstance(found, dict):
+            code = CODES.get(answer.status, "INTERNAL")
             text = found.get("error", found) if isinstance(found, dict) else found
             raise ServingError(f"{where}: {code}: {short(str(text))}", code)
         return found
+
+
+def _checked_address(address: str) -> str:
+    try:
+        parts = urllib3.util.parse_url(address)
+    except urllib3.exceptions.LocationParseError:
+        parts = None
+    if parts is None or not parts.host or parts.query or parts.fragment:
+        raise ValueError(f"`address` must be http://host:port or https://...; received {address!r}")
+    return address.rstrip("/")
+
+
+def _certificates(credentials: Any) -> str:
+    if not isinstance(credentials, (str, os.PathLike)) or not os.path.isfile(credentials):
+        raise ValueError(
+            "`credentials` over REST must be a file of trusted certificates, or None for the usual "
+            f"ones; received {credentials!r}"
+        )
+    return os.fspath(credentials)
