@@ -16,6 +16,7 @@ import argparse
 import glob
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ except ImportError:  # the extra `beam`; `score_files` says so
 
 
 DEAD = "dead"  # the tag of what cannot be scored
+ATTEMPTS = 3  # runs of the pipeline: the DirectRunner gives up where a worker process is gone
 BATCH = 256  # sequences that a worker sorts by length and scores at once, in smaller batches
 Row = dict[str, Any]
 
@@ -126,7 +128,7 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
 
     Raises:
         ImportError: apache-beam is not installed.
-        ValueError: an unknown model, no files.
+        ValueError: an unknown model, no files, a pipeline that failed `ATTEMPTS` times.
         FileNotFoundError: the folder of the output does not exist.
         FileExistsError: there are results under that name.
 
@@ -142,6 +144,29 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
         raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
     if held := glob.glob(f"{glob.escape(output)}*-of-*.jsonl"):
         raise FileExistsError(f"{held[0]} exists: an earlier run's rows would stay beside new ones")
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            _run(model, bound, files, output, words)
+            return
+        except RuntimeError as error:  # on other engines only what is lost is done again
+            _clear(output)
+            text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            if not left:
+                raise ValueError(f"the pipeline failed {ATTEMPTS} times: {text}") from error
+            print(f"the pipeline failed and begins anew: {text}", file=sys.stderr, flush=True)
+
+
+def _clear(output: str) -> None:
+    """Remove what Beam leaves of rows that were not finished."""
+    if "://" not in output:
+        begin = f"beam-temp-{glob.escape(Path(output).name)}"
+        for name in (f"{begin}-*", f"{begin}.dead-*"):
+            for folder in Path(output).parent.glob(name):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(model: str, bound: str, files: Sequence[str], output: str, words: Sequence[str]) -> None:
+    """The pipeline, once."""
     options = PipelineOptions(list(words))
     options.view_as(SetupOptions).save_main_session = False
     with beam.Pipeline(options=options) as pipeline:

@@ -1,11 +1,13 @@
 """Bulk scoring by Apache Beam; in continuous integration it is not installed."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -117,11 +119,27 @@ def test_twenty_thousand_in_two_processes_and_one_killed(tmp_path):
     np.testing.assert_allclose([two[k] for k in whole], list(whole.values()), rtol=1e-4)
     for path in tmp_path.glob("scores*"):
         path.unlink()
-    # A run that is killed leaves no rows under their names; the same command makes them all.
-    process = subprocess.Popen(command(tmp_path, *WORKERS), start_new_session=True)
-    time.sleep(20)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        assert not rows(tmp_path, "scores")
-    subprocess.run(command(tmp_path, *WORKERS), check=True, capture_output=True)
+    # A worker killed midway changes nothing.
+    log = (tmp_path / "log.txt").open("w")
+    process = subprocess.Popen(command(tmp_path, *WORKERS), stderr=log, start_new_session=True)
+    until = time.monotonic() + 120
+    while not (found := beam_workers(process.pid)) and time.monotonic() < until:
+        time.sleep(0.5)
+    time.sleep(10)
+    os.kill(found[0], signal.SIGKILL)
+    assert process.wait(timeout=1200) == 0
+    assert "the pipeline failed and begins anew" in (tmp_path / "log.txt").read_text()
     check(tmp_path, good, bad)
+    assert not list(tmp_path.glob("beam-temp*"))
+
+
+def beam_workers(session):
+    """The worker processes of a run, by its session."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            mine = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3]) == session
+            if mine and b"python" in words[0] and b"sdk_worker_main" in b" ".join(words[:4]):
+                found.append(int(folder.name))
+    return found
