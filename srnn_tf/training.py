@@ -147,7 +147,8 @@ class TrainedModel(keras.Model):
         def find(batch, share, count):
             share = share and share._replace(rows=tf.shape(batch["frames"])[0])
             with tf.GradientTape() as tape, replicas.sharing(share):
-                totals, loss = self._loss(batch, count, training=True)
+                terms, loss = self._loss(batch, True, count)
+                totals = self._totals(terms, loss, count, batch.get("mask"))
                 return totals, tape.gradient(loss, self.trainable_variables)
 
         totals, gradients = replicas.compiled(find, self.xla)(batch, share, count)
@@ -165,7 +166,7 @@ class TrainedModel(keras.Model):
         batch, _, count = self._shared(data)
 
         def find(batch, count):
-            return self._loss(batch, count, training=False)[0]
+            return self._totals(*self._loss(batch, False, count), count, batch.get("mask"))
 
         return self._update_metrics(replicas.compiled(find, self.xla)(batch, count), count)
 
@@ -173,10 +174,14 @@ class TrainedModel(keras.Model):
         """The batch, what it is of the global one, and the real frames of that."""
         batch = inputs.as_dict(data)
         rows, filled = tf.shape(batch["frames"])[0], replicas.not_empty(batch)
-        mask = filled.get("mask")
-        count = tf.size(batch["frames"][..., 0]) if mask is None else tf.math.count_nonzero(mask)
-        share, count = replicas.share_of(rows, tf.cast(count, tf.float32))
+        share, count = replicas.share_of(rows, self._count(filled))
         return filled, share, tf.maximum(count, 1.0)
+
+    def _count(self, batch):
+        """The number of real frames."""
+        mask = batch.get("mask")
+        count = tf.size(batch["frames"][..., 0]) if mask is None else tf.math.count_nonzero(mask)
+        return tf.cast(count, tf.float32)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Keras builds a model under a strategy from the mean of the replicas' first batches.
@@ -187,8 +192,11 @@ class TrainedModel(keras.Model):
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
 
-    def _loss(self, batch, count, training):
-        """Totals for the metrics, and what this batch adds to the loss, a mean over `count`."""
+    def _loss(self, batch, training, count=None):
+        """The terms of the objective, zero under the mask, and what this batch adds to the loss.
+
+        That is a mean over `count` frames, those of the batch by default.
+        """
         weight = self._kl_weight()
         if self.objective == "elbo":
             terms = self(**batch, training=training)
@@ -200,12 +208,16 @@ class TrainedModel(keras.Model):
         else:
             terms = self._estimate(**batch, training=training)
             total = tf.reduce_sum(terms["bound"]) + tf.reduce_sum(terms["auxiliary"])
-        loss = -total / count / (self.event_size if self.loss_per == "value" else 1.0)
-        totals = {"loss": loss * count}
-        totals |= {n: tf.reduce_sum(terms[n]) for n in ("bound", "log_likelihood", "kl")}
+        count = self._count(batch) if count is None else count
+        return terms, -total / count / (self.event_size if self.loss_per == "value" else 1.0)
+
+    def _totals(self, terms, loss, count, mask):
+        """Sums over the batch, for the metrics."""
+        totals = {n: tf.reduce_sum(terms[n]) for n in ("bound", "log_likelihood", "kl")}
+        totals["loss"] = loss * count
         if self.latent_size:
-            totals["moments"] = self._moments(terms, batch.get("mask"))
-        return totals, loss
+            totals["moments"] = self._moments(terms, mask)
+        return totals
 
     def _moments(self, terms, mask):
         """`metrics.moments` of the posterior's means."""
