@@ -50,7 +50,9 @@ def run(program, name, signature, values, length, folder):
     )
 
 
-@pytest.mark.parametrize("name", ["f_rnn_bach", "f_srnn_bach"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("f_rnn_bach", marks=pytest.mark.slow), "f_srnn_bach"]
+)
 def test_c_program_scores_the_same(program, name, tmp_path):
     sequences = [np.asarray(s) for s in data.load("bach").test[:4]]
     inputs = serving.answers.padded("frames", sequences)

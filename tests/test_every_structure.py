@@ -34,10 +34,15 @@ def floor_of(data, likelihood):
     return float(np.sum(-0.5 * np.log(2 * np.pi * np.e * data.var(axis=(0, 1)))))
 
 
+# One with and one without latents are enough for every run of the tests; compiling takes long.
+QUICK = ("rnn", "parallel_srnn")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in CLASSES if name not in QUICK]
+
+
 @pytest.mark.parametrize(
     "likelihood", ["bernoulli", pytest.param("mixture", marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_300_compiled_steps_beat_the_independent_floor(name, likelihood):
     case = case_of(name, likelihood)
     make = harness.toy if likelihood == "bernoulli" else waves
