@@ -153,6 +153,6 @@ def leaving(kind: str | None) -> Iterator[None]:
     except BaseException as error:
         if kind != "multiworker":
             raise
-        print(f"error: {error or type(error).__name__}", file=sys.stderr, flush=True)
+        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         os._exit(1)
