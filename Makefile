@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow test-kserve lint bench clean
 
 # Remade when the dependencies change.
 .venv.installed: pyproject.toml
@@ -22,6 +22,15 @@ test: .venv.installed lint
 test-slow: .venv.installed
 	$(BIN)/python -m pytest -m slow
 
+# KServe and TensorFlow, without this package, in an environment of their own.
+.venv-kserve.installed:
+	$(PYTHON) -m venv .venv-kserve
+	.venv-kserve/bin/python -m pip install --quiet --disable-pip-version-check 'kserve>=0.15' 'tensorflow>=2.20,<2.22'
+	touch $@
+
+test-kserve: .venv.installed .venv-kserve.installed
+	SRNN_TF_KSERVE=.venv-kserve/bin/python $(BIN)/python -m pytest -m slow tests/test_kserve.py
+
 lint: .venv.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,4 +45,4 @@ bench: .venv.installed
 	$(BIN)/python -m benchmarks.input_pipeline
 
 clean:
-	rm -rf $(VENV) .venv.installed demo
+	rm -rf $(VENV) .venv.installed .venv-kserve .venv-kserve.installed demo

@@ -41,6 +41,35 @@ def _resident() -> float:
     return float("nan")
 
 
+class Process:
+    """A stand-in for a published model in a process of its own, for a `with`.
+
+    Attributes:
+        address: of gRPC.
+    """
+
+    def __init__(self, model: str, batching: bool = False):
+        self._words = str(zoo.folder(model)), batching
+
+    def __enter__(self) -> Process:
+        context = multiprocessing.get_context("spawn")
+        self._connection, there = context.Pipe()
+        self._process = context.Process(target=serve, args=(*self._words, there), daemon=True)
+        self._process.start()
+        there.close()  # so that the end of the process is seen here
+        self.address = self._connection.recv()
+        return self
+
+    def memory(self) -> float:
+        """MB that are resident."""
+        self._connection.send("memory")
+        return self._connection.recv()
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.send("stop")
+        self._process.join(10)
+
+
 def rolls(width: int, count: int) -> list[np.ndarray]:
     """Sequences of mixed lengths, each unlike the others."""
     rng = np.random.default_rng(0)
@@ -95,8 +124,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("| server-side batching | p50, ms | p99, ms | requests per second | wrong | lost |")
     print("|---|---|---|---|---|---|")
     for batching in (False, True):
-        with _server(args.model, batching) as (address, _):
-            load = Load(address, args.model, sequences, expected)
+        with Process(args.model, batching) as server:
+            load = Load(server.address, args.model, sequences, expected)
             load.run(4, 10)  # warm
             load.seconds.clear()
             taken = load.run(args.clients, args.requests)
@@ -109,31 +138,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                 flush=True,
             )
     if args.memory:
-        with _server(args.model, False) as (address, connection):
-            load = Load(address, args.model, sequences, expected)
+        with Process(args.model) as server:
+            load = Load(server.address, args.model, sequences, expected)
             for done in (args.memory // 10, args.memory - args.memory // 10):
                 load.run(4, done // 4)
-                connection.send("memory")
-                print(f"after {len(load.seconds):,} requests: {connection.recv():.0f} MB")
-
-
-class _server:
-    """A stand-in in another process: its address, and a pipe to it."""
-
-    def __init__(self, model: str, batching: bool):
-        self.words = str(zoo.folder(model)), batching
-
-    def __enter__(self):
-        context = multiprocessing.get_context("spawn")
-        self.connection, there = context.Pipe()
-        self.process = context.Process(target=serve, args=(*self.words, there), daemon=True)
-        self.process.start()
-        there.close()  # so that the end of the process is seen here
-        return self.connection.recv(), self.connection
-
-    def __exit__(self, *error):
-        self.connection.send("stop")
-        self.process.join(10)
+                print(f"after {len(load.seconds):,} requests: {server.memory():.0f} MB")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,11 @@ from srnn_tf.command import models
 try:
     import apache_beam as beam
     from apache_beam.ml.inference import base
-    from apache_beam.options.pipeline_options import PipelineOptions, SetupOptions
+    from apache_beam.options.pipeline_options import (
+        PipelineOptions,
+        SetupOptions,
+        StandardOptions,
+    )
 except ImportError:  # the extra `beam`; `score_files` says so
     beam = None
 
@@ -128,7 +132,8 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
 
     Raises:
         ImportError: apache-beam is not installed.
-        ValueError: an unknown model, no files, a pipeline that failed `ATTEMPTS` times.
+        ValueError: an unknown model, no files, words that are no options of the DirectRunner, a
+            pipeline that failed `ATTEMPTS` times.
         FileNotFoundError: the folder of the output does not exist.
         FileExistsError: there are results under that name.
 
@@ -139,14 +144,14 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
         raise ImportError("srnn_tf.bulk needs Apache Beam: pip install 'srnn-tf[beam]'")
     if not files:
         raise ValueError("`files` must name one file at least; received none")
-    bound = models.bound_of(zoo.card(model))
+    bound, options = models.bound_of(zoo.card(model)), _options(words)
     if "://" not in output and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
     if held := glob.glob(f"{glob.escape(output)}*-of-*.jsonl"):
         raise FileExistsError(f"{held[0]} exists: an earlier run's rows would stay beside new ones")
     for left in reversed(range(ATTEMPTS)):
         try:
-            _run(model, bound, files, output, words)
+            _run(model, bound, files, output, options)
             return
         except RuntimeError as error:  # on other engines only what is lost is done again
             _clear(output)
@@ -165,10 +170,20 @@ def _clear(output: str) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(model: str, bound: str, files: Sequence[str], output: str, words: Sequence[str]) -> None:
-    """The pipeline, once."""
+def _options(words: Sequence[str]) -> Any:
+    """Beam's options; what it does not know goes to the runner, and the DirectRunner has none."""
     options = PipelineOptions(list(words))
     options.view_as(SetupOptions).save_main_session = False
+    known = options.get_all_options()
+    unknown = options.get_all_options(retain_unknown_options=True).keys() - known.keys()
+    runner = options.view_as(StandardOptions).runner or "DirectRunner"
+    if unknown and runner == "DirectRunner":
+        raise ValueError(f"no option of Beam's DirectRunner: --{sorted(unknown)[0]}")
+    return options
+
+
+def _run(model: str, bound: str, files: Sequence[str], output: str, options: Any) -> None:
+    """The pipeline, once."""
     with beam.Pipeline(options=options) as pipeline:
         found = (
             pipeline

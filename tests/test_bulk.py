@@ -92,6 +92,9 @@ def test_mistakes(tmp_path, capsys, monkeypatch):
         with pytest.raises(SystemExit):
             bulk.main(words)
         assert "an earlier run's rows would stay" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            bulk.main([*words, "--direct_num_worker", "2"])
+        assert "no option of Beam's DirectRunner: --direct_num_worker" in capsys.readouterr().err
     monkeypatch.setattr(bulk, "beam", None)
     with pytest.raises(SystemExit):
         bulk.main(words)

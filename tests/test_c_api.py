@@ -28,9 +28,8 @@ def program(tmp_path_factory):
     return out
 
 
-def run(program, name, signature, values, length, folder):
-    """The program's output lines for padded values."""
-    model = zoo.folder(name)
+def run(program, model, signature, values, length, folder):
+    """The program's output lines for padded values, by the SavedModel in a folder."""
     (meta,) = saved_model_pb2.SavedModel.FromString(
         (model / "saved_model.pb").read_bytes()
     ).meta_graphs
@@ -56,11 +55,11 @@ def run(program, name, signature, values, length, folder):
 def test_c_program_scores_the_same(program, name, tmp_path):
     sequences = [np.asarray(s) for s in data.load("bach").test[:4]]
     inputs = serving.answers.padded("frames", sequences)
-    done = run(program, name, "score", inputs["frames"], inputs["length"], tmp_path)
+    done = run(program, zoo.folder(name), "score", inputs["frames"], inputs["length"], tmp_path)
     assert done.returncode == 0, done.stderr
     found = np.array(done.stdout.split(), np.float32)
     expected = serving.Local(name).score(sequences).log_likelihood
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     wrong = inputs["length"] + inputs["frames"].shape[1]
-    done = run(program, name, "score", inputs["frames"], wrong, tmp_path)
+    done = run(program, zoo.folder(name), "score", inputs["frames"], wrong, tmp_path)
     assert done.returncode == 1 and "`length` must be from 1 to T" in done.stderr

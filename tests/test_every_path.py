@@ -17,9 +17,10 @@ from benchmarks import standin
 from srnn_tf import data, serving, zoo
 from tests.test_c_api import program, run  # noqa: F401, a fixture
 
-COUNT = 200
-# Of speech frames are 200 samples, one after another: long ones would take hours.
-LENGTHS = {"nottingham": (10, 2000), "speech_commands": (10, 60)}
+COUNT, SHORTEST, LONGEST = 200, 10, 2000
+# How many lengths are spread over the whole range. The others end at 60 for speech, where a frame
+# is 200 samples scored one after another.
+SPREAD, OTHERS = {"nottingham": COUNT, "speech_commands": 10}, 60
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +38,11 @@ def real(tmp_path_factory):
             source = Path(given) / "speech/commands_en_16k"
             parts = data.load(name, data.prepare(name, source, folder)).test
         whole = np.concatenate([np.asarray(part, np.float32) for part in parts])
-        low, high = LENGTHS[name]
-        rng = np.random.default_rng(0)
-        lengths = np.exp(rng.uniform(np.log(low), np.log(high), COUNT)).astype(int)
-        lengths[:2] = low, high
-        starts = rng.integers(0, len(whole) - high, COUNT)
+        rng, spread = np.random.default_rng(0), SPREAD[name]
+        lengths = np.exp(rng.uniform(np.log(SHORTEST), np.log(OTHERS), COUNT)).astype(int)
+        lengths[:spread] = np.geomspace(SHORTEST, LONGEST, spread).round().astype(int)
+        rng.shuffle(lengths)
+        starts = rng.integers(0, len(whole) - LONGEST, COUNT)
         return [whole[s : s + n] for s, n in zip(starts, lengths, strict=True)]
 
     return cut
@@ -57,13 +58,15 @@ def by_model(model, sequences):
     return found
 
 
-def by_c(program, name, sequences, folder):  # noqa: F811
-    found = []
-    for i in range(0, len(sequences), 50):
-        inputs = serving.answers.padded("frames", sequences[i : i + 50])
-        done = run(program, name, "score", inputs["frames"], inputs["length"], folder)
+def by_c(program, name, sequences, folder, what="frames"):  # noqa: F811
+    """In batches as the client makes them, each in a process of the program."""
+    found = np.zeros(len(sequences))
+    signature = {"frames": "score", "waveform": "score_raw"}[what]
+    for rows in serving.Client("unused:1", name).plan(sequences):
+        inputs = serving.answers.padded(what, [sequences[i] for i in rows])
+        done = run(program, zoo.folder(name), signature, inputs[what], inputs["length"], folder)
         assert done.returncode == 0, done.stderr
-        found += [float(line) for line in done.stdout.split()]
+        found[rows] = [float(line) for line in done.stdout.split()]
     return found
 
 
@@ -116,7 +119,34 @@ def test_one_answer(name, real, program, tmp_path):  # noqa: F811
         ways["Beam"] = by_beam(name, file, tmp_path)
         two = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
         ways["Beam, 2 workers"] = by_beam(name, file, tmp_path, *two)
+    compare(name, ways, expected)
+
+
+def compare(name, ways, expected):
     for way, found in ways.items():
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3, err_msg=way)
         worst = np.max(np.abs(np.subtract(found, expected)) / np.abs(expected))
         print(f"{name}, {way}: {len(found)} sequences, largest relative difference {worst:.1e}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rnn_hier_speech_commands", "srnn_hier_speech_commands"])
+def test_one_answer_of_waveforms(name, real, program, tmp_path):  # noqa: F811
+    """Samples in [-1, 1], standardized inside of the graph."""
+    scale, rng = zoo.standardization(name), np.random.default_rng(1)
+    sequences = [s for s in real("speech_commands") if len(s) <= OTHERS][:40]
+    waves = [(s * scale.std + scale.mean).reshape(-1).astype(np.float32) for s in sequences]
+    waves = [np.clip(scale.undo(s), -1, 1).reshape(-1).astype(np.float32) for s in sequences]
+    frames = [scale.apply(w.reshape(s.shape)) for w, s in zip(waves, sequences, strict=True)]
+    # What is left after the last whole frame is not scored.
+    waves = [np.append(w, np.zeros(rng.integers(0, 200), np.float32)) for w in waves]
+    change = -np.log(np.broadcast_to(scale.std, sequences[0].shape[1])).sum()
+    scores = by_model(zoo.load(name), frames)
+    expected = [e + change * len(s) for e, s in zip(scores, frames, strict=True)]
+    ways = {"C API": by_c(program, name, waves, tmp_path, "waveform")}
+    ways["in process"] = serving.Local(name).score_waveform(waves).log_likelihood
+    with standin.Server(zoo.folder(name)) as server:
+        for way in ("grpc", "rest"):
+            with serving.Client(getattr(server, way), name, timeout=600.0) as client:
+                ways[way] = client.score_waveform(waves).log_likelihood
+    compare(f"{name}, score_raw", ways, expected)

@@ -154,56 +154,6 @@ def test_arguments():
         serving.Client("a:1", "m", batch_size=0)
 
 
-# Requests that no client of ours would send, straight to the server.
-FRAMES, LENGTH = np.zeros([1, 4, 88], np.float32), np.array([4], np.int32)
-BAD_REQUESTS = {
-    "wrong dtype": {"frames": FRAMES.astype(np.float64), "length": LENGTH},
-    "integers": {"frames": FRAMES.astype(np.int32), "length": LENGTH},
-    "missing": {"frames": FRAMES},
-    "another name": {"frames": FRAMES, "lengths": LENGTH},
-    "rank": {"frames": FRAMES[0], "length": LENGTH},
-    "width": {"frames": FRAMES[..., :3], "length": LENGTH},
-    "T = 0": {"frames": FRAMES[:, :0], "length": np.array([0], np.int32)},
-    "length 0": {"frames": FRAMES, "length": np.array([0], np.int32)},
-    "length beyond T": {"frames": FRAMES, "length": np.array([5], np.int32)},
-    "negative": {"frames": FRAMES, "length": np.array([-1], np.int32)},
-    "rows": {"frames": FRAMES, "length": np.array([4, 4], np.int32)},
-    "NaN": {"frames": FRAMES * np.nan, "length": LENGTH},
-    "infinity": {"frames": FRAMES - np.inf, "length": LENGTH},
-    "text": {"frames": np.array([b"a"]), "length": LENGTH},
-}
-
-
-def predict(where, inputs, name="f_rnn_bach", damage=False):
-    """One raw request; the status' name, or OK."""
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = name, "score"
-    for key, value in inputs.items():
-        request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-    if damage:
-        request.inputs["frames"].tensor_content = b"123"
-    options = [("grpc.max_send_message_length", -1)]
-    with grpc.insecure_channel(where, options) as channel:
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        try:
-            stub.Predict(request, timeout=60)
-        except grpc.RpcError as error:
-            return error.code().name
-    return "OK"
-
-
-def test_bad_requests_are_errors_and_the_server_lives_on(servers):
-    where = address(servers, "f_rnn_bach", "grpc")
-    for name, inputs in BAD_REQUESTS.items():
-        assert predict(where, inputs) == "INVALID_ARGUMENT", name
-    good = {"frames": FRAMES, "length": LENGTH}
-    assert predict(where, good, damage=True) == "INVALID_ARGUMENT"
-    huge = {"frames": np.zeros([1, 300_000, 88], np.float32), "length": LENGTH}  # 106 MB
-    if not REAL["grpc"]:
-        assert predict(where, huge) == "RESOURCE_EXHAUSTED"
-    assert predict(where, good) == "OK"
-
-
 class Flaky(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Fails a number of times before it answers, with a status."""
 

@@ -15,7 +15,8 @@ from srnn_tf.serving import ServingError
 def app() -> None:
     """Score and sample the published models of srnn_tf, here or at a server.
 
-    `srnn-tf COMMAND --help` shows an example of each command.
+    `srnn-tf COMMAND --help` shows an example of each command; `score` and `anomalies` read the file
+    that the example of `sample` writes.
     """
 
 

@@ -51,7 +51,7 @@ def anomalies(
     A step is marked where its log likelihood given the steps before it, in nats, is below a
     quantile of that of the reference.
 
-    Example: srnn-tf anomalies f_rnn_bach strange.mid --reference chorale.mid --out strange.png
+    Example: srnn-tf anomalies f_rnn_bach chorale.mid --out chorale.png
     """
     if not 0.0 < quantile < 1.0:
         raise ValueError(f"--quantile must be between 0 and 1; received {quantile}")

@@ -26,7 +26,7 @@ def export(model: str, out: Path, version: int | None) -> None:
     MODEL is the name of a published one, every file of which is compared with its checksum, or a
     .keras file of your own.
 
-    Example: srnn-tf export f_rnn_bach /srv/models
+    Example: srnn-tf export f_rnn_bach .
     """
     if not out.is_dir():
         raise FileNotFoundError(f"{out} is not a folder")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from srnn_tf import checks
 from srnn_tf.serving import grpc_calls, rest_calls
 from srnn_tf.serving.answers import Answers, Tensors
+from srnn_tf.serving.target import Target
 
 
 class Client(Answers):
@@ -55,17 +54,9 @@ class Client(Answers):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if not isinstance(model, str) or not model or "/" in model:
-            raise ValueError(f"`model` must be the name of a model; received {model!r}")
-        if not isinstance(timeout, Real) or not 0.0 < timeout < float("inf"):
-            raise ValueError(f"`timeout` must be above 0 seconds; received {timeout!r}")
-        checks.sizes(minimum=0, retries=retries)
-        if version is not None:
-            checks.sizes(version=version)
-        rest = isinstance(address, str) and address.startswith(("http://", "https://"))
-        calls = rest_calls.Calls if rest else grpc_calls.Calls
-        headers = list(headers.items() if isinstance(headers, Mapping) else headers)
-        self._calls = calls(address, model, version, timeout, retries, credentials, headers)
+        headers = tuple(headers.items() if isinstance(headers, Mapping) else headers)
+        target = Target(address, model, version, timeout, retries, credentials, headers)
+        self._calls = (rest_calls if target.rest else grpc_calls).Calls(target)
 
     @functools.cached_property
     def event_size(self) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from srnn_tf.serving.answers import ServingError, Tensors, short
+from srnn_tf.serving.target import Target
 
 RETRIED = ("UNAVAILABLE", "ABORTED")
 MOST_RETRIES = 4  # that gRPC makes
@@ -18,38 +19,17 @@ ADDRESS = re.compile(r"[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 
 
 class Calls:
-    """The calls of one model; see `Client` for the arguments."""
+    """The calls of one model."""
 
-    def __init__(
-        self,
-        address: str,
-        model: str,
-        version: int | None,
-        timeout: float,
-        retries: int,
-        credentials: Any,
-        headers: Sequence[tuple[str, str]],
-    ):
+    def __init__(self, target: Target):
         grpc, apis = _stubs()
-        if not isinstance(address, str) or not ADDRESS.fullmatch(address):
-            raise ValueError(
-                "`address` must be 'host:port' for gRPC, or begin with http:// or https:// for "
-                f"REST; received {address!r}"
-            )
-        if retries > MOST_RETRIES:
-            raise ValueError(f"`retries` over gRPC must be {MOST_RETRIES} at most; is {retries}")
-        if credentials is not None and not isinstance(credentials, grpc.ChannelCredentials):
-            raise ValueError(
-                "`credentials` over gRPC must be grpc.ssl_channel_credentials(...); received "
-                f"{type(credentials).__name__}"
-            )
-        self.address, self.model, self.version = address, model, version
-        self.timeout, self.headers = timeout, [(k.lower(), v) for k, v in headers]
-        options = _options(retries)
-        if credentials is None:
-            self.channel = grpc.insecure_channel(address, options)
+        _check(target, grpc)
+        self.target, self.metadata = target, [(k.lower(), v) for k, v in target.headers]
+        options = _options(target.retries)
+        if target.credentials is None:
+            self.channel = grpc.insecure_channel(target.address, options)
         else:
-            self.channel = grpc.secure_channel(address, credentials, options)
+            self.channel = grpc.secure_channel(target.address, target.credentials, options)
         self._grpc, self._apis = grpc, apis
         self._stub = apis["service"].PredictionServiceStub(self.channel)
 
@@ -71,24 +51,40 @@ class Calls:
         answer.metadata["signature_def"].Unpack(held)
         sizes = held.signature_def["score"].inputs["frames"].tensor_shape.dim
         if len(sizes) != 3:
-            raise ServingError(f"{self.model} at {self.address} is no model of ours", "NOT_FOUND")
+            raise ServingError(f"{self.target} is no model of ours", "NOT_FOUND")
         return sizes[-1].size
 
     def close(self) -> None:
         self.channel.close()
 
     def _address(self, spec):
-        spec.name = self.model
-        if self.version is not None:
-            spec.version.value = self.version
+        spec.name = self.target.model
+        if self.target.version is not None:
+            spec.version.value = self.target.version
 
     def _call(self, method, request, what):
         try:
-            return method(request, timeout=self.timeout, metadata=self.headers)
+            return method(request, timeout=self.target.timeout, metadata=self.metadata)
         except self._grpc.RpcError as error:
             code = error.code().name
-            message = f"{what} of {self.model} at {self.address}: {code}: {short(error.details())}"
+            message = f"{what} of {self.target}: {code}: {short(error.details())}"
             raise ServingError(message, code) from None
+
+
+def _check(target: Target, grpc: Any) -> None:
+    if not isinstance(target.address, str) or not ADDRESS.fullmatch(target.address):
+        raise ValueError(
+            "`address` must be 'host:port' for gRPC, or begin with http:// or https:// for "
+            f"REST; received {target.address!r}"
+        )
+    if target.retries > MOST_RETRIES:
+        raise ValueError(f"`retries` over gRPC must be {MOST_RETRIES} at most; is {target.retries}")
+    trusted = target.credentials
+    if trusted is not None and not isinstance(trusted, grpc.ChannelCredentials):
+        raise ValueError(
+            "`credentials` over gRPC must be grpc.ssl_channel_credentials(...); received "
+            f"{type(trusted).__name__}"
+        )
 
 
 def _options(retries: int) -> list[tuple[str, Any]]:

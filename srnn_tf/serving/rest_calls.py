@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import urllib3
 
 from srnn_tf.serving.answers import ServingError, Tensors, short
+from srnn_tf.serving.target import Target
 
 RETRIED = (429, 502, 503, 504)
 CODES = {
@@ -28,24 +29,14 @@ CODES = {
 
 
 class Calls:
-    """The calls of one model; see `Client` for the arguments."""
+    """The calls of one model."""
 
-    def __init__(
-        self,
-        address: str,
-        model: str,
-        version: int | None,
-        timeout: float,
-        retries: int,
-        credentials: Any,
-        headers: Sequence[tuple[str, str]],
-    ):
-        self.model = model
-        self.address = _checked_address(address)
-        self.base = f"{self.address}/v1/models/{model}"
-        self.base += "" if version is None else f"/versions/{version}"
+    def __init__(self, target: Target):
+        self.target = target
+        self.base = f"{_checked_address(target.address)}/v1/models/{target.model}"
+        self.base += "" if target.version is None else f"/versions/{target.version}"
         policy = urllib3.Retry(
-            retries,
+            target.retries,
             read=False,  # what the server has begun to work on is not sent again
             other=False,
             redirect=False,
@@ -57,12 +48,14 @@ class Calls:
             raise_on_status=False,
             respect_retry_after_header=False,  # it may ask for any time
         )
-        trusted = {} if credentials is None else {"ca_certs": _certificates(credentials)}
+        trusted = {}
+        if target.credentials is not None:
+            trusted["ca_certs"] = _certificates(target.credentials)
         self._pool = urllib3.PoolManager(
             maxsize=64,
             retries=policy,
-            timeout=urllib3.Timeout(total=timeout),
-            headers={"Content-Type": "application/json", **dict(headers)},
+            timeout=urllib3.Timeout(total=target.timeout),
+            headers={"Content-Type": "application/json", **dict(target.headers)},
             **trusted,
         )
 
@@ -88,7 +81,7 @@ class Calls:
         self._pool.clear()
 
     def _call(self, verb, url, what, body=None):
-        where = f"{what} of {self.model} at {self.address}"
+        where = f"{what} of {self.target}"
         try:
             answer = self._pool.request(verb, url, body=body)
         except urllib3.exceptions.HTTPError as error:

@@ -1,0 +1,40 @@
+"""A model at a server, and how it is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+from srnn_tf import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """The arguments of `Client`, checked as far as gRPC and REST have them in common."""
+
+    address: str
+    model: str
+    version: int | None
+    timeout: float
+    retries: int
+    credentials: Any
+    headers: Sequence[tuple[str, str]]
+
+    def __post_init__(self):
+        if not isinstance(self.model, str) or not self.model or "/" in self.model:
+            raise ValueError(f"`model` must be the name of a model; received {self.model!r}")
+        if not isinstance(self.timeout, Real) or not 0.0 < self.timeout < float("inf"):
+            raise ValueError(f"`timeout` must be above 0 seconds; received {self.timeout!r}")
+        checks.sizes(minimum=0, retries=self.retries)
+        if self.version is not None:
+            checks.sizes(version=self.version)
+
+    def __str__(self):
+        return f"{self.model} at {self.address}"
+
+    @property
+    def rest(self) -> bool:
+        """Whether it is asked over REST."""
+        return isinstance(self.address, str) and self.address.startswith(("http://", "https://"))
