@@ -65,6 +65,7 @@ def test_rows_drop_values_of_their_own(name):
     assert np.ptp(layer(same).log_prob(ones)) < 1e-5
 
 
+@pytest.mark.sampled(3)
 @every
 def test_graph_and_xla_agree_with_eager(name):
     layer, x = harness.emission(name, "mixture", scale=0.3), binary(2, 3)
@@ -80,6 +81,7 @@ def test_graph_and_xla_agree_with_eager(name):
             close(ours, expected, 1e-4, atol)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", IN_TURN)
 def test_gradients_are_equal_in_graph_and_xla(name):
     layer, context, x = harness.emission(name, event_size=4), contexts(3, 1), binary(3, 4)
@@ -88,6 +90,7 @@ def test_gradients_are_equal_in_graph_and_xla(name):
         assert_same(wrap(lambda *args: scored(layer, *args))(context, x), expected)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("rows", [4, 7, 8])
 @pytest.mark.parametrize("name", IN_TURN)
 def test_blocks_of_rows_change_nothing(name, rows, monkeypatch):

@@ -36,6 +36,7 @@ def likelihood(kind):
     return {"speech": mixture, "handwriting": "handwriting", "pianoroll": "bernoulli"}[kind]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", mini.MAKERS)
 def test_prepare_load_train_score(name, folders, capsys):
     path = folders(name)

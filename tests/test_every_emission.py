@@ -36,6 +36,7 @@ def losses(model, x, epochs=2, **options):
     return model.fit(x, batch_size=len(x), epochs=epochs, verbose=0).history["loss"]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("structure", "name"), PAIRS)
 def test_with_every_structure_it_trains_scores_and_samples(structure, name, eagerly):
     case = case_of(name, structure)
@@ -51,6 +52,7 @@ def test_with_every_structure_it_trains_scores_and_samples(structure, name, eage
     assert np.all(model.log_prob(x) != together)
 
 
+@pytest.mark.sampled(3)
 @every
 def test_a_keras_file_gives_the_same_model(name, tmp_path, eagerly):
     case = case_of(name)
@@ -108,6 +110,7 @@ def test_a_compiled_training_step_equals_one_that_is_not(name):
         np.testing.assert_allclose(a, b, rtol=0, atol=2e-3)
 
 
+@pytest.mark.sampled(3)
 @every
 def test_mixed_bfloat16_trains_and_scores_like_float32(name, eagerly):
     case = case_of(name, likelihood="normal")
@@ -125,6 +128,7 @@ def test_mixed_bfloat16_trains_and_scores_like_float32(name, eagerly):
     assert drawn.dtype == tf.float32 and np.isfinite(drawn).all()
 
 
+@pytest.mark.sampled(3)
 @every
 def test_a_saved_model_scores_and_samples_without_python(name, tmp_path):
     case = case_of(name, likelihood="mixture")

@@ -34,8 +34,9 @@ def floor_of(data, likelihood):
     return float(np.sum(-0.5 * np.log(2 * np.pi * np.e * data.var(axis=(0, 1)))))
 
 
-# One with and one without latents are enough for every run of the tests; compiling takes long.
-QUICK = ("rnn", "parallel_srnn")
+# One is enough for every run of the tests: compiling takes long. One without latents is compiled in
+# `test_training`.
+QUICK = ("parallel_srnn",)
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in CLASSES if name not in QUICK]
 
 
@@ -58,6 +59,7 @@ def test_300_compiled_steps_beat_the_independent_floor(name, likelihood):
     assert score > floor_of(test, likelihood) + 0.3, (score, floor_of(test, likelihood))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_keras_file_gives_the_same_model(name, tmp_path):
     case = case_of(name)
@@ -72,6 +74,7 @@ def test_a_keras_file_gives_the_same_model(name, tmp_path):
     assert on[0] == on[1]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_training_resumes_exactly(name, tmp_path):
     case = case_of(name, "normal", "gru")
@@ -89,6 +92,7 @@ def test_training_resumes_exactly(name, tmp_path):
     assert whole[1] != whole[2]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_saved_model_scores_without_python(name, tmp_path):
     case = case_of(name, "mixture")
@@ -111,6 +115,7 @@ def test_a_saved_model_scores_without_python(name, tmp_path):
     assert len(operations) > 100 and not [name for name in operations if "PyFunc" in name]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_mixed_bfloat16_trains_and_scores_like_float32(name):
     case = case_of(name, "normal")
@@ -129,6 +134,7 @@ def test_mixed_bfloat16_trains_and_scores_like_float32(name):
     assert tf.reduce_mean(after["log_likelihood"] - after["kl"]) > scores[1]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CLASSES)
 def test_own_samples_score_higher_than_shuffled_ones(name):
     case, order = case_of(name), np.array([3, 5, 1, 6, 0, 4, 7, 2])

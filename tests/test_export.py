@@ -1,5 +1,6 @@
 """Models as SavedModels: what they answer, what they are made of, and what they refuse."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -29,16 +30,19 @@ ALLOWED = set(
     ZerosLike
     """.split()
 )
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 # structure, emission, likelihood, flat: every structure and every emission once.
 ROWS = [
     ("rnn", "factorized", "bernoulli", True),
-    ("storn", "factorized", "mixture", False),
+    slow(("storn", "factorized", "mixture", False)),
     ("vrnn", "masked_mlp", "mixture", False),
     ("srnn", "delta_split", "bernoulli", False),
     ("zforcing", "autoregressive_rnn", "mixture", False),
     ("parallel_srnn", "autoregressive_rnn_private", "normal", False),
-    ("rnn", "masked_mlp", "handwriting", False),
-    ("parallel_srnn_embedding", "factorized", "handwriting", False),
+    slow(("rnn", "masked_mlp", "handwriting", False)),
+    pytest.param(
+        ("parallel_srnn_embedding", "factorized", "handwriting", False), marks=pytest.mark.slow
+    ),
 ]
 PERMUTED = data.Standardization((0.01,), (0.2,), (2, 0, 1))
 
@@ -223,6 +227,7 @@ print(*found.numpy())
 """
 
 
+@pytest.mark.slow
 def test_export_twice_and_use_it_without_our_packages(tmp_path):
     """Two processes write the same bytes; a third, with TensorFlow alone, gets the same scores."""
     case = case_of("parallel_srnn", "factorized", "bernoulli", False)

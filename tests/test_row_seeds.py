@@ -21,6 +21,7 @@ def model(request):
     return harness.build(case, window=3), harness.frames(case, rows=3, steps=9)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("protocol", ["full", "paper"])
 @pytest.mark.parametrize(
     "request_", REQUESTS, ids=lambda r: f"{r['bound']}-{r.get('proposal', '')}"

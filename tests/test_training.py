@@ -184,6 +184,7 @@ def learner(case, **how):
     return model
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", [RNN, SRNN], ids=str)
 def test_compiled_training_learns(case):
     model = learner(case, steps_per_execution=1 if case.latent else 2)

@@ -24,7 +24,7 @@ def small(tmp_path_factory):
     structure = {**recipe.structure, "units": 6, "embedding_size": 6, "latent_size": 3}
     changed = {"structure": structure, "window": 5, "batch_size": 4, "candidates": {}}
     folder = tmp_path_factory.mktemp("published")
-    file = harness.write_mat(folder / "JSB_Chorales.mat", lengths=(18, 12, 9))
+    file = harness.write_mat(folder / "JSB_Chorales.mat", lengths=(13, 13, 13))
     options = ["--data", file, "--edition", "any"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(recipes.RECIPES, NAME, recipes_changed(recipe, changed))

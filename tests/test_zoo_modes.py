@@ -34,6 +34,7 @@ def result(folder):
     return json.loads((folder / "result.json").read_text())
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_mode_and_its_losses(arguments, tmp_path, monkeypatch, capsys):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train.main([*arguments, "--out", str(whole)])

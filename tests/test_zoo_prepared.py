@@ -10,9 +10,10 @@ from tests import corpora as mini
 from zoo import evaluate, train
 
 SMALL = {"units": 5, "embedding_size": 4, "latent_size": 3, "hidden_size": 4}
-CHANGES = {"f_srnn_speech_commands": {"window": 8, "batch_size": 2}, "f_rnn_unipen": {}}
+CHANGES = {"f_rnn_unipen": {}, "f_srnn_speech_commands": {"window": 8, "batch_size": 2}}
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CHANGES)
 def test_train_and_evaluate(name, tmp_path, monkeypatch, capsys):
     recipe = recipes.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -226,4 +227,4 @@ def short(message: str) -> str:
     if checks.MARK not in message:
         return message
     found = message.split(checks.MARK, 1)[1].split("\n", 1)[0]
-    return found.split("' ", 1)[0].strip(" ]'")
+    return re.split(r"'\]?(?: |$)", found, maxsplit=1)[0].strip()
