@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import srnn_tf
-from srnn_tf import artifacts, data, recipes, zoo
+from srnn_tf import artifacts, data, export, recipes, zoo
 from tests.test_export import ALLOWED, ALONE, nodes
 from zoo import cards, evaluate, pages, runs
 
@@ -76,6 +77,18 @@ def test_its_graph_is_of_stock_operations(name):
     wanted |= {"score_raw"} if HELD[name]["sample_rate"] else set()
     assert set(meta.signature_def) - {"__saved_model_init_op"} == wanted
     assert list(meta.meta_info_def.tags) == ["serve"]
+
+
+@every
+def test_its_warm_up_has_rows(name):
+    """A server that batches by itself does not start on a request of `sample`."""
+    _, logs = export.warmup_protos()
+    held = tf.data.TFRecordDataset(str(folder_of(name) / "assets.extra" / export.WARMUP))
+    requests = [logs.PredictionLog.FromString(r.numpy()).predict_log.request for r in held]
+    wanted = ["score", *(["score_raw"] if HELD[name]["sample_rate"] else [])]
+    assert [request.model_spec.signature_name for request in requests] == wanted
+    for request in requests:
+        assert {len(v.tensor_shape.dim) > 0 for v in request.inputs.values()} == {True}
 
 
 def test_pages_are_those_of_the_cards(tmp_path):
