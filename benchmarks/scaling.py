@@ -37,14 +37,14 @@ DEFAULT = "f_rnn_midi,f_srnn_midi,rnn_hier_mlp_midi,f_srnn_speech"
 EACH = 10  # updates between two looks at the clock; the first ten warm up
 
 
-def measure(way: str, case: str, updates: int, batch: int | None) -> float:
+def measure(way: str, case: str, updates: int, **of_case: Any) -> float:
     """Seconds of an update, those of the slower process."""
     sizes, kind = WAYS[way]
     cores = sorted(os.sched_getaffinity(0))
     processes, ports = [], _free_ports(len(sizes))
     for index, count in enumerate(sizes):
         mine, cores = cores[:count], cores[count:]
-        order = json.dumps([kind, mine, case, updates, batch])
+        order = json.dumps([kind, mine, case, updates, of_case])
         env = dict(os.environ)
         if kind == "multiworker":
             cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
@@ -68,7 +68,9 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def work(kind: str | None, cores: Sequence[int], name: str, updates: int, batch: int | None):
+def work(
+    kind: str | None, cores: Sequence[int], name: str, updates: int, of_case: dict[str, Any]
+) -> None:
     """One process: train, and print the median seconds of an update."""
     os.sched_setaffinity(0, cores)  # before TensorFlow counts them
     import contextlib
@@ -85,7 +87,7 @@ def work(kind: str | None, cores: Sequence[int], name: str, updates: int, batch:
         strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
     else:
         strategy = workers.strategy(kind)
-    case = cases.get(name, batch=batch)
+    case = cases.get(name, **of_case)
     frames, _ = case.batch()
     steps = EACH + updates // EACH * EACH
     stream = data.padded(list(frames) * steps, len(frames), seed=0)  # an epoch
@@ -128,16 +130,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     print("seconds of an update, float32; efficiency against one core in brackets\n")
     print("| model | global batch | " + " | ".join(WAYS) + " |")
     print("|---|---" + "|---" * len(WAYS) + "|", flush=True)
+    of_case = {"batch": args.batch, "scale": args.scale}
     for name in turns.chosen(args.cases):
         found = {way: [] for way in WAYS}
         for _ in range(args.rounds):
             for way in WAYS:
-                found[way].append(measure(way, name, args.updates, args.batch))
+                found[way].append(measure(way, name, args.updates, **of_case))
         seconds = {way: statistics.median(values) for way, values in found.items()}
         one = seconds["one core"]
         cells = [f"{one:.4f}"]
         cells += [f"{s:.4f} ({one / s / 2:.0%})" for w, s in seconds.items() if w != "one core"]
-        shape = " x ".join(str(n) for n in cases.get(name, batch=args.batch).shape)
+        shape = " x ".join(str(n) for n in cases.get(name, **of_case).shape)
         print(f"| {name} | {shape} | {' | '.join(cells)} |", flush=True)
 
 

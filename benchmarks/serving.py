@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -110,6 +111,50 @@ class Load:
         return time.perf_counter() - begun
 
 
+def material(model: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """Sequences of mixed lengths, and their log likelihoods in this process."""
+    local = serving.Local(model)
+    sequences = rolls(local.event_size, 200)
+    return sequences, local.score(sequences).log_likelihood
+
+
+class Found(NamedTuple):
+    """What a load came to."""
+
+    p50: float  # ms
+    p99: float  # ms
+    rate: float  # requests per second
+    wrong: int
+    lost: int
+
+
+def under_load(
+    model: str, batching: bool, clients: int, requests: int, sequences: list, expected: np.ndarray
+) -> Found:
+    """`clients` at once, `requests` each, against a server of its own."""
+    with Process(model, batching) as server:
+        load = Load(server.address, model, sequences, expected)
+        load.run(4, 10)  # warm
+        load.seconds.clear()
+        taken = load.run(clients, requests)
+    asked = clients * requests
+    p50, p99 = np.quantile(load.seconds, [0.5, 0.99]) * 1000
+    return Found(p50, p99, asked / taken, load.wrong, asked - len(load.seconds))
+
+
+def memory_of(
+    model: str, requests: int, sequences: list, expected: np.ndarray
+) -> list[tuple[int, float]]:
+    """Requests answered so far and MB of the server then: after a tenth of them, and at the end."""
+    found = []
+    with Process(model) as server:
+        load = Load(server.address, model, sequences, expected)
+        for more in (requests // 10, requests - requests // 10):
+            load.run(4, more // 4)
+            found.append((len(load.seconds), server.memory()))
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="f_rnn_bach")
@@ -117,32 +162,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--requests", type=int, default=100, help="of each client")
     parser.add_argument("--memory", type=int, default=10_000, help="requests; 0 for none")
     args = parser.parse_args(argv)
-    local = serving.Local(args.model)
-    sequences = rolls(local.event_size, 200)
-    expected = local.score(sequences).log_likelihood
+    held = material(args.model)
     print(f"{args.model}, rolls of {LENGTHS} steps, {args.clients} clients x {args.requests}")
     print("| server-side batching | p50, ms | p99, ms | requests per second | wrong | lost |")
     print("|---|---|---|---|---|---|")
     for batching in (False, True):
-        with Process(args.model, batching) as server:
-            load = Load(server.address, args.model, sequences, expected)
-            load.run(4, 10)  # warm
-            load.seconds.clear()
-            taken = load.run(args.clients, args.requests)
-            asked = args.clients * args.requests
-            p50, p99 = np.quantile(load.seconds, [0.5, 0.99]) * 1000
-            lost = asked - len(load.seconds)
-            print(
-                f"| {'yes' if batching else 'no'} | {p50:.1f} | {p99:.1f} | {asked / taken:.0f} "
-                f"| {load.wrong} | {lost} |",
-                flush=True,
-            )
-    if args.memory:
-        with Process(args.model) as server:
-            load = Load(server.address, args.model, sequences, expected)
-            for done in (args.memory // 10, args.memory - args.memory // 10):
-                load.run(4, done // 4)
-                print(f"after {len(load.seconds):,} requests: {server.memory():.0f} MB")
+        found = under_load(args.model, batching, args.clients, args.requests, *held)
+        print(
+            f"| {'yes' if batching else 'no'} | {found.p50:.1f} | {found.p99:.1f} "
+            f"| {found.rate:.0f} | {found.wrong} | {found.lost} |",
+            flush=True,
+        )
+    for count, megabytes in memory_of(args.model, args.memory, *held) if args.memory else ():
+        print(f"after {count:,} requests: {megabytes:.0f} MB")
 
 
 if __name__ == "__main__":

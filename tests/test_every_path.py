@@ -79,9 +79,10 @@ def by_command(name, file, *words):
 def by_beam(name, file, folder, *words):
     command = [sys.executable, "-m", "srnn_tf.bulk", "--model", name, "--input", str(file)]
     command += ["--output", str(folder / "rows"), *words]
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
     rows = {}
-    for path in folder.glob("rows-*.jsonl"):
+    for path in folder.glob("rows*.jsonl"):  # what is dead too: there is none
         for line in path.read_text().splitlines():
             row = json.loads(line)
             rows[int(row["id"].rsplit("#")[1])] = row["log_likelihood"]
