@@ -8,6 +8,7 @@ server listens on all interfaces.
 """
 
 import argparse
+import uuid
 
 import kserve
 import numpy as np
@@ -42,7 +43,7 @@ class SavedModel(kserve.Model):
         except (ValueError, TypeError, tf.errors.OpError) as error:
             raise InvalidInput(str(error)[:500]) from None
         outputs = [self._output(name, value.numpy()) for name, value in found.items()]
-        return kserve.InferResponse(payload.id, self.name, outputs)
+        return kserve.InferResponse(payload.id or str(uuid.uuid4()), self.name, outputs)
 
     def _tensor(self, name, value):
         spec = self._specs[name]
