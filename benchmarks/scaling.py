@@ -3,16 +3,19 @@
     python -m benchmarks.scaling [--cases f_srnn_midi,...] [--updates 30] [--rounds 3] [--batch N]
 
 The same global batch each time, so that efficiency is the seconds on one core over twice those of
-the two. "one core" and "two cores" are `fit` on one device, XLA on, with that many cores for its
-threads; "2 devices" is `fit` under `MirroredStrategy` on two logical devices of one process;
-"2 workers" are two processes of a core each, joined on loopback by `MultiWorkerMirroredStrategy`
-and trained by `zoo.train`'s loop. Means over ten updates, of which the first ten are not counted;
-medians of these, and of rounds in which the ways take turns.
+the two. "one core" and "two cores" are `fit` on one device, with that many cores for its threads;
+"2 devices" is `fit` under `MirroredStrategy` on two logical devices of one process; "2 workers" are
+two processes of a core each, joined on loopback by `MultiWorkerMirroredStrategy` and trained by
+`zoo.train`'s loop. XLA compiles the whole step of one device, and of replicas what each works out
+alone: that is part of what scaling costs. Cores are physical ones. Means over ten updates, of which
+the first ten are not counted; medians of these, and of rounds in which the ways take turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import itertools
 import json
 import os
@@ -22,9 +25,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from benchmarks import cases, turns
+import keras
+import tensorflow as tf
+
+from benchmarks import cases, contenders, turns
+from srnn_tf import data
+from zoo import workers
 
 # The cores of each process of a way, and what it runs.
 WAYS: dict[str, tuple[list[int], str | None]] = {
@@ -40,22 +49,39 @@ EACH = 10  # updates between two looks at the clock; the first ten warm up
 def measure(way: str, case: str, updates: int, **of_case: Any) -> float:
     """Seconds of an update, those of the slower process."""
     sizes, kind = WAYS[way]
-    cores = sorted(os.sched_getaffinity(0))
+    cores = physical_cores()
     processes, ports = [], _free_ports(len(sizes))
     for index, count in enumerate(sizes):
         mine, cores = cores[:count], cores[count:]
-        order = json.dumps([kind, mine, case, updates, of_case])
+        order = json.dumps([kind, case, updates, of_case])
         env = dict(os.environ)
         if kind == "multiworker":
             cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
             task = {"type": "worker", "index": index}
             env["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
         command = [sys.executable, "-m", "benchmarks.scaling", "--order", order]
-        processes.append(subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True))
-    printed = [process.communicate()[0].strip().splitlines() for process in processes]
+        # Before TensorFlow counts them.
+        pinned = functools.partial(os.sched_setaffinity, 0, mine)
+        processes.append(
+            subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, preexec_fn=pinned)
+        )
+    try:
+        printed = [process.communicate()[0].strip().splitlines() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     if any(process.returncode for process in processes):
         raise SystemExit(f"{way} of {case}: a process ended with an error")
     return max(float(lines[-1]) for lines in printed)
+
+
+def physical_cores() -> list[int]:
+    """CPUs of this process that share no core."""
+    found = {}
+    for cpu in sorted(os.sched_getaffinity(0)):
+        file = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        found.setdefault(file.read_text() if file.is_file() else cpu, cpu)
+    return list(found.values())
 
 
 def _free_ports(count: int) -> list[int]:
@@ -68,18 +94,8 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def work(
-    kind: str | None, cores: Sequence[int], name: str, updates: int, of_case: dict[str, Any]
-) -> None:
+def work(kind: str | None, name: str, updates: int, of_case: dict[str, Any]) -> None:
     """One process: train, and print the median seconds of an update."""
-    os.sched_setaffinity(0, cores)  # before TensorFlow counts them
-    import contextlib
-
-    import tensorflow as tf
-
-    from srnn_tf import data
-    from zoo import workers
-
     if kind == "mirrored":
         cpu = tf.config.list_physical_devices("CPU")[0]
         two = [tf.config.LogicalDeviceConfiguration()] * 2
@@ -92,8 +108,6 @@ def work(
     steps = EACH + updates // EACH * EACH
     stream = data.padded(list(frames) * steps, len(frames), seed=0)  # an epoch
     with strategy.scope() if strategy else contextlib.nullcontext():
-        from benchmarks import contenders
-
         model = contenders.ours(case)
     ends: list[float] = []
     if kind == "multiworker":
@@ -107,9 +121,7 @@ def work(
     os._exit(0)  # TensorFlow's threads of a cluster would wait for one another
 
 
-def _clock(ends: list[float]) -> Any:
-    import keras
-
+def _clock(ends: list[float]) -> keras.callbacks.Callback:
     return keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: ends.append(time.perf_counter())
     )
@@ -124,9 +136,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     turns.on_cpu()
     if args.order:
-        work(*json.loads(args.order))
-    if len(os.sched_getaffinity(0)) < 2:
+        order = json.loads(args.order)
+        with workers.leaving(order[0]):
+            work(*order)
+    if len(physical_cores()) < 2:
         raise SystemExit("two cores are needed")
+    if args.updates < EACH:
+        raise SystemExit(f"--updates must be at least {EACH}; received {args.updates}")
     print("seconds of an update, float32; efficiency against one core in brackets\n")
     print("| model | global batch | " + " | ".join(WAYS) + " |")
     print("|---|---" + "|---" * len(WAYS) + "|", flush=True)

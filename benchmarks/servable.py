@@ -38,7 +38,8 @@ class Servable:
             k: v for k, v in meta.signature_def.items() if not k.startswith("__saved_model")
         }
         self.requests = 0
-        self._batches = {"score": Batches(self.run)} if batching else {}
+        names = self.signature_def if batching else ()
+        self._batches = {name: Batches(name, self.run) for name in names}
 
     def check(self, name: str, version: int | None) -> None:
         if name != self.name or version not in (None, self.version):
@@ -81,43 +82,65 @@ class Servable:
 
 
 class Batches:
-    """Requests that come at about the same time, answered as one."""
+    """Requests of a signature that come at about the same time, answered as one."""
 
-    def __init__(self, run):
-        self._run, self._queue = run, queue.Queue()
+    def __init__(self, name, run):
+        self._name, self._run, self._queue = name, run, queue.Queue()
         threading.Thread(target=self._work, daemon=True).start()
 
     def __call__(self, inputs):
+        rows = {value.shape[0] if value.ndim else None for value in inputs.values()}
+        if None in rows or len(rows) != 1:
+            message = "inputs to be batched must have rows, as many in each"
+            raise Failure(grpc.StatusCode.INVALID_ARGUMENT, message)
+        if max(rows) > MOST_ROWS:
+            message = f"{max(rows)} rows are more than a batch may have, {MOST_ROWS}"
+            raise Failure(grpc.StatusCode.INVALID_ARGUMENT, message)
         answer = concurrent.futures.Future()
         self._queue.put((inputs, answer))
         return answer.result()
 
     def _work(self):
+        late = None  # did not fit
         while True:
-            waiting, end = [self._queue.get()], time.monotonic() + WAIT
-            while sum(len(i["length"]) for i, _ in waiting) < MOST_ROWS:
+            waiting, end = [late or self._queue.get()], time.monotonic() + WAIT
+            late, rows = None, _rows(waiting[0])
+            while rows < MOST_ROWS and late is None:
                 try:
-                    waiting.append(self._queue.get(timeout=max(0.0, end - time.monotonic())))
+                    more = self._queue.get(timeout=max(0.0, end - time.monotonic()))
                 except queue.Empty:
                     break
+                rows += _rows(more)
+                if rows > MOST_ROWS:
+                    late = more
+                else:
+                    waiting.append(more)
             self._answer(waiting)
 
     def _answer(self, waiting):
         try:
-            steps = max(i["frames"].shape[1] for i, _ in waiting)
-            frames = np.concatenate([_longer(i["frames"], steps) for i, _ in waiting])
-            length = np.concatenate([i["length"] for i, _ in waiting])
-            found, row = self._run("score", {"frames": frames, "length": length}), 0
-            for inputs, answer in waiting:
-                rows = slice(row, row := row + len(inputs["length"]))
-                answer.set_result({name: value[rows] for name, value in found.items()})
+            together = {}
+            for name in waiting[0][0]:
+                values, row = [inputs[name] for inputs, _ in waiting], 0
+                if values[0].ndim > 1:
+                    steps = max(value.shape[1] for value in values)
+                    values = [_longer(value, steps) for value in values]
+                together[name] = np.concatenate(values)
+            found = self._run(self._name, together)
+            for request in waiting:
+                rows = slice(row, row := row + _rows(request))
+                request[1].set_result({name: value[rows] for name, value in found.items()})
         except Exception as error:  # a batch has one status
             for _, answer in waiting:
                 answer.set_exception(error)
 
 
-def _longer(frames, steps):
+def _rows(request):
+    return len(request[0]["length"])
+
+
+def _longer(values, steps):
     """Padded as the server does it, with the first number of a tensor."""
-    first = frames.reshape(-1)[0] if frames.size else 0.0
-    width = [(0, 0), (0, steps - frames.shape[1]), (0, 0)]
-    return np.pad(frames, width, constant_values=first)
+    first = values.reshape(-1)[0] if values.size else 0.0
+    widths = [(0, 0), (0, steps - values.shape[1])] + [(0, 0)] * (values.ndim - 2)
+    return np.pad(values, widths, constant_values=first)

@@ -10,65 +10,17 @@ The stand-in is Python: TensorFlow Serving itself is faster, and was not at hand
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks import standin
 from srnn_tf import serving, zoo
 
 LENGTHS = (10, 20, 40, 80)
-
-
-def serve(folder: str, batching: bool, connection) -> None:
-    """A stand-in in a process of its own, until something is received."""
-    from benchmarks import standin
-
-    with standin.Server(Path(folder), batching=batching) as server:
-        connection.send(server.grpc)
-        while connection.recv() == "memory":
-            connection.send(_resident())
-
-
-def _resident() -> float:
-    """Memory of this process, MB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
-
-
-class Process:
-    """A stand-in for a published model in a process of its own, for a `with`.
-
-    Attributes:
-        address: of gRPC.
-    """
-
-    def __init__(self, model: str, batching: bool = False):
-        self._words = str(zoo.folder(model)), batching
-
-    def __enter__(self) -> Process:
-        context = multiprocessing.get_context("spawn")
-        self._connection, there = context.Pipe()
-        self._process = context.Process(target=serve, args=(*self._words, there), daemon=True)
-        self._process.start()
-        there.close()  # so that the end of the process is seen here
-        self.address = self._connection.recv()
-        return self
-
-    def memory(self) -> float:
-        """MB that are resident."""
-        self._connection.send("memory")
-        return self._connection.recv()
-
-    def __exit__(self, *error: object) -> None:
-        self._connection.send("stop")
-        self._process.join(10)
 
 
 def rolls(width: int, count: int) -> list[np.ndarray]:
@@ -88,8 +40,10 @@ class Load:
         self.wrong = 0
         self._lock = threading.Lock()
 
-    def client(self, index: int, requests: int) -> None:
+    def client(self, index: int, requests: int, together: threading.Barrier) -> None:
         with serving.Client(self.address, self.model, timeout=300.0) as client:
+            assert client.event_size  # the connection is made before the clock runs
+            together.wait()
             for i in range(requests):
                 which = (index * requests + i) % len(self.sequences)
                 begun = time.perf_counter()
@@ -102,10 +56,15 @@ class Load:
 
     def run(self, clients: int, requests: int) -> float:
         """Seconds for all."""
-        threads = [threading.Thread(target=self.client, args=(i, requests)) for i in range(clients)]
-        begun = time.perf_counter()
+        together = threading.Barrier(clients + 1)
+        threads = [
+            threading.Thread(target=self.client, args=(i, requests, together))
+            for i in range(clients)
+        ]
         for thread in threads:
             thread.start()
+        together.wait()
+        begun = time.perf_counter()
         for thread in threads:
             thread.join()
         return time.perf_counter() - begun
@@ -132,7 +91,7 @@ def under_load(
     model: str, batching: bool, clients: int, requests: int, sequences: list, expected: np.ndarray
 ) -> Found:
     """`clients` at once, `requests` each, against a server of its own."""
-    with Process(model, batching) as server:
+    with standin.Process(zoo.folder(model), batching) as server:
         load = Load(server.address, model, sequences, expected)
         load.run(4, 10)  # warm
         load.seconds.clear()
@@ -147,7 +106,7 @@ def memory_of(
 ) -> list[tuple[int, float]]:
     """Requests answered so far and MB of the server then: after a tenth of them, and at the end."""
     found = []
-    with Process(model) as server:
+    with standin.Process(zoo.folder(model)) as server:
         load = Load(server.address, model, sequences, expected)
         for more in (requests // 10, requests - requests // 10):
             load.run(4, more // 4)

@@ -4,8 +4,8 @@
 
 Each model in turn, over gRPC on loopback, in a process of the stand-in for TensorFlow Serving, one
 request at a time: one sequence, the median of `REQUESTS` after the first, and a batch. Piano rolls
-have 100 steps, lines of writing 500, recordings a second, 80 frames. Memory is what is resident
-after loading and at the end; importing TensorFlow is part of it.
+have 100 steps, lines of writing 500, recordings a second, 80 frames. Memory is what is resident of
+the server before it loads the model, which is TensorFlow and Python, after that, and at most.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.serving import Process
+from benchmarks import standin
 from srnn_tf import serving, zoo
 
 DEFAULT = (
@@ -29,7 +29,7 @@ REQUESTS, ROWS = 9, 32
 STEPS = {88: 100, 3: 500, 200: 80}  # by the width: a roll, a line of writing, a second of speech
 COLUMNS = (
     *("model", "one sequence", "MB on disk", "loaded in, s", "latency of one, ms"),
-    *(f"frames/s, {ROWS} rows", "MB loaded", "MB in use"),
+    *(f"frames/s, {ROWS} rows", "MB before", "MB loaded", "MB at most"),
 )
 
 
@@ -56,18 +56,18 @@ def median_of(count: int, work: Callable[[], object]) -> float:
 
 def measure(name: str) -> list[str]:
     """The cells of a row."""
-    frames = made_up(zoo.card(name)["event_size"])
-    disk = sum(p.stat().st_size for p in Path(zoo.folder(name)).rglob("*") if p.is_file())
-    begun = time.perf_counter()
-    with Process(name) as server, serving.Client(server.address, name, timeout=600.0) as client:
-        loading, before = time.perf_counter() - begun, server.memory()
-        one = median_of(REQUESTS, lambda: client.score(frames[:1]))
-        many = median_of(3, lambda: client.score(frames))
-        after = server.memory()
+    frames, folder = made_up(zoo.card(name)["event_size"]), Path(zoo.folder(name))
+    disk = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) * 1e-6
+    with standin.Process(folder) as server:
+        loaded = server.memory()
+        with serving.Client(server.address, name, timeout=600.0) as client:
+            one = median_of(REQUESTS, lambda: client.score(frames[:1]))
+            many = median_of(3, lambda: client.score(frames))
+        most = server.memory("VmHWM")
     shape = " x ".join(map(str, frames[:1].shape))
     rate = frames.shape[0] * frames.shape[1] / many
-    cells = [name, shape, f"{disk / 1e6:.1f}", f"{loading:.0f}", f"{one * 1000:.0f}"]
-    return [*cells, f"{rate:,.0f}", f"{before:.0f}", f"{after:.0f}"]
+    cells = [name, shape, f"{disk:.1f}", f"{server.seconds:.1f}", f"{one * 1000:.0f}"]
+    return [*cells, f"{rate:,.0f}", f"{server.before:.0f}", f"{loaded:.0f}", f"{most:.0f}"]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -14,7 +14,9 @@ import argparse
 import concurrent.futures
 import http.server
 import json
+import multiprocessing
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -192,6 +194,51 @@ class Server:
 def newest(folder: Path) -> Path:
     """The newest version of a model's folder."""
     return max((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
+
+
+class Process:
+    """A stand-in in a process of its own, for a `with`.
+
+    Attributes:
+        address: of gRPC.
+        seconds: that it took to load the model.
+        before: MB that were resident before, TensorFlow's.
+    """
+
+    def __init__(self, folder: Path, batching: bool = False):
+        self._words = str(folder), batching
+
+    def __enter__(self) -> Process:
+        context = multiprocessing.get_context("spawn")
+        self._connection, there = context.Pipe()
+        self._process = context.Process(target=_serve, args=(*self._words, there), daemon=True)
+        self._process.start()
+        there.close()  # so that the end of the process is seen here
+        self.address, self.seconds, self.before = self._connection.recv()
+        return self
+
+    def memory(self, field: str = "VmRSS") -> float:
+        """MB that are resident; with "VmHWM" the most that were."""
+        self._connection.send(field)
+        return self._connection.recv()
+
+    def __exit__(self, *error: object) -> None:
+        self._connection.send("stop")
+        self._process.join(10)
+
+
+def _serve(folder, batching, connection):
+    before, begun = _megabytes("VmRSS"), time.perf_counter()
+    with Server(Path(folder), batching=batching) as server:
+        connection.send((server.grpc, time.perf_counter() - begun, before))
+        while (asked := connection.recv()) != "stop":
+            connection.send(_megabytes(asked))
+
+
+def _megabytes(field):
+    """A line of this process's own status (Linux)."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024e-6 for line in file if line.startswith(field))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

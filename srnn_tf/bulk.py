@@ -13,11 +13,16 @@ see the files and have this package installed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import glob
+import io
+import itertools
 import json
 import math
+import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +34,8 @@ from srnn_tf.command import models
 
 try:
     import apache_beam as beam
+    from apache_beam.io.filesystem import BeamIOError
+    from apache_beam.io.filesystems import FileSystems
     from apache_beam.ml.inference import base
     from apache_beam.options.pipeline_options import (
         PipelineOptions,
@@ -103,13 +110,37 @@ def _rows(model: serving.Answers, batch: Sequence[np.ndarray]) -> list[Row]:
     return rows
 
 
+def find(pattern: str) -> list[str]:
+    """The files of a pattern, by Beam where it is an address."""
+    if "://" not in pattern:
+        return sorted(glob.glob(pattern, recursive=True))
+    try:
+        return sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
+    except BeamIOError as error:
+        raise ValueError(f"{pattern}: Beam cannot look there: {error}") from error
+
+
 def read(path: str, model: str) -> Iterator[Any]:
     """Pairs of an id and a sequence; a file that cannot be read is one of `DEAD`."""
     try:
-        for one in models.read(Path(path), model):
-            yield f"{path}#{one.index}", one.values
+        with here(path) as file:
+            for one in models.read(file, model):
+                yield f"{path}#{one.index}", one.values
     except (ValueError, OSError) as error:
         yield beam.pvalue.TaggedOutput(DEAD, {"id": path, "error": " ".join(str(error).split())})
+
+
+@contextlib.contextmanager
+def here(path: str) -> Iterator[Path]:
+    """A file of this machine; of an address a copy."""
+    if "://" not in path:
+        yield Path(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.rsplit("/", 1)[-1]
+        with FileSystems.open(path) as source, copy.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        yield copy
 
 
 def _sorted_out(pair: tuple[str, Row], bound: str) -> Iterator[Any]:
@@ -147,7 +178,8 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
     bound, options = models.bound_of(zoo.card(model)), _options(words)
     if "://" not in output and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
-    if held := glob.glob(f"{glob.escape(output)}*-of-*.jsonl"):
+    begin = glob.escape(output)
+    if held := find(f"{begin}-*-of-*.jsonl") + find(f"{begin}.dead-*-of-*.jsonl"):
         raise FileExistsError(f"{held[0]} exists: an earlier run's rows would stay beside new ones")
     for left in reversed(range(ATTEMPTS)):
         try:
@@ -164,20 +196,28 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
 def _clear(output: str) -> None:
     """Remove what Beam leaves of rows that were not finished."""
     if "://" not in output:
-        begin = f"beam-temp-{glob.escape(Path(output).name)}"
-        for name in (f"{begin}-*", f"{begin}.dead-*"):
-            for folder in Path(output).parent.glob(name):
+        name = re.compile(rf"beam-temp-{re.escape(Path(output).name)}(\.dead)?-[0-9a-f]{{32}}")
+        for folder in Path(output).parent.iterdir():
+            if name.fullmatch(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def _options(words: Sequence[str]) -> Any:
     """Beam's options; what it does not know goes to the runner, and the DirectRunner has none."""
-    options = PipelineOptions(list(words))
+    for before, word in itertools.pairwise(["", *words]):
+        if not word.startswith("--") and (not before.startswith("--") or "=" in before):
+            raise ValueError(f"unexpected {word!r}: Beam's options begin with --")
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):  # Beam prints its usage, of some hundred lines
+            options = PipelineOptions(list(words))
+            known = options.get_all_options()
+    except SystemExit:
+        raise ValueError(f"Beam: {said.getvalue().strip().splitlines()[-1]}") from None
     options.view_as(SetupOptions).save_main_session = False
-    known = options.get_all_options()
     unknown = options.get_all_options(retain_unknown_options=True).keys() - known.keys()
     runner = options.view_as(StandardOptions).runner or "DirectRunner"
-    if unknown and runner == "DirectRunner":
+    if unknown and runner.lower() == "directrunner":
         raise ValueError(f"no option of Beam's DirectRunner: --{sorted(unknown)[0]}")
     return options
 
@@ -212,13 +252,17 @@ def _run(model: str, bound: str, files: Sequence[str], output: str, options: Any
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True, help="the name of a published model")
-    parser.add_argument("--input", required=True, help="files, * and ** standing for anything")
+    parser.add_argument(
+        "--input", required=True, nargs="+", help="files, * and ** standing for anything"
+    )
     parser.add_argument("--output", required=True, help="how the names of the results begin")
     args, words = parser.parse_known_args(argv)
     try:
-        files = sorted(glob.glob(args.input, recursive=True))
-        if not files:
-            raise ValueError(f"--input {args.input} matches no file")
+        files = []
+        for pattern in args.input:
+            files += (found := find(pattern))
+            if not found:
+                raise ValueError(f"--input {pattern} matches no file")
         score_files(args.model, files, args.output, words)
     except (ValueError, OSError, ImportError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

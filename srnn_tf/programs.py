@@ -23,7 +23,7 @@ class Programs:
         """The program of `function`; `key` tells apart functions of one name."""
         key = (function.__qualname__, self.model.xla, *key)
         if key not in self.made:
-            # Loops and branches are TensorFlow's already; AutoGraph would take a third of the time.
+            # Loops and branches are TensorFlow's already; AutoGraph would only take time.
             program = tf.function(function, jit_compile=self.model.xla, autograph=False)
             # Every new shape is compiled, on purpose: TensorFlow need not warn of it.
             program._omit_frequent_tracing_warning = True

@@ -92,9 +92,17 @@ def test_mistakes(tmp_path, capsys, monkeypatch):
         with pytest.raises(SystemExit):
             bulk.main(words)
         assert "an earlier run's rows would stay" in capsys.readouterr().err
-        with pytest.raises(SystemExit):
-            bulk.main([*words, "--direct_num_worker", "2"])
-        assert "no option of Beam's DirectRunner: --direct_num_worker" in capsys.readouterr().err
+        for more, message in (
+            (["--direct_num_worker", "2"], "no option of Beam's DirectRunner: --direct_num_worker"),
+            (["--runner", "directrunner", "--foo=1"], "no option of Beam's DirectRunner: --foo"),
+            (["--direct_num_workers=2", "b.npz"], "unexpected 'b.npz': Beam's options begin with"),
+            (["-x", "3"], "unexpected '-x'"),
+            (["--direct_running_mode", "processes"], "invalid choice: 'processes'"),
+        ):
+            with pytest.raises(SystemExit):
+                bulk.main([*words, *more])
+            error = capsys.readouterr().err
+            assert message in error and error.count("\n") == 1
     monkeypatch.setattr(bulk, "beam", None)
     with pytest.raises(SystemExit):
         bulk.main(words)
@@ -106,6 +114,35 @@ def test_in_process(tmp_path):
     good, bad = make(tmp_path, 200, 4)
     subprocess.run(command(tmp_path), check=True, capture_output=True)
     check(tmp_path, good, bad)
+
+
+def test_addresses_are_opened_by_beam(tmp_path):
+    """By a file system of Beam's that is a folder of this machine."""
+    pytest.importorskip("apache_beam")
+    from apache_beam.io import localfilesystem
+
+    class Disk(localfilesystem.LocalFileSystem):
+        @classmethod
+        def scheme(cls):
+            return "disk"
+
+        def match(self, patterns, limits=None):
+            found = super().match([p.removeprefix("disk://") for p in patterns], limits)
+            for one in (one for result in found for one in result.metadata_list):
+                one.path = f"disk://{one.path}"
+            return found
+
+        def open(self, path, *args, **kwargs):
+            return super().open(path.removeprefix("disk://"), *args, **kwargs)
+
+    good, bad = make(tmp_path, 100, 2)
+    words = ["--model", NAME, "--output", f"{tmp_path}/scores", "--input"]
+    bulk.main([*words, f"disk://{tmp_path}/*.npz"])
+    assert {row["id"] for row in rows(tmp_path, "scores")} == {f"disk://{key}" for key in good}
+    assert len(rows(tmp_path, "scores.dead")) == len(bad) == 1
+    for where in ("disk:///nowhere/*.npz", "walk://a/*.npz"):
+        with pytest.raises(SystemExit):
+            bulk.main([*words, where])
 
 
 @pytest.mark.slow

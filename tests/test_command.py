@@ -125,6 +125,7 @@ MISTAKES = {
     "folder": ("sample f_rnn_bach --out {}/none/a.mid", "none does not exist"),
     "steps": ("sample f_rnn_bach --steps 0 --out {}/a.mid", "`steps` must be an integer of at"),
     "server": ("score f_rnn_bach {}/half.npy --server nowhere", "`address` must be 'host:port'"),
+    "timeout": ("score f_rnn_bach {}/half.npy --server a:1 --timeout 0", "`timeout` must be above"),
     "warm server": ("sample f_rnn_bach --out {}/a.mid --server a:1 --temperature 2", "at 1 only"),
     "quantile": ("anomalies f_rnn_bach {}/half.npy --quantile 2", "--quantile must be between"),
     "no folder": ("export f_rnn_bach {}/none", "none is not a folder"),

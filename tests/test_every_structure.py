@@ -74,7 +74,7 @@ def test_a_keras_file_gives_the_same_model(name, tmp_path):
     assert on[0] == on[1]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_training_resumes_exactly(name, tmp_path):
     case = case_of(name, "normal", "gru")
@@ -92,7 +92,7 @@ def test_training_resumes_exactly(name, tmp_path):
     assert whole[1] != whole[2]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_saved_model_scores_without_python(name, tmp_path):
     case = case_of(name, "mixture")

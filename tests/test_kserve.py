@@ -45,7 +45,7 @@ def served(request, tmp_path):
 
 def ready(where):
     try:
-        return urllib3.request("GET", where, retries=False).status == 200
+        return urllib3.request("GET", where, retries=False, timeout=5).status == 200
     except urllib3.exceptions.HTTPError:
         return False
 
@@ -58,7 +58,11 @@ def infer(name, where, **inputs):
         for n, v in inputs.items()
     ]
     found = urllib3.request(
-        "POST", f"{where}/v2/models/{name}/infer", json={"inputs": columns}, retries=False
+        "POST",
+        f"{where}/v2/models/{name}/infer",
+        json={"inputs": columns},
+        retries=False,
+        timeout=60,
     )
     held = json.loads(found.data)
     if found.status != 200:

@@ -1,7 +1,5 @@
 """Many clients at once, and many requests, against the stand-in for TensorFlow Serving."""
 
-import os
-
 import pytest
 
 from benchmarks import scaling, serving, sizing
@@ -41,13 +39,16 @@ def numbers(text):
 def test_sizing_prints_a_row(capsys):
     sizing.main(["--models", "f_rnn_bach"])
     name, shape, *cells = numbers(capsys.readouterr().out)
-    assert (name, shape, len(cells)) == ("f_rnn_bach", "1 x 100 x 88", 6)
-    disk, loaded, latency, rate, before, after = (float(c.replace(",", "")) for c in cells)
-    assert disk > 0.1 and loaded > 0 and latency > 0 and rate > 100 and after > 0.9 * before > 100
+    assert (name, shape, len(cells)) == ("f_rnn_bach", "1 x 100 x 88", 7)
+    disk, seconds, latency, rate, before, loaded, most = (
+        float(cell.replace(",", "")) for cell in cells
+    )
+    assert disk > 0.1 and seconds > 0 and latency > 0 and rate > 100
+    assert most >= loaded > before > 100
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two cores are needed")
+@pytest.mark.skipif(len(scaling.physical_cores()) < 2, reason="two cores are needed")
 def test_scaling_prints_a_row(capsys):
     words = ["--cases", "f_srnn_midi", "--scale", "12", "--updates", "20", "--rounds", "1"]
     scaling.main([*words, "--batch", "4"])

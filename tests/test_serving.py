@@ -125,15 +125,24 @@ def test_what_a_server_refuses(servers, way):
         with pytest.raises(serving.ServingError) as error:
             serving.Client(where, model, version).score(np.zeros([3, 88]))
         assert error.value.code == "NOT_FOUND"
-    with pytest.raises(serving.ServingError, match="no signature score_raw|not found|score_raw"):
+    with pytest.raises(serving.ServingError, match="not found|no signature|JSON") as error:
         serving.Client(where, name).score_waveform(np.zeros(1000))
+    assert error.value.code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION")
+
+
+def test_a_request_in_process_names_its_inputs(local):
+    with pytest.raises(serving.ServingError, match="takes frames, length; received none"):
+        local["f_rnn_bach"].ask("score", {})
+    for wave in (3.0, None):
+        with pytest.raises(ValueError, match="`waveform` must be"):
+            local["f_rnn_bach"].score_waveform(wave)
 
 
 def test_arguments():
     for where in ("http://", "http://a:b", "https://a:1?b"):
         with pytest.raises(ValueError, match="`address` must be http://host:port"):
             serving.Client(where, "m")
-    for where in ("localhost", "localhost:port", "ftp://a:1", 7):
+    for where in ("localhost", "localhost:port", "localhost:99999", "ftp://a:1", 7):
         with pytest.raises(ValueError, match="`address` must be 'host:port'"):
             serving.Client(where, "m")
     with pytest.raises(ValueError, match="`model` must be the name"):
@@ -147,7 +156,12 @@ def test_arguments():
         serving.Client("a:1", "m", credentials="ca.pem")
     with pytest.raises(ValueError, match="`retries` over gRPC must be 4 at most; is 5"):
         serving.Client("a:1", "m", retries=5)
-    for timeout in (0, -1.0, float("nan"), "1"):
+    for headers in ("Authorization: x", [("a", 1)], ["ab"], {"a": None}):
+        for where in ("a:1", "http://a:1"):
+            with pytest.raises(ValueError, match="`headers` must be a dict or pairs of text"):
+                serving.Client(where, "m", headers=headers)
+    serving.Client("dns:///a:1", "m").close()
+    for timeout in (0, -1.0, float("nan"), "1", True):
         with pytest.raises(ValueError, match="`timeout` must be above 0 seconds"):
             serving.Client("a:1", "m", timeout=timeout)
     with pytest.raises(ValueError, match="`batch_size` must be an integer of at least 1"):
@@ -215,20 +229,23 @@ def test_no_server(where):
     assert error.value.code == "UNAVAILABLE"
 
 
+def replay(where, name):
+    """The warm-up file of a model, as a server replays it."""
+    file = zoo.folder(name) / "assets.extra" / "tf_serving_warmup_requests"
+    records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
+    logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
+    assert {log.predict_log.request.model_spec.signature_name for log in logs} == {"score"}
+    with grpc.insecure_channel(where) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        for log in logs:
+            request = log.predict_log.request
+            request.model_spec.name = name
+            assert stub.Predict(request, timeout=60).outputs
+
+
 def test_the_warmup_file_is_answered(servers):
     for name in NAMES:
-        where = address(servers, name, "grpc")
-        file = zoo.folder(name) / "assets.extra" / "tf_serving_warmup_requests"
-        records = list(tf.data.TFRecordDataset(str(file)).as_numpy_iterator())
-        logs = [prediction_log_pb2.PredictionLog.FromString(record) for record in records]
-        names = {log.predict_log.request.model_spec.signature_name for log in logs}
-        assert names == {"score"}
-        with grpc.insecure_channel(where) as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            for log in logs:
-                request = log.predict_log.request
-                request.model_spec.name = name
-                assert stub.Predict(request, timeout=60).outputs
+        replay(address(servers, name, "grpc"), name)
 
 
 def test_batching_server_mixes_nothing_up(local):
@@ -239,7 +256,12 @@ def test_batching_server_mixes_nothing_up(local):
     if REAL["grpc"]:
         pytest.skip("a real server has its own batching")
     with standin.Server(standin.newest(ROOT / name), batching=True) as server:
-        with serving.Client(server.grpc, name) as client:
+        replay(server.grpc, name)
+        with serving.Client(server.grpc, name, batch_size=100) as client:
+            with pytest.raises(serving.ServingError, match="must have rows"):
+                client.sample(num_steps=3)
+            with pytest.raises(serving.ServingError, match="65 rows are more than a batch may"):
+                client.score([some[0]] * 65)
             with futures.ThreadPoolExecutor(len(some)) as pool:
                 found = list(pool.map(client.score, some))
             with pytest.raises(serving.ServingError, match="must be 0 or 1"):
@@ -253,7 +275,7 @@ def test_batching_server_mixes_nothing_up(local):
 class Slow(http.server.BaseHTTPRequestHandler):
     """Busy twice, then too slow."""
 
-    asked = 0
+    asked, status = 0, 503
 
     def log_message(self, *words):
         pass
@@ -263,14 +285,14 @@ class Slow(http.server.BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         if self.asked > 2:
             time.sleep(1.0)
-        self.send_response(503)
+        self.send_response(self.status)
         self.send_header("Retry-After", "60")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
 
 def test_over_rest_a_busy_server_is_asked_again_and_a_slow_one_not():
-    Slow.asked = 0
+    Slow.asked, Slow.status = 0, 503
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         where, begun = f"http://127.0.0.1:{server.server_address[1]}", time.monotonic()
@@ -278,6 +300,10 @@ def test_over_rest_a_busy_server_is_asked_again_and_a_slow_one_not():
             serving.Client(where, "m", timeout=0.3).ask("score", {})
         assert error.value.code == "DEADLINE_EXCEEDED" and Slow.asked == 3
         assert time.monotonic() - begun < 10.0
+        Slow.asked, Slow.status = 0, 504  # the server's own deadline
+        with pytest.raises(serving.ServingError) as error:
+            serving.Client(where, "m").ask("score", {})
+        assert error.value.code == "DEADLINE_EXCEEDED" and Slow.asked == 1
         server.shutdown()
     copied = pickle.loads(pickle.dumps(error.value))
     assert (str(copied), copied.code) == (str(error.value), error.value.code)

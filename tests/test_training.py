@@ -184,8 +184,7 @@ def learner(case, **how):
     return model
 
 
-@pytest.mark.sampled(2)
-@pytest.mark.parametrize("case", [RNN, SRNN], ids=str)
+@pytest.mark.parametrize("case", [RNN, pytest.param(SRNN, marks=pytest.mark.slow)], ids=str)
 def test_compiled_training_learns(case):
     model = learner(case, steps_per_execution=1 if case.latent else 2)
     calls = harness.count_traces(model.emission)

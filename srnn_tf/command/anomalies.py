@@ -35,6 +35,7 @@ DRAWN = 8  # sequences of the model's own, where no reference is given
     help="The most steps to print.",
 )
 @options.server
+@options.timeout
 @options.steps_per_quarter
 def anomalies(
     name: str,
@@ -44,6 +45,7 @@ def anomalies(
     out: Path | None,
     top: int,
     server: str | None,
+    timeout: float,
     steps_per_quarter: int,
 ) -> None:
     """Find the steps of FILE that are less likely than nearly all usual ones.
@@ -64,7 +66,7 @@ def anomalies(
     for one in sequences + usual:
         models.check(one, zoo.card(name))
     models.one_kind(sequences + usual)
-    answers = models.backend(name, server)
+    answers = models.backend(name, server, timeout)
     found = models.score(answers, sequences).log_likelihood_per_step
     held = _reference(answers, usual, sequences)
     mark = float(np.quantile(held, quantile))

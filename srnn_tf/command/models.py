@@ -38,9 +38,9 @@ def bound_of(card: Mapping[str, Any]) -> str:
     return "exact" if card["structure"]["class"] == "rnn" else "ELBO"
 
 
-def backend(name: str, server: str | None) -> serving.Answers:
+def backend(name: str, server: str | None, timeout: float) -> serving.Answers:
     """The model in this process, or at a server."""
-    return serving.Client(server, name) if server else serving.Local(name)
+    return serving.Client(server, name, timeout=timeout) if server else serving.Local(name)
 
 
 def read(path: Path, name: str, steps_per_quarter: int = 2) -> Iterator[Sequence]:

@@ -13,6 +13,12 @@ server = click.option(
     metavar="ADDRESS",
     help="host:8500 (gRPC) or http://host:8501 of TensorFlow Serving; this process by default.",
 )
+timeout = click.option(
+    "--timeout",
+    default=60.0,
+    show_default=True,
+    help="Seconds that a server may take for a request, of 32 sequences at most.",
+)
 steps_per_quarter = click.option(
     "--steps-per-quarter",
     default=2,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from srnn_tf import checks, data, plots, serving, zoo
+from srnn_tf import checks, data, plots, zoo
 from srnn_tf.command import models, options
 
 # Frames that make a picture: 16 bars of music, a second of speech, a line of writing.
@@ -24,6 +24,7 @@ PICTURES = (".png", ".svg", ".pdf")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--temperature", default=1.0, show_default=True, help="Below 1: likelier samples.")
 @options.server
+@options.timeout
 def sample(
     name: str,
     out: Path,
@@ -31,6 +32,7 @@ def sample(
     seed: int,
     temperature: float,
     server: str | None,
+    timeout: float,
 ) -> None:
     """Draw from a model, to a file that can be heard or seen.
 
@@ -47,7 +49,8 @@ def sample(
     if server is not None:
         if temperature != 1.0:
             raise ValueError(f"--temperature={temperature}: a server draws at 1 only")
-        drawn = serving.Client(server, name).sample(steps, seed=seed)[0]
+        answers = models.backend(name, server, timeout)
+        drawn = answers.sample(steps, seed=seed)[0]
     else:
         drawn = zoo.load(name).sample(1, steps, seed, temperature=temperature)[0].numpy()
     scale = zoo.standardization(name)

@@ -21,6 +21,7 @@ from srnn_tf.files import replacing
 @options.name
 @click.argument("files", nargs=-1, required=True, type=options.FILE)
 @options.server
+@options.timeout
 @click.option("--output", type=options.FILE, help="The file to write; printed by default.")
 @click.option(
     "--format", "layout", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True
@@ -31,6 +32,7 @@ def score(
     name: str,
     files: tuple[Path, ...],
     server: str | None,
+    timeout: float,
     output: Path | None,
     layout: str,
     per_step: bool,
@@ -57,7 +59,7 @@ def score(
     for one in sequences:
         models.check(one, card)
     models.one_kind(sequences)
-    answers = models.backend(name, server)
+    answers = models.backend(name, server, timeout)
     rows = []
     size = answers.batch_size * 8
     pieces = [sequences[i : i + size] for i in range(0, len(sequences), size)]

@@ -111,7 +111,7 @@ class Answers(abc.ABC):
             )
         if isinstance(waveform, (str, os.PathLike)):
             waveform = [waveform]
-        if len(waveform) and any(isinstance(w, (str, os.PathLike)) for w in waveform):
+        if isinstance(waveform, (list, tuple)):  # an array has no paths among its samples
             waveform = [_samples(w) for w in waveform]
         sequences = _sequences(waveform, 1, "waveform")
         for i, one in enumerate(sequences):
@@ -175,7 +175,8 @@ def _sequences(values: Any, rank: int, name: str) -> list[np.ndarray]:
     """A list of arrays of the rank, checked."""
     accepted = {1: "(S,), or a list of these", 2: "(T, D), (B, T, D) or a list of (T_i, D)"}[rank]
     try:
-        several = not hasattr(values, "shape") and len(values) and np.ndim(values[0]) == rank
+        listed = hasattr(values, "__len__") and not hasattr(values, "shape") and len(values)
+        several = listed and np.ndim(values[0]) == rank
         found = [np.asarray(one) for one in values] if several else np.asarray(values)
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(f"`{name}` must be {accepted}; received another nesting") from error

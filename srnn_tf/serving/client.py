@@ -21,7 +21,8 @@ class Client(Answers):
     once, and is closed by `close()` or at the end of a `with`.
 
     Args:
-        address: "host:8500" for gRPC, "http://host:8501" or "https://..." for REST.
+        address: "host:8500" or "dns:///host:8500" for gRPC, "http://host:8501" or "https://..." for
+            REST.
         model: its name at the server.
         version: the one that the server has chosen by default.
         timeout: seconds that a request may take; over gRPC with all that it is sent again, over

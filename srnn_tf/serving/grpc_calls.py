@@ -15,7 +15,7 @@ from srnn_tf.serving.target import Target
 
 RETRIED = ("UNAVAILABLE", "ABORTED")
 MOST_RETRIES = 4  # that gRPC makes
-ADDRESS = re.compile(r"[^\s/:]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+ADDRESS = re.compile(r"(dns:///)?([^\s/:]+|\[[0-9a-fA-F:]+\]):(\d{1,5})")
 
 
 class Calls:
@@ -72,7 +72,8 @@ class Calls:
 
 
 def _check(target: Target, grpc: Any) -> None:
-    if not isinstance(target.address, str) or not ADDRESS.fullmatch(target.address):
+    found = isinstance(target.address, str) and ADDRESS.fullmatch(target.address)
+    if not found or int(found[3]) > 65535:
         raise ValueError(
             "`address` must be 'host:port' for gRPC, or begin with http:// or https:// for "
             f"REST; received {target.address!r}"

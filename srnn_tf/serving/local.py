@@ -73,6 +73,12 @@ class Local(Answers):
                 "NOT_FOUND",
             )
         function, specs = self._functions[signature]
+        if set(inputs) != set(specs):
+            raise ServingError(
+                f"{signature} of {self.name} takes {', '.join(sorted(specs))}; received "
+                f"{', '.join(sorted(inputs)) or 'none'}",
+                "INVALID_ARGUMENT",
+            )
         for name, spec in specs.items():
             if not spec.shape.is_compatible_with(np.shape(inputs[name])):
                 raise ServingError(

@@ -13,7 +13,7 @@ import urllib3
 from srnn_tf.serving.answers import ServingError, Tensors, short
 from srnn_tf.serving.target import Target
 
-RETRIED = (429, 502, 503, 504)
+RETRIED = (429, 502, 503)  # 504 was taken, and took too long
 CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",

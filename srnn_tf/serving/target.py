@@ -25,11 +25,16 @@ class Target:
     def __post_init__(self):
         if not isinstance(self.model, str) or not self.model or "/" in self.model:
             raise ValueError(f"`model` must be the name of a model; received {self.model!r}")
-        if not isinstance(self.timeout, Real) or not 0.0 < self.timeout < float("inf"):
+        number = isinstance(self.timeout, Real) and not isinstance(self.timeout, bool)
+        if not number or not 0.0 < self.timeout < float("inf"):
             raise ValueError(f"`timeout` must be above 0 seconds; received {self.timeout!r}")
         checks.sizes(minimum=0, retries=self.retries)
         if self.version is not None:
             checks.sizes(version=self.version)
+        for pair in self.headers:
+            strings = isinstance(pair, (tuple, list)) and all(isinstance(p, str) for p in pair)
+            if not strings or len(pair) != 2:
+                raise ValueError(f"`headers` must be a dict or pairs of text; received {pair!r}")
 
     def __str__(self):
         return f"{self.model} at {self.address}"

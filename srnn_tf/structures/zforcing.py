@@ -236,8 +236,8 @@ class ZForcing(Structure):
         draws, trace = cell_trace(self, inputs, b, states, noise, mask, seed)
         if evidence is None or self.auxiliary is None:
             return trace
-        cost = self._predict_evidence(nn.time_major(draws.z), evidence, nn.site(seed, 4))
-        return trace._replace(auxiliary=cost)
+        cost = self._predict_evidence(draws.z, b, nn.site(seed, 4))  # (T, B), as all that drops out
+        return trace._replace(auxiliary=nn.time_major(cost))
 
     def _predict_evidence(self, z, b, seed):
         mean, log_variance = self.auxiliary(z, seed)
