@@ -43,6 +43,9 @@ bench: .venv.installed
 	$(BIN)/python -m benchmarks.table7
 	$(BIN)/python -m benchmarks.unroll
 	$(BIN)/python -m benchmarks.input_pipeline
+	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.sizing
+	$(BIN)/python -m benchmarks.scaling
 
 clean:
 	rm -rf $(VENV) .venv.installed .venv-kserve .venv-kserve.installed demo

@@ -5,7 +5,8 @@
 Each model in turn, over gRPC on loopback, in a process of the stand-in for TensorFlow Serving, one
 request at a time: one sequence, the median of `REQUESTS` after the first, and a batch. Piano rolls
 have 100 steps, lines of writing 500, recordings a second, 80 frames. Memory is what is resident of
-the server before it loads the model, which is TensorFlow and Python, after that, and at most.
+the server before it loads the model, which is Python, TensorFlow and Keras, after that, and at
+most.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from srnn_tf import serving, zoo
 
 DEFAULT = (
     "f_rnn_nottingham,f_srnn_nottingham,rnn_hier_mlp_nottingham,rnn_hier_nottingham,"
-    "f_rnn_iam_ondb,rnn_hier_speech_commands,srnn_hier_speech_commands"
+    "f_rnn_unipen,rnn_hier_speech_commands,srnn_hier_speech_commands"
 )
 REQUESTS, ROWS = 9, 32
 STEPS = {88: 100, 3: 500, 200: 80}  # by the width: a roll, a line of writing, a second of speech
@@ -40,7 +41,7 @@ def made_up(size: int) -> np.ndarray:
         return (rng.random(shape) < 0.05).astype(np.float32)
     frames = rng.standard_normal(shape).astype(np.float32)
     if size == 3:
-        frames[..., 2] = frames[..., 2] > 1.0  # the pen
+        frames[..., 0] = frames[..., 0] > 1.0  # the pen
     return frames
 
 

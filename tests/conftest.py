@@ -1,5 +1,6 @@
 """Quiet, repeatable tests."""
 
+import gc
 import os
 import zlib
 
@@ -7,6 +8,7 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+gc.set_threshold(100_000, 50, 50)  # TensorFlow's graphs are millions of objects that stay
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the markers

@@ -118,6 +118,7 @@ def agrees(values, expected, power, errors=3):
 PROPOSALS = [(LinearGaussian, "prior"), (LinearGaussian, "posterior"), (Foreseeing, "posterior")]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("num_samples", [1, 4, 16])
 @pytest.mark.parametrize(("structure", "proposal"), PROPOSALS)
 def test_estimates_of_the_likelihood_are_unbiased(structure, proposal, num_samples):
@@ -175,6 +176,7 @@ def wide(case):
     return model
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("case", LATENT, ids=str)
 def test_estimates_agree_with_quadrature(case, monkeypatch):
     model, every, runs = wide(case), harness.all_binary(2, 2), 100

@@ -61,6 +61,7 @@ def test_the_states_of_a_filter_are_those_after_the_last_real_step(case):
         close(together[2:4], single)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("bound", BOUNDS)
 @pytest.mark.parametrize("protocol", scoring.PROTOCOLS)
 @pytest.mark.parametrize("case", CASES, ids=str)

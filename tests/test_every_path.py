@@ -18,9 +18,9 @@ from srnn_tf import data, serving, zoo
 from tests.test_c_api import program, run  # noqa: F401, a fixture
 
 COUNT, SHORTEST, LONGEST = 200, 10, 2000
-# How many lengths are spread over the whole range. The others end at 60 for speech, where a frame
+# How many lengths are spread over the whole range. The others end at 20 for speech, where a frame
 # is 200 samples scored one after another.
-SPREAD, OTHERS = {"nottingham": COUNT, "speech_commands": 10}, 60
+SPREAD, OTHERS = {"nottingham": COUNT, "speech_commands": 4}, 20
 
 
 @pytest.fixture(scope="module")

@@ -34,16 +34,9 @@ def floor_of(data, likelihood):
     return float(np.sum(-0.5 * np.log(2 * np.pi * np.e * data.var(axis=(0, 1)))))
 
 
-# One is enough for every run of the tests: compiling takes long. One without latents is compiled in
-# `test_training`.
-QUICK = ("parallel_srnn",)
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in CLASSES if name not in QUICK]
-
-
-@pytest.mark.parametrize(
-    "likelihood", ["bernoulli", pytest.param("mixture", marks=pytest.mark.slow)]
-)
-@pytest.mark.parametrize("name", [*QUICK, *SLOW])
+@pytest.mark.slow  # `test_training` has a short one
+@pytest.mark.parametrize("likelihood", ["bernoulli", "mixture"])
+@pytest.mark.parametrize("name", CLASSES)
 def test_300_compiled_steps_beat_the_independent_floor(name, likelihood):
     case = case_of(name, likelihood)
     make = harness.toy if likelihood == "bernoulli" else waves
@@ -59,7 +52,7 @@ def test_300_compiled_steps_beat_the_independent_floor(name, likelihood):
     assert score > floor_of(test, likelihood) + 0.3, (score, floor_of(test, likelihood))
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_keras_file_gives_the_same_model(name, tmp_path):
     case = case_of(name)
@@ -74,7 +67,7 @@ def test_a_keras_file_gives_the_same_model(name, tmp_path):
     assert on[0] == on[1]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_training_resumes_exactly(name, tmp_path):
     case = case_of(name, "normal", "gru")

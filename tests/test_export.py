@@ -35,7 +35,7 @@ slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 ROWS = [
     ("rnn", "factorized", "bernoulli", True),
     slow(("storn", "factorized", "mixture", False)),
-    ("vrnn", "masked_mlp", "mixture", False),
+    slow(("vrnn", "masked_mlp", "mixture", False)),
     ("srnn", "delta_split", "bernoulli", False),
     ("zforcing", "autoregressive_rnn", "mixture", False),
     ("parallel_srnn", "autoregressive_rnn_private", "normal", False),

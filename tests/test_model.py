@@ -66,7 +66,7 @@ def test_states_go_on_from_an_earlier_call(case):
     close(tf.concat([bound(first), bound(rest)], axis=1), bound(model(x)), 1e-4)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("case", SCORED, ids=str)
 def test_log_prob_is_the_sum_of_the_terms_of_a_call(case):
     model, x = harness.shared(case), harness.frames(case)
@@ -192,7 +192,9 @@ def test_samples_depend_on_the_seed_alone(case):
         assert np.isin(drawn, (0.0, 1.0)).all()
 
 
-@pytest.mark.parametrize("case", [RNN["bernoulli"], SRNN["mixture"]], ids=str)
+@pytest.mark.parametrize(
+    "case", [SRNN["mixture"], pytest.param(RNN["bernoulli"], marks=pytest.mark.slow)], ids=str
+)
 def test_samples_agree_in_length_and_compilation(case):
     model = harness.build(case)
     prefix = harness.frames(case, steps=3) if case.latent else None

@@ -147,7 +147,7 @@ class Stop(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("endless", [False, True])
+@pytest.mark.parametrize("endless", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_streams_go_on_where_the_backup_was_made(endless, tmp_path):
     """With `steps_per_epoch` the epochs of the fit are not those of the data."""
     stream = data.streams(harness.rolls([22], width=3, density=0.5), 2, 3)
@@ -169,6 +169,7 @@ def test_streams_go_on_where_the_backup_was_made(endless, tmp_path):
     assert resumed == pytest.approx(expected[-len(resumed) :], rel=1e-6)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", harness.cases(cell="gru", likelihood="mixture") + [LSTM], ids=str)
 def test_a_config_is_json_and_rebuilds_the_model(case):
     model, x = harness.shared(case), harness.frames(case, steps=2)

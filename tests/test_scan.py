@@ -215,7 +215,7 @@ def test_values_and_gradients_equal_those_of_a_python_loop(name, option, steps):
     assert_close(ours, evaluate(case.reference, case.tensors(steps), case.cell, **options))
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @cases(COMPILED)
 def test_graph_and_xla_agree_with_eager(name, option):
     case, options = CASES[name], OPTIONS[option]

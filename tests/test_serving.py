@@ -66,8 +66,7 @@ def same(found, expected):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("way", ["grpc", "rest"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "way"), zip(NAMES, ["rest", "grpc"], strict=True))
 def test_scores_are_those_of_the_model(servers, local, name, way):
     some = rolls([12, 3, 30, 1, 17])
     with serving.Client(address(servers, name, way), name, batch_size=2) as client:
@@ -118,6 +117,7 @@ def test_what_a_server_refuses(servers, way):
         with pytest.raises(serving.ServingError, match="must be 0 or 1 for a Bern") as error:
             client.score(np.full([3, 88], 0.5))
         assert error.value.code == "INVALID_ARGUMENT" and "\n" not in str(error.value)
+        assert str(error.value).endswith("Bernoulli likelihood")
         with pytest.raises(serving.ServingError) as error:
             client.ask("walk", {})
         assert error.value.code in ("INVALID_ARGUMENT", "FAILED_PRECONDITION")

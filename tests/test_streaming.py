@@ -61,6 +61,7 @@ def assert_same_mean(ours, theirs):
     assert abs(ours.mean() - theirs.mean()) < 3 * error
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", [*LATENT.values(), *FLAT], ids=str)
 def test_with_latents_totals_are_distributed_as_fivo(case):
     model, x = harness.shared(case), harness.frames(case, rows=1, steps=STEPS)

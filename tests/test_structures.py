@@ -177,6 +177,7 @@ def test_a_padded_row_is_the_row_alone(structure):
             close(together[row], single[0])
 
 
+@pytest.mark.sampled(3)
 def test_gradients_match_finite_differences(pair):
     """Along one random direction through all weights, padding and backward passes included."""
     changes = {"alpha": 0.0} if "zforcing" in pair[0] else {}  # its gradient is stopped
@@ -218,6 +219,7 @@ def test_config_round_trip(structure):
     close(again(data(0), noise=noise).context, structure(data(0), noise=noise).context, 0)
 
 
+@pytest.mark.sampled(4)
 def test_dropout_needs_a_seed(pair, structure):
     dropped = make(*pair, dropout=0.5)
     x, noise = data(0), draws(structure)

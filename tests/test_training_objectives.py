@@ -116,6 +116,7 @@ def test_draws_at_once_change_nothing(name):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("num_samples", [1, 3])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", ["vrnn", "zforcing"])

@@ -64,6 +64,7 @@ def test_a_resumed_run_keeps_its_mode_and_its_losses(arguments, tmp_path, monkey
     assert "holds another run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_names_no_mode_is_in_float32(arguments, tmp_path):
     train.main([*arguments, "--out", str(tmp_path / "run")])
     file = tmp_path / "run" / "run.json"

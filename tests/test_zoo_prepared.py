@@ -13,9 +13,8 @@ SMALL = {"units": 5, "embedding_size": 4, "latent_size": 3, "hidden_size": 4}
 CHANGES = {"f_rnn_unipen": {}, "f_srnn_speech_commands": {"window": 8, "batch_size": 2}}
 
 
-@pytest.mark.parametrize(
-    "name", ["f_rnn_unipen", pytest.param("f_srnn_speech_commands", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHANGES)
 def test_train_and_evaluate(name, tmp_path, monkeypatch, capsys):
     recipe = recipes.get(name)
     structure = {k: SMALL.get(k, v) for k, v in recipe.structure.items()}

@@ -228,4 +228,6 @@ def short(message: str) -> str:
     if checks.MARK not in message:
         return message
     found = message.split(checks.MARK, 1)[1].split("\n", 1)[0]
-    return re.split(r"'\]?(?: |$)", found, maxsplit=1)[0].strip()
+    found = re.split(r"'\]?(?: |$)", found, maxsplit=1)[0].strip()
+    # TensorFlow puts it in brackets, with quotes or without.
+    return found.removesuffix("]") if found.count("]") > found.count("[") else found
