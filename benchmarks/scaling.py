@@ -50,7 +50,7 @@ def measure(way: str, case: str, updates: int, **of_case: Any) -> float:
     """Seconds of an update, those of the slower process."""
     sizes, kind = WAYS[way]
     cores = physical_cores()
-    processes, ports = [], _free_ports(len(sizes))
+    processes, ports = [], free_ports(len(sizes))
     for index, count in enumerate(sizes):
         mine, cores = cores[:count], cores[count:]
         order = json.dumps([kind, case, updates, of_case])
@@ -84,7 +84,8 @@ def physical_cores() -> list[int]:
     return list(found.values())
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens at."""
     held = [socket.socket() for _ in range(count)]
     for one in held:
         one.bind(("127.0.0.1", 0))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import urllib3
 
+from benchmarks.scaling import free_ports
 from srnn_tf import data, serving, zoo
-from tests.test_workers import free_ports
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "kserve_server.py"
 

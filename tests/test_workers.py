@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,20 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
+from benchmarks.scaling import free_ports
 from tests import harness
 from zoo import workers
 
 ROOT = Path(__file__).parent.parent
-
-
-def free_ports(count):
-    held = [socket.socket() for _ in range(count)]
-    for one in held:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 def start(folder, name, words, ports=()):
