@@ -131,7 +131,7 @@ def _clock(ends: list[float]) -> keras.callbacks.Callback:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = turns.arguments(__doc__.split("\n")[0], rounds=3)
     parser.add_argument("--cases", default=DEFAULT)
-    parser.add_argument("--updates", type=int, default=30, help="that are counted")
+    parser.add_argument("--updates", type=int, default=30, help="that are counted, in tens")
     parser.add_argument("--batch", type=int, help="rows of all devices; those of each case")
     parser.add_argument("--order", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)

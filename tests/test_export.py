@@ -40,9 +40,7 @@ ROWS = [
     ("zforcing", "autoregressive_rnn", "mixture", False),
     ("parallel_srnn", "autoregressive_rnn_private", "normal", False),
     slow(("rnn", "masked_mlp", "handwriting", False)),
-    pytest.param(
-        ("parallel_srnn_embedding", "factorized", "handwriting", False), marks=pytest.mark.slow
-    ),
+    slow(("parallel_srnn_embedding", "factorized", "handwriting", False)),
 ]
 PERMUTED = data.Standardization((0.01,), (0.2,), (2, 0, 1))
 
