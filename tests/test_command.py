@@ -58,6 +58,9 @@ def test_score(capsys, files, tmp_path):
     found = [float(rows[i]["log_likelihood"]) for i in (0, 3)]
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     assert float(rows[0]["per_step"]) == pytest.approx(expected[0] / len(roll), rel=1e-4)
+    one_by_one = run(capsys, "score", NAME, *inputs, "--batch-size", 1)
+    again = [float(row["log_likelihood"]) for row in csv.DictReader(one_by_one.splitlines())]
+    np.testing.assert_allclose(again, [float(row["log_likelihood"]) for row in rows], rtol=1e-5)
     out = tmp_path / "scores.jsonl"
     words = ["--format", "jsonl", "--per-step", "--output", out]
     assert run(capsys, "score", "f_srnn_bach", files / "rolls.npz", *words) == ""
@@ -126,6 +129,7 @@ MISTAKES = {
     "steps": ("sample f_rnn_bach --steps 0 --out {}/a.mid", "`steps` must be an integer of at"),
     "server": ("score f_rnn_bach {}/half.npy --server nowhere", "`address` must be 'host:port'"),
     "timeout": ("score f_rnn_bach {}/half.npy --server a:1 --timeout 0", "`timeout` must be above"),
+    "batch": ("score f_rnn_bach {}/half.npy --batch-size 0", "0 is not in the range x>=1"),
     "warm server": ("sample f_rnn_bach --out {}/a.mid --server a:1 --temperature 2", "at 1 only"),
     "quantile": ("anomalies f_rnn_bach {}/half.npy --quantile 2", "--quantile must be between"),
     "no folder": ("export f_rnn_bach {}/none", "none is not a folder"),

@@ -96,7 +96,7 @@ def test_gradients_are_equal_in_graph_and_xla(name):
 def test_blocks_of_rows_change_nothing(name, rows, monkeypatch):
     layer, context, x = harness.emission(name, event_size=4), contexts(rows, 1), binary(rows, 4)
     expected = scored(layer, context, x)
-    monkeypatch.setattr(chain, "SCORED_ROWS", 3)
+    monkeypatch.setattr(chain, "scored_rows", lambda event_size: 3)
     assert_same(scored(layer, context, x), expected)
     spec = [tf.TensorSpec([None, 1, size]) for size in (4, 4)]
     program = tf.function(lambda *args: scored(layer, *args), input_signature=spec)
@@ -104,6 +104,33 @@ def test_blocks_of_rows_change_nothing(name, rows, monkeypatch):
     assert_same(program(context[:2], x[:2]), scored(layer, context[:2], x[:2]))
     if rows == 7:
         assert_same(xla(lambda *args: scored(layer, *args))(context, x), expected)
+
+
+def test_blocks_are_of_one_size_and_none_is_a_block_too(monkeypatch):
+    layer, sizes = harness.emission(IN_TURN[0], event_size=4), []
+    monkeypatch.setattr(chain, "scored_rows", lambda event_size: 4)
+    spec = [tf.TensorSpec([None, 1, 4])] * 2
+    program = tf.function(lambda c, x: layer(c).log_prob(x), input_signature=spec)
+    for rows in (0, 1, 5):
+        found = program(contexts(rows, 1), binary(rows, 4))
+        assert found.shape == (rows, 1)
+        expected = [
+            layer(contexts(rows, 1)[i : i + 1]).log_prob(binary(rows, 4)[i : i + 1])
+            for i in range(rows)
+        ]
+        np.testing.assert_allclose(found[:, 0], np.reshape(expected, [-1]), rtol=1e-5)
+
+    def score(context, x):
+        sizes.append(context.shape[0])
+        return tf.reduce_sum(x, axis=-1)
+
+    x = tf.random.stateless_normal([10, 4], [1, 2])
+    found = chain.in_blocks(layer, score, x, x, 4, None)
+    np.testing.assert_allclose(found, tf.reduce_sum(x, axis=-1), rtol=1e-5)
+    assert set(sizes) == {4}  # three blocks, not two of 4 and a half
+    sizes.clear()
+    chain.in_blocks(layer, score, x[:6], x[:6], 4, None)
+    assert set(sizes) == {3}
 
 
 @pytest.mark.parametrize("rows", [3, 7, 8])

@@ -74,6 +74,7 @@ def test_train_writes_a_whole_run(finished):
     wanted = {"recipe": NAME, "steps": STEPS, "seed": 4, "frames": [36, 36, 36]}
     assert run == {**wanted, "dtype": "float32"}
     assert best["protocol"] == "paper" and 0 < best["step"] <= STEPS
+    assert best["machine"] == runs.machine()
     assert result["unit"] == "nats per step" and {"paper", "full"} <= set(result)
     assert all(-88 * np.log(2) * 2 < result[p] < 0 for p in ("paper", "full"))
     assert list((folder / "logs").rglob("events.*"))

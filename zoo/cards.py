@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -89,7 +88,7 @@ def card(
             "seed": run.seed,
             "precision": run.dtype,
             "minutes": round(runs.seconds(run) / 60),
-            "machine": f"{_cpus()}",
+            "machine": best.get("machine", runs.machine()),
             "candidate": run.candidate,
             "candidates_not_tried": [
                 c for c in recipe.candidates if c != (run.candidate or "parallel")
@@ -103,10 +102,6 @@ def card(
         "seeds": seeds,
         "sample_rate": held["sample_rate"],
     }
-
-
-def _cpus():
-    return f"{os.cpu_count()} CPU cores, shared with other work"
 
 
 def stand_in(name: str, target: str) -> dict[str, Any]:

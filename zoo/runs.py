@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,6 +221,14 @@ def seconds(run: Run) -> float:
         times = [tf.compat.v1.Event.FromString(record).wall_time for record in records]
         total += max(times, default=0.0) - min(times, default=0.0)
     return total
+
+
+def machine() -> str:
+    """What this process trains on, as a card says it."""
+    if not (found := tf.config.list_physical_devices("GPU")):
+        return f"{os.cpu_count()} CPU cores, shared with other work"
+    details = tf.config.experimental.get_device_details(found[0])
+    return f"{len(found)} x {details.get('device_name', 'GPU')}"
 
 
 def load_data(recipe: recipes.Recipe, path: str | None, edition: str | None) -> data.Splits:

@@ -45,6 +45,7 @@ class Keeper:
             self.best, self.best_step = value, int(model.step.numpy())
             runs.save_weights(model, self.run.folder / "best.weights.h5")
             state = {"valid": value, "step": self.best_step, "protocol": "paper"}
+            state["machine"] = runs.machine()
             runs.write_json(self.run.folder / "best.json", state)
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
         runs.save_weights(model, self.run.checkpoint)

@@ -36,6 +36,7 @@ DRAWN = 8  # sequences of the model's own, where no reference is given
 )
 @options.server
 @options.timeout
+@options.batch_size
 @options.steps_per_quarter
 def anomalies(
     name: str,
@@ -46,6 +47,7 @@ def anomalies(
     top: int,
     server: str | None,
     timeout: float,
+    batch_size: int,
     steps_per_quarter: int,
 ) -> None:
     """Find the steps of FILE that are less likely than nearly all usual ones.
@@ -66,7 +68,7 @@ def anomalies(
     for one in sequences + usual:
         models.check(one, zoo.card(name))
     models.one_kind(sequences + usual)
-    answers = models.backend(name, server, timeout)
+    answers = models.backend(name, server, timeout, batch_size)
     found = models.score(answers, sequences).log_likelihood_per_step
     held = _reference(answers, usual, sequences)
     mark = float(np.quantile(held, quantile))

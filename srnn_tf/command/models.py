@@ -38,9 +38,11 @@ def bound_of(card: Mapping[str, Any]) -> str:
     return "exact" if card["structure"]["class"] == "rnn" else "ELBO"
 
 
-def backend(name: str, server: str | None, timeout: float) -> serving.Answers:
+def backend(name: str, server: str | None, timeout: float, batch_size: int = 32) -> serving.Answers:
     """The model in this process, or at a server."""
-    return serving.Client(server, name, timeout=timeout) if server else serving.Local(name)
+    if server:
+        return serving.Client(server, name, timeout=timeout, batch_size=batch_size)
+    return serving.Local(name, batch_size=batch_size)
 
 
 def read(path: Path, name: str, steps_per_quarter: int = 2) -> Iterator[Sequence]:

@@ -17,7 +17,14 @@ timeout = click.option(
     "--timeout",
     default=60.0,
     show_default=True,
-    help="Seconds that a server may take for a request, of 32 sequences at most.",
+    help="Seconds that a server may take for a request, of `--batch-size` sequences at most.",
+)
+batch_size = click.option(
+    "--batch-size",
+    default=32,
+    type=click.IntRange(min=1),
+    show_default=True,
+    help="The most sequences that are scored at once: fewer take less memory.",
 )
 steps_per_quarter = click.option(
     "--steps-per-quarter",

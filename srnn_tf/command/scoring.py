@@ -22,6 +22,7 @@ from srnn_tf.files import replacing
 @click.argument("files", nargs=-1, required=True, type=options.FILE)
 @options.server
 @options.timeout
+@options.batch_size
 @click.option("--output", type=options.FILE, help="The file to write; printed by default.")
 @click.option(
     "--format", "layout", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True
@@ -33,6 +34,7 @@ def score(
     files: tuple[Path, ...],
     server: str | None,
     timeout: float,
+    batch_size: int,
     output: Path | None,
     layout: str,
     per_step: bool,
@@ -59,9 +61,9 @@ def score(
     for one in sequences:
         models.check(one, card)
     models.one_kind(sequences)
-    answers = models.backend(name, server, timeout)
+    answers = models.backend(name, server, timeout, batch_size)
     rows = []
-    size = answers.batch_size * 8
+    size = batch_size * 8
     pieces = [sequences[i : i + size] for i in range(0, len(sequences), size)]
     for piece in track(pieces, "scoring", disable=console, transient=True):
         found = models.score(answers, piece)

@@ -12,7 +12,9 @@ from srnn_tf import checks, nn, replicas, scan
 from srnn_tf.likelihoods import Likelihood, ValueLikelihood
 
 tfd = tfp.distributions
-SCORED_ROWS = 2048  # scored at once, which bounds memory
+# Values scored at once, and the fewest and most rows they make: what a block keeps stays in the
+# processor's caches, and memory does not grow with the batch.
+SCORED_VALUES, FEWEST_ROWS, MOST_ROWS = 2**14, 256, 2048
 
 
 class Chain(tfd.Distribution):
@@ -177,9 +179,20 @@ def chained(
     def scored(context, x):
         if seed is not None and recomputed_rows is None:
             return score(context, x, seed)
-        return in_blocks(layer, score, context, x, recomputed_rows or SCORED_ROWS, seed)
+        rows = recomputed_rows or scored_rows(layer.event_size)
+        return in_blocks(layer, score, context, x, rows, seed)
 
     return Chain(context, layer.event_size, scored, draw)
+
+
+def scored_rows(event_size: int) -> int:
+    """The most rows that are scored at once, for frames of so many values.
+
+    Example:
+        >>> [scored_rows(size) for size in (3, 16, 88, 200)]
+        [2048, 1024, 256, 256]
+    """
+    return min(max(SCORED_VALUES // event_size, FEWEST_ROWS), MOST_ROWS)
 
 
 class _Score:
@@ -207,10 +220,11 @@ def in_blocks(layer: Any, score: Callable, context: tf.Tensor, x: tf.Tensor, siz
     rows = dims(x)[0]
     if isinstance(rows, int) and rows <= size:
         return score(context, x, seed)
-    size = min(size, rows) if isinstance(rows, int) else tf.clip_by_value(rows, 1, size)
+    # Blocks of one size: less than a row of each is padding.
     count = -(-rows // size)
-    if not isinstance(count, int):
+    if not isinstance(rows, int):
         count = tf.maximum(count, 1)
+    size = -(-rows // count)
 
     def blocks(a):
         padded = tf.pad(a, [[0, count * size - rows], [0, 0]])
