@@ -1,12 +1,22 @@
 """The cases of the benchmarks build, at small sizes, and the contenders are the same models."""
 
 import itertools
+import json
 import math
 
 import numpy as np
 import pytest
 
-from benchmarks import cases, contenders, flops, input_pipeline, table7, train_step, turns
+from benchmarks import (
+    cases,
+    contenders,
+    flops,
+    input_pipeline,
+    lowered,
+    table7,
+    train_step,
+    turns,
+)
 from srnn_tf.recipes import midi
 
 SMALL = {"batch": 2, "scale": 12}
@@ -140,3 +150,28 @@ def test_the_input_pipeline_at_a_small_size(tmp_path, capsys):
     assert "prepared in" in found and float(found.split("process ")[1].split()[0]) > 100
     own, whole = input_pipeline.memory()
     assert 0 < own < whole
+
+
+def test_a_lowered_update_gives_back_all_that_it_changes(tmp_path):
+    lowered.write("F-SRNN", tmp_path, scale=12)
+    held = json.loads((tmp_path / "F-SRNN.json").read_text())
+    case, (rows, frames), _ = table7.MODELS["F-SRNN"]
+    case = cases.get(case, batch=rows, frames=frames, scale=12)
+    assert tuple(held["shape"]) == case.shape
+    weights = [i for i, is_weight in enumerate(held["weights"]) if is_weight]
+    shapes = [held["variables"][i][0] for i in weights]
+    assert sum(math.prod(shape) for shape in shapes) == trainable(contenders.ours(case))
+    # Two arguments are the batch; the loss is the first result.
+    assert {i + 2 for i in weights} <= {int(p) for p in held["alias"]}
+    assert (
+        len(set(held["alias"].values())) == len(held["alias"]) and min(held["alias"].values()) > 0
+    )
+
+
+def test_a_lowered_update_runs_under_jax(tmp_path):
+    pytest.importorskip("jax")
+    lowered.write("F-RNN", tmp_path, scale=12)
+    held = json.loads((tmp_path / "F-RNN.json").read_text())
+    program = lowered.portable((tmp_path / "F-RNN.stablehlo").read_bytes())
+    times = lowered.seconds_per_update(program, held, 0.0)
+    assert len(times) == lowered.LEAST and min(times) > 0.0
