@@ -428,3 +428,22 @@ def test_unfinished_weights_are_kept_and_restored(small, tmp_path):
     with pytest.raises(ValueError, match="weights.npz is damaged or of another run"):
         keep.restore("run", str(tmp_path / "walk"), tmp_path / "kept")
     assert not (tmp_path / "walk").exists()
+
+
+def test_a_model_is_published_again_with_the_graph_of_today(copy, capsys, monkeypatch):
+    publish.main([NAME, "--root", str(copy), "--again"])
+    first, second = (artifacts.Artifact.open(copy / NAME / v) for v in ("1", "2"))
+    same = {f for f in artifacts.FILES if first.card["files"][f] == second.card["files"][f]}
+    assert set(artifacts.FILES) - same <= {"saved_model.pb", "fingerprint.pb"}
+    assert {k for k in first.card if first.card[k] != second.card[k]} <= {"version", "files"}
+    assert zoo.card(NAME, root=copy)["version"] == 2
+    assert f"# {NAME}, version 2" in (copy / NAME / "README.md").read_text()
+    for words in ([NAME, "--again", "--version", "5"], [NAME, "--again", "--seeds", "nowhere"]):
+        with pytest.raises(SystemExit):
+            publish.main([*words, "--root", str(copy)])
+    with pytest.raises(ValueError, match="f_rnn_jsb is neither a run's folder nor published"):
+        publish.again("f_rnn_jsb", copy)
+    monkeypatch.setattr(publish, "_check", lambda model, folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        publish.again(NAME, copy)
+    assert sorted(p.name for p in (copy / NAME).iterdir()) == ["1", "2", "README.md"]

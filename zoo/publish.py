@@ -2,11 +2,14 @@
 
     python -m zoo.publish RUN_DIR [--root saved_models] [--version N] [--seeds RUN_DIR ...]
     python -m zoo.publish NAME --seeds RUN_DIR ...
+    python -m zoo.publish NAME --again
 
 Refuses a run without the evaluation of its best weights (`python -m zoo.evaluate RUN_DIR`), and one
 that scores below a floor. `--seeds` names further runs of the same recipe, evaluated too: mean and
 spread go on the card. With a published NAME in place of a run, that is all that is done, to the
-card of its newest version. Nothing is left behind where something fails.
+card of its newest version. `--again` writes that version's weights with the graph that this package
+makes of them today, as the next version: the way to serve models by better code than that which
+published them. Nothing is left behind where something fails.
 """
 
 from __future__ import annotations
@@ -18,17 +21,18 @@ import secrets
 import shutil
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, artifacts, checks, data, export, recipes
+from srnn_tf import SequenceModel, artifacts, checks, data, export, recipes, zoo
 from zoo import cards, pages, runs
 
 ROOT = Path(__file__).parents[1] / "saved_models"
+CHECKED = 80  # steps
 
 
 def evaluation(run: runs.Run) -> dict[str, Any]:
@@ -92,12 +96,55 @@ def write(
     target = root / name / str(version)
     if target.exists():
         raise FileExistsError(f"{target} exists; published versions are never replaced")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.parent / f".{secrets.token_hex(4)}.{version}"
-    try:
+
+    def make(part):
         model = _export(run, held, part)
         _check(model, part)
-        card = cards.card(run, held, version, model, others)
+        return cards.card(run, held, version, model, others)
+
+    _place(target, make)
+    (target.parent / artifacts.CARD).unlink(missing_ok=True)
+    return target
+
+
+def again(name: str, root: Path = ROOT) -> Path:
+    """Write the newest version of a published model once more, as the next one.
+
+    Weights, config and card stay; the graph is the one that this package makes today.
+
+    Raises:
+        ValueError: the name is not published in `root`, or its files are damaged.
+        RuntimeError: the model does not score as its graph did.
+    """
+    artifact = _newest(name, root)
+    model, config = artifact.load(), artifact.config()
+    _check(model, artifact.folder)
+    scale = zoo.standardization(name, root=root)
+    details = {key: config[key] for key in ("recipe", "compile")}
+    version = artifact.card["version"] + 1
+
+    def make(part):
+        export.export(model, part, scale, config["sample_rate"], details)
+        _check(model, part)
+        return {**artifact.card, "version": version}
+
+    return _place(root / name / str(version), make)
+
+
+def _newest(name: str, root: Path) -> artifacts.Artifact:
+    if not (numbers := cards.versions(root / name)):
+        raise ValueError(f"{name} is neither a run's folder nor published in {root}")
+    artifact = artifacts.Artifact.open(root / name / str(numbers[-1]))
+    artifact.verify()
+    return artifact
+
+
+def _place(target: Path, make: Callable[[Path], dict[str, Any]]) -> Path:
+    """Put what `make` writes, and the card that it returns, in place whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.parent / f".{secrets.token_hex(4)}.{target.name}"
+    try:
+        card = make(part)
         card["files"] = artifacts.checksums(part)
         (part / "assets.extra" / artifacts.CARD).write_text(artifacts.to_json(card))
         artifacts.Artifact.open(part).load()
@@ -106,7 +153,6 @@ def write(
         shutil.rmtree(part, ignore_errors=True)
         if not any(target.parent.iterdir()):
             target.parent.rmdir()
-    (target.parent / artifacts.CARD).unlink(missing_ok=True)
     runs.write_text(target.parent / "README.md", pages.readme(card))
     return target
 
@@ -121,12 +167,11 @@ def add_seeds(name: str, seeds: Sequence[runs.Run], root: Path = ROOT) -> Path:
         ValueError: the name is not published in `root`, or its files are damaged; no runs, runs of
             another recipe or the same seed; see `evaluation`.
     """
-    if not (numbers := cards.versions(root / name)):
-        raise ValueError(f"{name} is neither a run's folder nor published in {root}")
+    artifact = _newest(name, root)
     if not seeds:
-        raise ValueError(f"{name} is published: give the runs whose scores to add by --seeds")
-    artifact = artifacts.Artifact.open(root / name / str(numbers[-1]))
-    artifact.verify()
+        raise ValueError(
+            f"{name} is published: give the runs whose scores to add by --seeds, or --again"
+        )
     training = artifact.card["training"]
     card = {
         **artifact.card,
@@ -177,10 +222,10 @@ def _export(run: runs.Run, held: dict[str, Any], folder: Path) -> SequenceModel:
 
 
 def _check(model: SequenceModel, folder: Path) -> None:
-    """The SavedModel scores as the model does, on a few of its own samples."""
-    frames = model.sample(2, 8, seed=1).numpy()
-    length = np.array([8, 5], np.int32)
-    expected = model.log_prob(frames, np.arange(8) < length[:, None]).numpy()
+    """The SavedModel scores as the model does, on samples of its own: more frames than a block."""
+    frames = model.sample(4, CHECKED, seed=1).numpy()
+    length = np.array([CHECKED, 5, CHECKED, 40], np.int32)
+    expected = model.log_prob(frames, np.arange(CHECKED) < length[:, None]).numpy()
     score = tf.saved_model.load(str(folder)).signatures["score"]
     found = score(frames=tf.constant(frames), length=tf.constant(length))["log_likelihood"].numpy()
     if not np.allclose(found, expected, rtol=1e-4, atol=1e-3):
@@ -192,12 +237,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("run", help="the folder that zoo.train wrote, or a published name")
     parser.add_argument("--root", default=str(ROOT), help="the folder of published models")
     parser.add_argument("--version", type=int, help="the next by default")
+    parser.add_argument("--again", action="store_true", help="of a published name: its graph anew")
     parser.add_argument("--seeds", nargs="*", default=(), help="further runs of the recipe")
     args = parser.parse_args(argv)
     root = Path(args.root)
     with runs.clear_errors():
         others = [runs.Run.open(folder) for folder in args.seeds]
-        if Path(args.run).is_dir() or args.run not in recipes.RECIPES:
+        of_run = Path(args.run).is_dir() or args.run not in recipes.RECIPES
+        if args.again and (of_run or others or args.version is not None):
+            raise ValueError(f"--again goes with a published name alone; received {args.run}")
+        if args.again:
+            target = again(args.run, root)
+        elif of_run:
             target = write(runs.Run.open(args.run), root, args.version, others)
         elif args.version is not None:
             raise ValueError(f"--version={args.version} goes with a run; {args.run} is a name")
