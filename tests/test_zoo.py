@@ -9,7 +9,7 @@ import pytest
 
 from srnn_tf import data, objectives, recipes, zoo
 from tests import harness
-from zoo import bounds, evaluate, runs, train
+from zoo import bounds, evaluate, provenance, runs, train
 
 NAME, STEPS = "f_srnn_jsb", 5
 
@@ -74,7 +74,7 @@ def test_train_writes_a_whole_run(finished):
     wanted = {"recipe": NAME, "steps": STEPS, "seed": 4, "frames": [36, 36, 36]}
     assert run == {**wanted, "dtype": "float32"}
     assert best["protocol"] == "paper" and 0 < best["step"] <= STEPS
-    assert best["machine"] == runs.machine()
+    assert best["machine"] == provenance.machine()
     assert result["unit"] == "nats per step" and {"paper", "full"} <= set(result)
     assert all(-88 * np.log(2) * 2 < result[p] < 0 for p in ("paper", "full"))
     assert list((folder / "logs").rglob("events.*"))

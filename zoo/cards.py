@@ -13,7 +13,7 @@ from typing import Any
 
 from srnn_tf import SequenceModel, artifacts, recipes
 from srnn_tf.data import corpora
-from zoo import pages, runs
+from zoo import pages, provenance, runs
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -79,16 +79,7 @@ def card(
         "data": {"name": recipe.dataset, "edition": edition, "terms": terms, "parts": parts},
         "trained_on": trained_on,
         "training": {
-            "updates": run.updates(),
-            "schedule": run.steps,
-            "updates_of_recipe": recipe.steps,
-            "best_update": best["step"],
-            "batch_size": run.batch_size or recipe.batch_size,
-            "batch_size_of_recipe": recipe.batch_size,
-            "seed": run.seed,
-            "precision": run.dtype,
-            "minutes": round(runs.seconds(run) / 60),
-            "machine": best.get("machine", runs.machine()),
+            **provenance.training(run),
             "candidate": run.candidate,
             "candidates_not_tried": [
                 c for c in recipe.candidates if c != (run.candidate or "parallel")

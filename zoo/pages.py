@@ -73,7 +73,15 @@ def training(card: Mapping[str, Any]) -> str:
         if schedule > t["updates"]
         else "the recipe has"
     )
-    text = (
+    text, first = "", t.get("begun_with")
+    if first:
+        text = (
+            f"Begun with the weights of update {first['best_update']:,} of another run: "
+            f"{first['updates']:,} updates of {first['batch_size']} rows, "
+            f"seed {first['seed']}, {first['precision']}, {first['minutes']} minutes on "
+            f"{first['machine']}. Then, in windows of {t['window']} frames, "
+        )
+    text += (
         f"{t['updates']:,} updates ({ended} {t['updates_of_recipe']:,}) of "
         f"{t['batch_size']} rows (recipe: {t['batch_size_of_recipe']}), seed {t['seed']}, "
         f"{t['precision']}, "

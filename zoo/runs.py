@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,10 @@ from srnn_tf.files import replacing
 
 POLICIES = ("float32", "mixed_bfloat16")
 # Entries of `run.json` that are there only where a run departs from its recipe.
-OPTIONS = ("candidate", "batch_size", "validate_every", "patience")
+OPTIONS = (
+    *("candidate", "batch_size", "validate_every", "patience"),
+    *("window", "learning_rate", "begin_with"),
+)
 
 
 @contextlib.contextmanager
@@ -56,6 +58,9 @@ class Run:
     batch_size: int | None = None  # the recipe's by default
     validate_every: int | None = None  # updates between two looks at the validation split
     patience: int | None = None  # looks without a better score that end the run
+    window: int | None = None  # frames of a training window; the recipe's by default
+    learning_rate: float | None = None  # the first; the recipe's by default
+    begin_with: str | None = None  # the folder of a run whose best weights it begins with
 
     @classmethod
     def create(
@@ -69,6 +74,9 @@ class Run:
         batch_size: int | None = None,
         validate_every: int | None = None,
         patience: int | None = None,
+        window: int | None = None,
+        learning_rate: float | None = None,
+        begin_with: str | None = None,
         dtype: str | None = None,
     ) -> Run:
         """A new run, or the one that the folder holds if it is the same one.
@@ -83,6 +91,9 @@ class Run:
             batch_size: streams or sequences; the recipe's by default.
             validate_every: updates between two looks at the validation split; 500 by default.
             patience: looks in a row without a better score that end the run; never by default.
+            window: frames of a training window; the recipe's by default.
+            learning_rate: the first; the recipe's by default.
+            begin_with: the folder of a run of the recipe, whose best weights this one begins with.
             dtype: one of `POLICIES`, to train in; the recipe's by default, on a GPU float32.
 
         Raises:
@@ -92,12 +103,23 @@ class Run:
         recipe = recipes.get(name)
         recipe.candidate(candidate)  # an unknown one is an error now
         steps = recipe.steps if steps is None else steps
-        options = {"batch_size": batch_size, "validate_every": validate_every, "patience": patience}
+        options = {
+            **{"batch_size": batch_size, "validate_every": validate_every, "patience": patience},
+            "window": window,
+        }
         given = {"steps": steps, **options}
         for option, value in given.items():
             if value is not None and value < 1:
                 flag = option.replace("_", "-")
                 raise ValueError(f"`--{flag}` must be at least 1; received {value}")
+        if window is not None and recipe.window is None:
+            raise ValueError(f"--window={window}: {name} trains on whole sequences")
+        if learning_rate is not None and not learning_rate > recipe.final_learning_rate:
+            raise ValueError(
+                f"`--learning-rate` must be above the last one, {recipe.final_learning_rate}; "
+                f"received {learning_rate}"
+            )
+        options |= {"learning_rate": learning_rate, "begin_with": begin_with}
         checks.sizes(minimum=0, seed=seed)
         if dtype is not None:
             checks.choice("dtype", dtype, POLICIES)
@@ -118,6 +140,8 @@ class Run:
             if held != {**identity, "dtype": dtype}:
                 raise ValueError(f"{path} holds another run, {held}; asked for {identity}")
         else:
+            if begin_with is not None:
+                cls.open(begin_with).check_beginning(recipe, candidate)
             dtype = dtype or _fastest(recipe)
             write_json(file, {**identity, "dtype": dtype})
         return cls(path, recipe, steps, seed, dtype, **options)
@@ -139,6 +163,25 @@ class Run:
             return cls(path, recipe, held["steps"], held["seed"], dtype, **options)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path / 'run.json'} is not a run's: {held}") from error
+
+    def check_beginning(self, recipe: recipes.Recipe, candidate: str | None) -> None:
+        """A run of this recipe and candidate can begin with this one's best weights.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        if (self.recipe.name, self.candidate) != (recipe.name, candidate):
+            raise ValueError(f"{self.folder} is a run of {self.recipe.name}, or another candidate")
+        self.check_trained()
+
+    def check_trained(self) -> None:
+        """It has weights that were validated.
+
+        Raises:
+            ValueError: there are none yet.
+        """
+        if not (self.folder / "best.weights.h5").is_file():
+            raise ValueError(f"{self.folder} holds no best.weights.h5 yet: train first")
 
     @property
     def checkpoint(self) -> Path:
@@ -182,10 +225,12 @@ class Run:
         """The model with fresh weights, compiled as its recipe says, with XLA if in float32."""
         keras.utils.set_random_seed(self.seed)
         model = zoo.build(self.recipe.name, self.steps, self.seed, dtype, self.candidate)
+        if self.begin_with:  # the weight of the KL has grown already
+            full = model.kl_schedule.final
+            model.kl_schedule = dataclasses.replace(model.kl_schedule, initial=full)
+        rate = self.learning_rate or self.recipe.learning_rate
         schedule = keras.optimizers.schedules.CosineDecay(
-            self.recipe.learning_rate,
-            self.steps,
-            alpha=self.recipe.final_learning_rate / self.recipe.learning_rate,
+            rate, self.steps, alpha=self.recipe.final_learning_rate / rate
         )
         model.compile(
             keras.optimizers.Adam(schedule),
@@ -202,33 +247,10 @@ class Run:
         Raises:
             ValueError: there are none yet.
         """
-        path = self.folder / "best.weights.h5"
-        if not path.is_file():
-            raise ValueError(f"{self.folder} holds no best.weights.h5 yet: train first")
+        self.check_trained()
         model = self.build()
-        load_weights(model, path)
+        load_weights(model, self.folder / "best.weights.h5")
         return model
-
-
-def seconds(run: Run) -> float:
-    """How long a run has trained and validated, from its TensorBoard logs.
-
-    Each of its starts wrote a file; times between them do not count.
-    """
-    total = 0.0
-    for file in (run.folder / "logs").rglob("events.*"):
-        records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
-        times = [tf.compat.v1.Event.FromString(record).wall_time for record in records]
-        total += max(times, default=0.0) - min(times, default=0.0)
-    return total
-
-
-def machine() -> str:
-    """What this process trains on, as a card says it."""
-    if not (found := tf.config.list_physical_devices("GPU")):
-        return f"{os.cpu_count()} CPU cores, shared with other work"
-    details = tf.config.experimental.get_device_details(found[0])
-    return f"{len(found)} x {details.get('device_name', 'GPU')}"
 
 
 def load_data(recipe: recipes.Recipe, path: str | None, edition: str | None) -> data.Splits:

@@ -2,6 +2,7 @@
 
     python -m zoo.train NAME --out DIR [--data PATH] [--steps N] [--seed S] [--candidate C]
         [--batch-size B] [--validate-every N] [--patience K] [--dtype POLICY]
+        [--begin-with RUN_DIR] [--window T] [--learning-rate R]
         [--strategy mirrored|multiworker] [--no-test]
 
 Run the same command again to go on after an interruption: the resumed run repeats the losses that
@@ -21,7 +22,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import SequenceModel, data
-from zoo import evaluate, runs, workers
+from zoo import evaluate, provenance, runs, workers
 
 # Updates between two looks at the validation split; checkpoints are written there too.
 EPOCH = 500
@@ -45,7 +46,7 @@ class Keeper:
             self.best, self.best_step = value, int(model.step.numpy())
             runs.save_weights(model, self.run.folder / "best.weights.h5")
             state = {"valid": value, "step": self.best_step, "protocol": "paper"}
-            state["machine"] = runs.machine()
+            state["machine"] = provenance.machine()
             runs.write_json(self.run.folder / "best.json", state)
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
         runs.save_weights(model, self.run.checkpoint)
@@ -95,6 +96,8 @@ def train(
         model = run.build(run.dtype)
         if run.checkpoint.is_file():
             runs.load_weights(model, run.checkpoint)
+        elif run.begin_with:
+            provenance.begin(run, model)
     done = int(model.step.numpy())
     ended = done >= run.steps or worn_out(run, done, run.best()[1])
     if done and workers.is_chief(strategy):
@@ -105,7 +108,7 @@ def train(
     if run.recipe.window is None:
         stream = data.padded(splits.train, size, run.seed)
     else:
-        stream = data.streams(splits.train, size, run.recipe.window, run.seed)
+        stream = data.streams(splits.train, size, run.window or run.recipe.window, run.seed)
     epoch, folder = run.validate_every or EPOCH, run.folder / "logs"
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         at_end = (lambda logs: False) if not workers.is_chief(strategy) else None
@@ -168,6 +171,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--patience", type=int, help="looks at validation without a better one that end the run"
+    )
+    parser.add_argument("--window", type=int, help="frames of a window; the recipe's by default")
+    parser.add_argument("--learning-rate", type=float, help="the first; the recipe's by default")
+    parser.add_argument(
+        "--begin-with", metavar="RUN_DIR", help="a run whose best weights this one begins with"
     )
     parser.add_argument(
         "--dtype",
