@@ -38,7 +38,10 @@ def write(name: str, folder: Path, scale: int = 1) -> None:
     def update(frames, previous):
         return model.train_step({"frames": frames, "previous": previous})["loss"]
 
-    compiled, spec = tf.function(update, jit_compile=True), tf.TensorSpec(case.shape)
+    compiled, spec = (
+        tf.function(update, jit_compile=True, autograph=False),
+        tf.TensorSpec(case.shape),
+    )
     captured = compiled.get_concrete_function(spec, spec).captured_inputs
     lowered = compiled.experimental_get_compiler_ir(spec, spec)
     held = (model.variables, model.optimizer.variables, model.metrics_variables)
@@ -120,10 +123,13 @@ def run(folder: Path, seconds: float) -> None:
     """Print the table of all programs in a folder."""
     import jax
 
+    programs = sorted(folder.glob("*.stablehlo"))
+    if not programs:
+        raise SystemExit(f"error: {folder} holds no program: `python -m benchmarks.lowered write`")
     print(f"Device: {jax.devices()[0].device_kind}; JAX {jax.__version__}, float32 as XLA has it\n")
     print("| model | batch | s/update | hours | hours, GTX 1080Ti (paper) | share |")
     print("|---|---|---|---|---|---|", flush=True)
-    for path in sorted(folder.glob("*.stablehlo")):
+    for path in programs:
         held = json.loads(path.with_suffix(".json").read_text())
         times = seconds_per_update(portable(path.read_bytes()), held, seconds)
         median = statistics.median(times)
@@ -144,7 +150,10 @@ def main() -> None:
         return
     from benchmarks import table7
 
-    for name in args.models.split(",") if args.models else table7.MODELS:
+    names = args.models.split(",") if args.models else list(table7.MODELS)
+    if strange := sorted(set(names) - set(table7.MODELS)):
+        raise SystemExit(f"error: --models={strange[0]}; accepted are {', '.join(table7.MODELS)}")
+    for name in names:
         write(name, args.folder)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from srnn_tf import artifacts
 from tests import test_zoo_modes
-from zoo import pages, provenance, runs, train
+from zoo import keep, pages, provenance, runs, train
 
 arguments = test_zoo_modes.arguments
 
@@ -34,13 +34,15 @@ def test_a_run_begins_with_the_weights_of_another(first, arguments, tmp_path, ca
     begun = json.loads((second.folder / provenance.BEGUN).read_text())
     assert begun == provenance.training(first) and begun["begun_with"] is None
     assert float(first.build().kl_schedule(0)) < 1.0
-    if second.build().latent_size:
-        assert float(second.build().kl_schedule(0)) == 1.0
-    # The same command goes on without the run that it began with.
-    held = second.folder / "run.json"
+    assert float(second.build().kl_schedule(0)) == 1.0
+    # The same command goes on, wherever the first run lies now.
     first.folder.rename(tmp_path / "moved")
+    command[command.index(str(first.folder))] = str(tmp_path / "moved")
     train.main(command)
-    assert "ended at step 4 of 4" in capsys.readouterr().out and held.is_file()
+    assert "ended at step 4 of 4" in capsys.readouterr().out
+    keep.keep(str(second.folder), tmp_path / "kept")
+    again = keep.restore("second", str(tmp_path / "again"), tmp_path / "kept")
+    assert json.loads((again / provenance.BEGUN).read_text()) == begun
 
 
 def test_what_a_run_cannot_begin_with(first, arguments, tmp_path, capsys):
@@ -51,24 +53,35 @@ def test_what_a_run_cannot_begin_with(first, arguments, tmp_path, capsys):
         assert stopped.value.code == 2 and message in error and error.startswith("error: ")
 
     fails("holds no run", "--begin-with", str(tmp_path))
-    fails("must be above the last one, 1e-06; received 1e-07", "--learning-rate", "1e-7")
+    for rate in ("1e-7", "inf", "nan"):
+        fails("must be finite and above the last one, 1e-06; received", "--learning-rate", rate)
     fails("`--window` must be at least 1; received 0", "--window", "0")
     held = json.loads((first.folder / "run.json").read_text())
-    (first.folder / "run.json").write_text(json.dumps({**held, "recipe": "f_rnn_bach"}))
-    fails("is a run of f_rnn_bach", "--begin-with", str(first.folder))
+    for change in ({"recipe": "f_rnn_bach"}, {"frames": [1, 2, 3]}):
+        (first.folder / "run.json").write_text(json.dumps({**held, **change}))
+        fails("must be a run of {'recipe': 'rnn_hier_jsb'", "--begin-with", str(first.folder))
     (first.folder / "run.json").write_text(json.dumps(held))
-    (first.folder / "best.weights.h5").unlink()
-    fails("holds no best.weights.h5 yet", "--begin-with", str(first.folder))
-    assert not list((tmp_path / "new").iterdir())  # the folder is not lost to a run that failed
-    with pytest.raises(ValueError, match="--window=9: f_rnn_unipen trains on whole sequences"):
+    for name in ("checkpoint.weights.h5", "best.json", "best.weights.h5"):
+        (first.folder / name).rename(tmp_path / name)
+        fails(f"holds no {name}", "--begin-with", str(first.folder))
+        (tmp_path / name).rename(first.folder / name)
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ValueError, match="f_rnn_unipen trains on whole sequences; received 9"):
         runs.Run.create(str(tmp_path / "third"), "f_rnn_unipen", 4, 0, [], window=9)
 
 
 def test_the_page_says_what_a_run_began_with(first):
     begun = provenance.training(first)
     training = {**begun, "begun_with": begun, "window": 200, "candidates_not_tried": []}
-    training |= {"minutes": 3, "machine": "a machine"}
+    training |= {"minutes": 3, "machine": "a machine", "learning_rate": 1e-5}
     card = {"training": training, "validation": {"value": -2.0}, "unit": "nats", "seeds": None}
     text = pages.training(card)
     assert text.startswith(f"Begun with the weights of update {begun['best_update']} of another")
-    assert "Then, in windows of 200 frames, 4 updates (the recipe has" in text
+    assert "Then 4 updates (the recipe has" in text
+    assert (
+        "Frames of a window: 200 (recipe: 5). First learning rate: 1e-05 (recipe: 0.001)." in text
+    )
+    chain = {**training, "begun_with": {**begun, "begun_with": begun}}
+    assert pages.training({**card, "training": chain}).count("Begun with") == 2
+    whole = {**training, "window": None, "window_of_recipe": None}
+    assert "window" not in pages.training({**card, "training": whole})

@@ -19,10 +19,11 @@ import numpy as np
 
 from srnn_tf import artifacts, export
 from srnn_tf.files import replacing
-from zoo import runs
+from zoo import provenance, runs
 
 KEPT = Path(__file__).parent / "runs"
 FILES = ("run.json", "best.json")
+BEGUN = provenance.BEGUN  # of a run that began with the weights of another
 
 
 def keep(folder: str, root: Path = KEPT) -> Path:
@@ -37,7 +38,7 @@ def keep(folder: str, root: Path = KEPT) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "weights.npz") as temporary:
         np.savez_compressed(temporary, **{str(i): value for i, value in enumerate(values)})
-    for name in FILES:
+    for name in _files(run.folder):
         with replacing(out / name) as temporary:
             shutil.copyfile(run.folder / name, temporary)
     return out
@@ -66,11 +67,15 @@ def restore(name: str, folder: str, root: Path = KEPT) -> Path:
         raise ValueError(f"{kept / 'weights.npz'} is damaged or of another run: {error}") from error
     model.step.assign(runs.read_json(kept / "best.json")["step"])
     out.mkdir(parents=True)
-    for file in FILES:
+    for file in _files(kept):
         shutil.copyfile(kept / file, out / file)
     for file in ("best.weights.h5", "checkpoint.weights.h5"):
         runs.save_weights(model, out / file)
     return out
+
+
+def _files(folder: Path) -> list[str]:
+    return [*FILES, *([BEGUN] if (folder / BEGUN).is_file() else [])]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -73,22 +73,15 @@ def training(card: Mapping[str, Any]) -> str:
         if schedule > t["updates"]
         else "the recipe has"
     )
-    text, first = "", t.get("begun_with")
-    if first:
-        text = (
-            f"Begun with the weights of update {first['best_update']:,} of another run: "
-            f"{first['updates']:,} updates of {first['batch_size']} rows, "
-            f"seed {first['seed']}, {first['precision']}, {first['minutes']} minutes on "
-            f"{first['machine']}. Then, in windows of {t['window']} frames, "
-        )
-    text += (
-        f"{t['updates']:,} updates ({ended} {t['updates_of_recipe']:,}) of "
+    text = (
+        _begun(t) + f"{t['updates']:,} updates ({ended} {t['updates_of_recipe']:,}) of "
         f"{t['batch_size']} rows (recipe: {t['batch_size_of_recipe']}), seed {t['seed']}, "
         f"{t['precision']}, "
         f"{t['minutes']} minutes on {t['machine']}. The weights are those of update "
         f"{t['best_update']:,}, the best on the validation part "
         f"({card['validation']['value']:.4f} {card['unit']}, protocol paper)."
     )
+    text += _departures(t)
     if t["candidates_not_tried"]:
         text += (
             f" The structure is the candidate `{t['candidate'] or 'parallel'}`; not tried: "
@@ -102,6 +95,29 @@ def training(card: Mapping[str, Any]) -> str:
         spread = card["seeds"]["standard_deviation"]
         text += f"\n\nFurther seeds, test, protocol paper: {runs}; mean {card['seeds']['mean']:.4f}"
         text += f", standard deviation {spread:.4f}." if spread is not None else "."
+    return text
+
+
+def _begun(t: Mapping[str, Any]) -> str:
+    """What the run began with, and what that one began with, in order."""
+    first = t.get("begun_with")
+    if not first:
+        return ""
+    return (
+        f"{_begun(first)}Begun with the weights of update {first['best_update']:,} of another run: "
+        f"{first['updates']:,} updates of {first['batch_size']} rows, "
+        f"seed {first['seed']}, {first['precision']}, {first['minutes']} minutes on "
+        f"{first['machine']}.{_departures(first)} Then "
+    )
+
+
+def _departures(t: Mapping[str, Any]) -> str:
+    """Where window and learning rate are not those of the recipe; older cards have no such."""
+    text = ""
+    for what in ("window", "learning_rate"):
+        if t.get(what) != t.get(f"{what}_of_recipe"):
+            called = {"window": "Frames of a window", "learning_rate": "First learning rate"}[what]
+            text += f" {called}: {t[what]:g} (recipe: {t[f'{what}_of_recipe']:g})."
     return text
 
 

@@ -18,7 +18,8 @@ def machine() -> str:
     if not (found := tf.config.list_physical_devices("GPU")):
         return f"{os.cpu_count()} CPU cores, shared with other work"
     details = tf.config.experimental.get_device_details(found[0])
-    return f"{len(found)} x {details.get('device_name', 'GPU')}"
+    count = tf.distribute.get_strategy().num_replicas_in_sync
+    return f"{count} x {details.get('device_name', 'GPU')}"
 
 
 def seconds(run: runs.Run) -> float:
@@ -40,6 +41,9 @@ def training(run: runs.Run) -> dict[str, Any]:
     Raises:
         ValueError: `best.json` or the checkpoint is missing or damaged.
     """
+    run.best()
+    if not (run.folder / "best.json").is_file():
+        raise ValueError(f"{run.folder} holds no best.json: train first")
     best, begun = runs.read_json(run.folder / "best.json"), run.folder / BEGUN
     return {
         "updates": run.updates(),
@@ -49,22 +53,44 @@ def training(run: runs.Run) -> dict[str, Any]:
         "batch_size": run.batch_size or run.recipe.batch_size,
         "batch_size_of_recipe": run.recipe.batch_size,
         "window": run.window or run.recipe.window,
+        "window_of_recipe": run.recipe.window,
+        "learning_rate": run.learning_rate or run.recipe.learning_rate,
+        "learning_rate_of_recipe": run.recipe.learning_rate,
         "seed": run.seed,
         "precision": run.dtype,
         "minutes": round(seconds(run) / 60),
-        "machine": best.get("machine", machine()),
+        "machine": best.get("machine", "a machine that is not recorded"),
         "begun_with": runs.read_json(begun) if begun.is_file() else None,
     }
 
 
-def begin(run: runs.Run, model: SequenceModel) -> None:
-    """Give a fresh model the weights that the run begins with, and keep what they are of.
+def beginning(folder: str, name: str, candidate: str | None, frames: list[int]) -> str:
+    """The SHA-256 of the best weights of a run that another one of the recipe can begin with.
+
+    Args:
+        folder: of the run to begin with.
+        name: the recipe of the other.
+        candidate: its structure.
+        frames: counts that identify its data.
 
     Raises:
-        ValueError: they are of another model, or there are none.
+        ValueError: it is a run of another recipe, candidate or data, has no best weights yet, or is
+            damaged.
     """
-    first = runs.Run.open(run.begin_with)
-    first.check_beginning(run.recipe, run.candidate)
+    first = runs.Run.open(folder)
+    held = runs.read_json(first.folder / "run.json")
+    theirs = {"recipe": first.recipe.name, "candidate": first.candidate, "frames": held["frames"]}
+    wanted = {"recipe": name, "candidate": candidate, "frames": frames}
+    if theirs != wanted:
+        raise ValueError(f"--begin-with={folder} must be a run of {wanted}; it is one of {theirs}")
+    first.best_model()
+    training(first)
+    return artifacts.sha256(first.folder / "best.weights.h5")
+
+
+def begin(run: runs.Run, model: SequenceModel, folder: str) -> None:
+    """Give a fresh model the best weights of the run in a folder, and keep what they are of."""
+    first = runs.Run.open(folder)
     theirs = artifacts.weights(first.best_model())
     for mine, value in zip(artifacts.weights(model).values(), theirs.values(), strict=True):
         mine.assign(value)

@@ -29,10 +29,10 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf import SequenceModel, artifacts, checks, data, export, recipes, zoo
+from srnn_tf.emissions import chain
 from zoo import cards, pages, runs
 
 ROOT = Path(__file__).parents[1] / "saved_models"
-CHECKED = 80  # steps
 
 
 def evaluation(run: runs.Run) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def again(name: str, root: Path = ROOT) -> Path:
 
     Raises:
         ValueError: the name is not published in `root`, or its files are damaged.
-        RuntimeError: the model does not score as its graph did.
+            Or the model of today does not score as its graph did.
     """
     artifact = _newest(name, root)
     model, config = artifact.load(), artifact.config()
@@ -223,13 +223,14 @@ def _export(run: runs.Run, held: dict[str, Any], folder: Path) -> SequenceModel:
 
 def _check(model: SequenceModel, folder: Path) -> None:
     """The SavedModel scores as the model does, on samples of its own: more frames than a block."""
-    frames = model.sample(4, CHECKED, seed=1).numpy()
-    length = np.array([CHECKED, 5, CHECKED, 40], np.int32)
-    expected = model.log_prob(frames, np.arange(CHECKED) < length[:, None]).numpy()
+    steps = chain.scored_rows(model.event_size) // 4 + 16
+    frames = model.sample(4, steps, seed=1).numpy()
+    length = np.array([steps, 5, steps, 40], np.int32)
+    expected = model.log_prob(frames, np.arange(steps) < length[:, None]).numpy()
     score = tf.saved_model.load(str(folder)).signatures["score"]
     found = score(frames=tf.constant(frames), length=tf.constant(length))["log_likelihood"].numpy()
     if not np.allclose(found, expected, rtol=1e-4, atol=1e-3):
-        raise RuntimeError(f"the SavedModel scores {found}, the model {expected}")
+        raise ValueError(f"the graph in {folder} scores {found}, the model {expected}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -245,7 +246,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         others = [runs.Run.open(folder) for folder in args.seeds]
         of_run = Path(args.run).is_dir() or args.run not in recipes.RECIPES
         if args.again and (of_run or others or args.version is not None):
-            raise ValueError(f"--again goes with a published name alone; received {args.run}")
+            raise ValueError(
+                f"--again goes with a published name alone, without --version and --seeds; "
+                f"received {args.run}"
+            )
         if args.again:
             target = again(args.run, root)
         elif of_run:

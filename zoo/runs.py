@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +61,7 @@ class Run:
     patience: int | None = None  # looks without a better score that end the run
     window: int | None = None  # frames of a training window; the recipe's by default
     learning_rate: float | None = None  # the first; the recipe's by default
-    begin_with: str | None = None  # the folder of a run whose best weights it begins with
+    begin_with: str | None = None  # SHA-256 of the weights of another run that it begins with
 
     @classmethod
     def create(
@@ -93,39 +94,27 @@ class Run:
             patience: looks in a row without a better score that end the run; never by default.
             window: frames of a training window; the recipe's by default.
             learning_rate: the first; the recipe's by default.
-            begin_with: the folder of a run of the recipe, whose best weights this one begins with.
+            begin_with: the SHA-256 of another run's weights, as `provenance.beginning` gives it.
             dtype: one of `POLICIES`, to train in; the recipe's by default, on a GPU float32.
 
         Raises:
-            ValueError: the folder holds another run, or a number is below 1; an unknown `dtype`.
+            ValueError: the folder holds another run; a number out of range; an unknown `dtype`; a
+                window for a recipe that trains on whole sequences.
             OSError: the folder cannot be written.
         """
         recipe = recipes.get(name)
         recipe.candidate(candidate)  # an unknown one is an error now
         steps = recipe.steps if steps is None else steps
-        options = {
-            **{"batch_size": batch_size, "validate_every": validate_every, "patience": patience},
-            "window": window,
-        }
-        given = {"steps": steps, **options}
-        for option, value in given.items():
-            if value is not None and value < 1:
-                flag = option.replace("_", "-")
-                raise ValueError(f"`--{flag}` must be at least 1; received {value}")
-        if window is not None and recipe.window is None:
-            raise ValueError(f"--window={window}: {name} trains on whole sequences")
-        if learning_rate is not None and not learning_rate > recipe.final_learning_rate:
-            raise ValueError(
-                f"`--learning-rate` must be above the last one, {recipe.final_learning_rate}; "
-                f"received {learning_rate}"
-            )
-        options |= {"learning_rate": learning_rate, "begin_with": begin_with}
+        counts = {"batch_size": batch_size, "validate_every": validate_every, "patience": patience}
+        counts["window"] = window
+        _check_options(recipe, learning_rate, {"steps": steps, **counts})
         checks.sizes(minimum=0, seed=seed)
         if dtype is not None:
             checks.choice("dtype", dtype, POLICIES)
         path = Path(folder)
         identity = {"recipe": name, "steps": steps, "seed": seed, "frames": frames}
-        options = {"candidate": candidate, **options}
+        options = {"candidate": candidate, **counts}
+        options |= {"learning_rate": learning_rate, "begin_with": begin_with}
         identity |= {name: value for name, value in options.items() if value is not None}
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -140,8 +129,6 @@ class Run:
             if held != {**identity, "dtype": dtype}:
                 raise ValueError(f"{path} holds another run, {held}; asked for {identity}")
         else:
-            if begin_with is not None:
-                cls.open(begin_with).check_beginning(recipe, candidate)
             dtype = dtype or _fastest(recipe)
             write_json(file, {**identity, "dtype": dtype})
         return cls(path, recipe, steps, seed, dtype, **options)
@@ -163,25 +150,6 @@ class Run:
             return cls(path, recipe, held["steps"], held["seed"], dtype, **options)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path / 'run.json'} is not a run's: {held}") from error
-
-    def check_beginning(self, recipe: recipes.Recipe, candidate: str | None) -> None:
-        """A run of this recipe and candidate can begin with this one's best weights.
-
-        Raises:
-            ValueError: it cannot.
-        """
-        if (self.recipe.name, self.candidate) != (recipe.name, candidate):
-            raise ValueError(f"{self.folder} is a run of {self.recipe.name}, or another candidate")
-        self.check_trained()
-
-    def check_trained(self) -> None:
-        """It has weights that were validated.
-
-        Raises:
-            ValueError: there are none yet.
-        """
-        if not (self.folder / "best.weights.h5").is_file():
-            raise ValueError(f"{self.folder} holds no best.weights.h5 yet: train first")
 
     @property
     def checkpoint(self) -> Path:
@@ -247,10 +215,30 @@ class Run:
         Raises:
             ValueError: there are none yet.
         """
-        self.check_trained()
+        path = self.folder / "best.weights.h5"
+        if not path.is_file():
+            raise ValueError(f"{self.folder} holds no best.weights.h5 yet: train first")
         model = self.build()
-        load_weights(model, self.folder / "best.weights.h5")
+        load_weights(model, path)
         return model
+
+
+def _check_options(recipe, learning_rate, counts):
+    for option, value in counts.items():
+        if value is not None and value < 1:
+            flag = option.replace("_", "-")
+            raise ValueError(f"`--{flag}` must be at least 1; received {value}")
+    if counts["window"] is not None and recipe.window is None:
+        raise ValueError(
+            f"`--window` must be left out: {recipe.name} trains on whole sequences; "
+            f"received {counts['window']}"
+        )
+    last = recipe.final_learning_rate
+    if learning_rate is not None and not last < learning_rate < math.inf:
+        raise ValueError(
+            f"`--learning-rate` must be finite and above the last one, {last}; "
+            f"received {learning_rate}"
+        )
 
 
 def load_data(recipe: recipes.Recipe, path: str | None, edition: str | None) -> data.Splits:

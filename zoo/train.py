@@ -88,8 +88,12 @@ def train(
     splits: data.Splits,
     verbose: int | None = None,
     strategy: tf.distribute.Strategy | None = None,
+    begin_with: str | None = None,
 ) -> None:
-    """Train, or go on training; on many devices by a strategy of `zoo.workers`."""
+    """Train, or go on training; on many devices by a strategy of `zoo.workers`.
+
+    A run that begins with the weights of another needs the folder of that.
+    """
     if verbose is None:  # a bar on a terminal, a line per epoch in a log
         verbose = 1 if sys.stdout.isatty() else 2
     with strategy.scope() if strategy else contextlib.nullcontext():
@@ -97,7 +101,7 @@ def train(
         if run.checkpoint.is_file():
             runs.load_weights(model, run.checkpoint)
         elif run.begin_with:
-            provenance.begin(run, model)
+            provenance.begin(run, model, begin_with)
     done = int(model.step.numpy())
     ended = done >= run.steps or worn_out(run, done, run.best()[1])
     if done and workers.is_chief(strategy):
@@ -196,11 +200,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         splits = runs.load_data(recipe, args.data, args.edition)
         frames = [sum(len(s) for s in part) for part in (splits.train, splits.valid, splits.test)]
         options = {name: getattr(args, name) for name in runs.OPTIONS}
+        if args.begin_with is not None:
+            options["begin_with"] = provenance.beginning(
+                args.begin_with, args.name, args.candidate, frames
+            )
         run = runs.Run.create(
             args.out, args.name, args.steps, args.seed, frames, **options, dtype=args.dtype
         )
         with workers.leaving(args.strategy):
-            train(run, splits, strategy=strategy)
+            train(run, splits, strategy=strategy, begin_with=args.begin_with)
         if not args.no_test and workers.is_chief(strategy):
             score(run, splits)
 

@@ -17,7 +17,7 @@ timeout = click.option(
     "--timeout",
     default=60.0,
     show_default=True,
-    help="Seconds that a server may take for a request, of `--batch-size` sequences at most.",
+    help="Seconds that a server may take for a request.",
 )
 batch_size = click.option(
     "--batch-size",
