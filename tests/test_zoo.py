@@ -68,13 +68,15 @@ def load(folder, name):
 def test_train_writes_a_whole_run(finished):
     folder, _ = finished
     files = {file.name for file in folder.iterdir()}
-    wanted = {"run.json", "best.json", "result.json", "logs"}
+    wanted = {"run.json", "best.json", "result.json", "clock.json", "logs"}
     assert files == wanted | {"checkpoint.weights.h5", "best.weights.h5"}
     run, best, result = (load(folder, f"{name}.json") for name in ("run", "best", "result"))
     wanted = {"recipe": NAME, "steps": STEPS, "seed": 4, "frames": [36, 36, 36]}
     assert run == {**wanted, "dtype": "float32"}
     assert best["protocol"] == "paper" and 0 < best["step"] <= STEPS
     assert best["machine"] == provenance.machine()
+    spent = provenance.seconds(runs.Run.open(str(folder)))
+    assert spent == load(folder, "clock.json")["seconds"] > 0.0
     assert result["unit"] == "nats per step" and {"paper", "full"} <= set(result)
     assert all(-88 * np.log(2) * 2 < result[p] < 0 for p in ("paper", "full"))
     assert list((folder / "logs").rglob("events.*"))

@@ -40,6 +40,9 @@ def test_a_run_begins_with_the_weights_of_another(first, arguments, tmp_path, ca
     command[command.index(str(first.folder))] = str(tmp_path / "moved")
     train.main(command)
     assert "ended at step 4 of 4" in capsys.readouterr().out
+    before = provenance.seconds(second)
+    provenance.Clock(second).write()  # another start adds to it
+    assert before < provenance.seconds(second) < before + 5.0
     keep.keep(str(second.folder), tmp_path / "kept")
     again = keep.restore("second", str(tmp_path / "again"), tmp_path / "kept")
     assert json.loads((again / provenance.BEGUN).read_text()) == begun

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import tensorflow as tf
@@ -11,6 +12,7 @@ from srnn_tf import SequenceModel, artifacts
 from zoo import runs
 
 BEGUN = "begun.json"  # of a run that began with the weights of another
+CLOCK = "clock.json"
 
 
 def machine() -> str:
@@ -22,11 +24,26 @@ def machine() -> str:
     return f"{count} x {details.get('device_name', 'GPU')}"
 
 
-def seconds(run: runs.Run) -> float:
-    """How long a run has trained and validated, from its TensorBoard logs.
+class Clock:
+    """Adds up how long a run has trained and validated, over all its starts."""
 
-    Each of its starts wrote a file; times between them do not count.
+    def __init__(self, run: runs.Run):
+        self.run, self.begun = run, time.monotonic()
+        self.before = seconds(run)
+
+    def write(self) -> None:
+        spent = self.before + time.monotonic() - self.begun
+        runs.write_json(self.run.folder / CLOCK, {"seconds": spent})
+
+
+def seconds(run: runs.Run) -> float:
+    """How long a run has trained and validated.
+
+    Of runs from before there was a `Clock`, from their TensorBoard logs: each start wrote a file,
+    after its first epoch; times between them do not count.
     """
+    if (run.folder / CLOCK).is_file():
+        return float(runs.read_json(run.folder / CLOCK)["seconds"])
     total = 0.0
     for file in (run.folder / "logs").rglob("events.*"):
         records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()

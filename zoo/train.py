@@ -35,6 +35,7 @@ class Keeper:
         self.run, self.sequences = run, sequences
         self.scorer = run.scorer()  # in float32, whatever the model trains in
         self.best, self.best_step = run.best()
+        self.clock = provenance.Clock(run)
 
     def look(self, model: SequenceModel, logs: dict[str, float]) -> bool:
         """Add the score to the logs; whether training should end."""
@@ -48,6 +49,7 @@ class Keeper:
             state = {"valid": value, "step": self.best_step, "protocol": "paper"}
             state["machine"] = provenance.machine()
             runs.write_json(self.run.folder / "best.json", state)
+        self.clock.write()
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
         runs.save_weights(model, self.run.checkpoint)
         return worn_out(self.run, int(model.step.numpy()), self.best_step)
