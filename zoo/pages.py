@@ -111,6 +111,12 @@ def _begun(t: Mapping[str, Any]) -> str:
     )
 
 
+def _updates(t: Mapping[str, Any]) -> str:
+    """Updates of the run, after those of the runs that it began with."""
+    before = f"{_updates(t['begun_with'])} + " if t.get("begun_with") else ""
+    return f"{before}{t['updates']:,}"
+
+
 def _departures(t: Mapping[str, Any]) -> str:
     """Where window and learning rate are not those of the recipe; older cards have no such."""
     text = ""
@@ -273,7 +279,7 @@ def overview(names: list[str], held: Mapping[str, Mapping[str, Any]]) -> str:
         reported = (card["reported"] or "-").replace(", protocol paper", "")
         link = f"[`{name}`](saved_models/{name}/README.md)"
         unit = card["unit"].removeprefix("nats per ")
-        row = [link, unit, f"{card['training']['updates']:,}", *cells, bound, reported]
+        row = [link, unit, _updates(card["training"]), *cells, bound, reported]
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
@@ -288,7 +294,7 @@ def _row(card):
         f"{card['parameters']:,}",
     ]
     t = card["training"]
-    cells.append(f"{t['updates']:,} ({t['updates_of_recipe']:,})")
+    cells.append(f"{_updates(t)} ({t['updates_of_recipe']:,})")
     for protocol in ("paper", "full"):
         s = next(iter(card["test"][protocol].values()))
         cells.append(f"{s['value']:.4f} ({interval(s)})")

@@ -148,12 +148,13 @@ def _place(target: Path, make: Callable[[Path], dict[str, Any]]) -> Path:
         card["files"] = artifacts.checksums(part)
         (part / "assets.extra" / artifacts.CARD).write_text(artifacts.to_json(card))
         artifacts.Artifact.open(part).load()
+        page = pages.readme(card)  # before anything is in place
         os.replace(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
         if not any(target.parent.iterdir()):
             target.parent.rmdir()
-    runs.write_text(target.parent / "README.md", pages.readme(card))
+    runs.write_text(target.parent / "README.md", page)
     return target
 
 
