@@ -116,11 +116,10 @@ class Loop:
                 values = {name: float(local(value)[0]) for name, value in logs.items()}
             done += 1
             if done % epoch == 0 or done == steps:
-                stop = at_end(values)
                 with _together(done):
-                    if self._told(stop):
+                    if self._told(at_end(values)):
                         return
-                self.model.reset_metrics()
+                    self.model.reset_metrics()
 
     def _told(self, stop: bool) -> bool:
         """What the chief says, to all; nobody goes on before."""
