@@ -46,6 +46,7 @@ bench: .venv.installed
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.sizing
 	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.rounding
 
 clean:
 	rm -rf $(VENV) .venv.installed .venv-kserve .venv-kserve.installed demo

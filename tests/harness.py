@@ -223,6 +223,19 @@ def rolls(lengths, seed=0, width=88, density=0.1):
     return [(random.random((n, width)) < density).astype(np.uint8) for n in lengths]
 
 
+def scalars(folder, tag):
+    """What TensorBoard would show of a run: the value at each update, in the order written."""
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    from tensorboard.util.tensor_util import make_ndarray
+
+    found = []
+    for file in sorted((folder / "logs" / "train").iterdir()):
+        for event in EventFileLoader(str(file)).Load():
+            values = [v for v in event.summary.value if v.tag == tag]
+            found += [(event.step, float(make_ndarray(v.tensor))) for v in values]
+    return found
+
+
 def write_mat(path, seed=0, lengths=(30, 24, 18)):
     """A small data file of piano rolls; to be read with `edition="any"`."""
     import scipy.io

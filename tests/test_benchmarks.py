@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import types
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from benchmarks import (
     flops,
     input_pipeline,
     lowered,
+    rounding,
     table7,
     train_step,
     turns,
 )
 from srnn_tf.recipes import midi
+from tests import harness
 
 SMALL = {"batch": 2, "scale": 12}
 
@@ -137,6 +140,18 @@ def test_rows_of_the_tables():
     assert {case for case, *_ in table7.MODELS.values()} <= set(cases.CASES)
     with pytest.raises(SystemExit, match="no such case: f_rnn; there are"):
         turns.chosen("f_rnn_midi,f_rnn")
+
+
+def test_rounding_of_a_model_and_itself(monkeypatch, capsys):
+    splits = types.SimpleNamespace(train=harness.rolls((9, 7, 8, 9)))
+    monkeypatch.setattr(rounding.data, "load", lambda name: splits)
+    rounding.main(["--models", "f_rnn_jsb", "--ulps", "0,4", "--updates", "3"])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "f_rnn" in line]
+    none, four = ([float(cell.strip("| ")) for cell in row[2:]] for row in rows)
+    assert none == [0.0, 0.0] and all(1e-8 < difference < 1e-5 for difference in four)
+    with pytest.raises(SystemExit):
+        rounding.main(["--models", "f_rnn_jbs", "--updates", "1"])
+    assert "f_rnn_jbs" in capsys.readouterr().err
 
 
 def test_the_input_pipeline_at_a_small_size(tmp_path, capsys):

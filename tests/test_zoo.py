@@ -79,7 +79,9 @@ def test_train_writes_a_whole_run(finished):
     assert spent == load(folder, "clock.json")["seconds"] > 0.0
     assert result["unit"] == "nats per step" and {"paper", "full"} <= set(result)
     assert all(-88 * np.log(2) * 2 < result[p] < 0 for p in ("paper", "full"))
-    assert list((folder / "logs").rglob("events.*"))
+    valid, loss = (dict(harness.scalars(folder, f"epoch_{name}")) for name in ("valid", "loss"))
+    assert list(loss) == list(valid) == [2, 4, STEPS]
+    assert valid[best["step"]] == pytest.approx(best["valid"], rel=1e-6)
 
 
 def test_a_run_holds_the_model_it_says(finished, small):

@@ -36,9 +36,10 @@ class Keeper:
         self.scorer = run.scorer()  # in float32, whatever the model trains in
         self.best, self.best_step = run.best()
         self.clock = provenance.Clock(run)
+        self.writer = tf.summary.create_file_writer(str(run.folder / "logs" / "train"))
 
     def look(self, model: SequenceModel, logs: dict[str, float]) -> bool:
-        """Add the score to the logs; whether training should end."""
+        """Add the score to the logs, show them in TensorBoard; whether training should end."""
         self.scorer.set_weights(model.get_weights())
         unit = self.run.recipe.unit
         value = evaluate.score(self.scorer, self.sequences, "paper", unit=unit)
@@ -52,7 +53,14 @@ class Keeper:
         self.clock.write()
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
         runs.save_weights(model, self.run.checkpoint)
-        return worn_out(self.run, int(model.step.numpy()), self.best_step)
+        step = int(model.step.numpy())
+        # Not by Keras' callback: it drops epochs that are no multiple of its batches, and counts
+        # from 0 again in a run that goes on.
+        with self.writer.as_default(step):
+            for name, value in logs.items():
+                tf.summary.scalar(f"epoch_{name}", value)
+        self.writer.flush()
+        return worn_out(self.run, step, self.best_step)
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -115,10 +123,10 @@ def train(
         stream = data.padded(splits.train, size, run.seed)
     else:
         stream = data.streams(splits.train, size, run.window or run.recipe.window, run.seed)
-    epoch, folder = run.validate_every or EPOCH, run.folder / "logs"
+    epoch = run.validate_every or EPOCH
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         at_end = (lambda logs: False) if not workers.is_chief(strategy) else None
-        at_end = at_end or _chief(Keeper(run, splits.valid), model, folder)
+        at_end = at_end or _chief(Keeper(run, splits.valid), model)
         workers.Loop(strategy, model, stream).run(run.steps, epoch, at_end)
         return
     model.fit(
@@ -126,25 +134,16 @@ def train(
         epochs=-(-run.steps // epoch),
         steps_per_epoch=epoch,
         initial_epoch=done // epoch,
-        callbacks=[
-            StopAt(run.steps),
-            KeepBest(Keeper(run, splits.valid)),
-            keras.callbacks.TensorBoard(folder, update_freq=100),
-        ],
+        callbacks=[StopAt(run.steps), KeepBest(Keeper(run, splits.valid))],
         verbose=verbose,
     )
 
 
-def _chief(keeper, model, folder):
+def _chief(keeper, model):
     """What the chief of many workers does at the end of an epoch."""
-    writer = tf.summary.create_file_writer(str(folder / "train"))
 
     def at_end(logs):
         stop, step = keeper.look(model, logs), int(model.step.numpy())
-        with writer.as_default(step):
-            for name, value in logs.items():
-                tf.summary.scalar(f"epoch_{name}", value)
-        writer.flush()
         print(f"step {step}: loss {logs['loss']:.4f}, valid {logs['valid']:.4f}", flush=True)
         return stop
 
