@@ -36,7 +36,9 @@ class Keeper:
         self.scorer = run.scorer()  # in float32, whatever the model trains in
         self.best, self.best_step = run.best()
         self.clock = provenance.Clock(run)
-        self.writer = tf.summary.create_file_writer(str(run.folder / "logs" / "train"))
+        logs = run.folder / "logs" / "train"
+        logs.mkdir(parents=True, exist_ok=True)  # a clear error where it cannot be written
+        self.writer = tf.summary.create_file_writer(str(logs))
 
     def look(self, model: SequenceModel, logs: dict[str, float]) -> bool:
         """Add the score to the logs, show them in TensorBoard; whether training should end."""
@@ -51,16 +53,22 @@ class Keeper:
             state["machine"] = provenance.machine()
             runs.write_json(self.run.folder / "best.json", state)
         self.clock.write()
+        self._show(model, logs)
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
         runs.save_weights(model, self.run.checkpoint)
-        step = int(model.step.numpy())
-        # Not by Keras' callback: it drops epochs that are no multiple of its batches, and counts
-        # from 0 again in a run that goes on.
-        with self.writer.as_default(step):
-            for name, value in logs.items():
+        return worn_out(self.run, int(model.step.numpy()), self.best_step)
+
+    def _show(self, model, logs):
+        """TensorBoard's scalars, against the update.
+
+        Keras' callback numbers epochs, and with a number as `update_freq` leaves out those that end
+        at another number of updates since the start.
+        """
+        rate = float(model.optimizer.learning_rate)
+        with self.writer.as_default(int(model.step.numpy())):
+            for name, value in {**logs, "learning_rate": rate}.items():
                 tf.summary.scalar(f"epoch_{name}", value)
         self.writer.flush()
-        return worn_out(self.run, step, self.best_step)
 
 
 class KeepBest(keras.callbacks.Callback):
