@@ -57,7 +57,7 @@ HEAD = """
         )
         assert n == m and a.keys() == b.keys()
         for key in a:
-            np.testing.assert_allclose(a[key], b[key], rtol=1e-4, atol=1e-5, err_msg=key)
+            np.testing.assert_allclose(a[key], b[key], rtol=1e-5, atol=1e-5, err_msg=key)
         for x, y in zip(v, w):
             np.testing.assert_allclose(x, y, rtol=0, atol=atol)
 """
