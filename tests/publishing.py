@@ -1,0 +1,61 @@
+"""A small model, trained and published once, and what tests of the zoo do with it."""
+
+import dataclasses
+import functools
+import json
+import shutil
+
+import pytest
+
+from srnn_tf import data, recipes, roots
+from tests import harness
+from zoo import evaluate, publish, train
+
+NAME = "f_srnn_jsb"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small recipe, trained, evaluated and published: its root, run and data."""
+    recipe = recipes.get(NAME)
+    structure = {**recipe.structure, "units": 6, "embedding_size": 6, "latent_size": 3}
+    changed = {"structure": structure, "window": 5, "batch_size": 4, "candidates": {}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(recipes.RECIPES, NAME, dataclasses.replace(recipe, **changed))
+        yield made(tmp_path_factory.getbasetemp() / "published")
+
+
+@functools.cache  # of all files of tests that a process runs
+def made(folder):
+    folder.mkdir()
+    file = harness.write_mat(folder / "JSB_Chorales.mat", lengths=(13, 13, 13))
+    options = ["--data", file, "--edition", "any"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "EPOCH", 10)
+        patch.setattr(evaluate.floors, "all_of", lambda splits: {"none": -1e9})
+        train.main([NAME, "--out", str(folder / "run"), *options, "--steps", "20"])
+        evaluate.main([str(folder / "run"), *options, "--num-samples", "3", "--bounds-on", "2"])
+        root = folder / "root"
+        root.mkdir()
+        publish.main([str(folder / "run"), "--root", str(root)])
+        return root, folder / "run", data.load("jsb", file, "any")
+
+
+@pytest.fixture(autouse=True)
+def only_here(monkeypatch, tmp_path):
+    """No root of the machine, nothing registered, an empty cache."""
+    monkeypatch.setattr(roots, "_registered", [])
+    monkeypatch.setattr(roots, "published", lambda: {})
+    monkeypatch.setenv("SRNN_TF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SRNN_TF_ZOO", raising=False)
+    monkeypatch.delenv("SRNN_TF_ZOO_URL", raising=False)
+
+
+@pytest.fixture
+def copy(small, tmp_path):
+    """A root of one's own, to damage."""
+    return shutil.copytree(small[0], tmp_path / "root")
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
