@@ -64,31 +64,34 @@ def largest(one: list[np.ndarray], two: list[np.ndarray]) -> float:
     return max(float(np.abs(a - b).max()) for a, b in zip(one, two, strict=True))
 
 
+def whole_numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", default=DEFAULT, help="recipes of 88 keys, in windows")
-    parser.add_argument("--ulps", default=[1, 4, 16], type=lambda t: [int(n) for n in t.split(",")])
+    parser.add_argument("--ulps", default="1,4,16", type=whole_numbers)
     parser.add_argument("--updates", type=int, default=50)
     args = parser.parse_args(argv)
     if args.updates < 1:
         raise SystemExit(f"--updates must be at least 1; received {args.updates}")
     turns.on_cpu()
+    ends = sorted({n for n in (0, 1, 3, 10, 20, 50, args.updates) if n <= args.updates})
     with runs.clear_errors():
         chosen = [recipes.get(name) for name in args.models.split(",")]
         sequences = data.load("bach").train
-    ends = sorted({n for n in (0, 1, 3, 10, 20, 50, args.updates) if n <= args.updates})
-    print("largest difference of a weight after so many updates, and of the last loss, relative\n")
-    print("| model | ulps | " + " | ".join(map(str, ends)) + " | loss |")
-    print("|---|---|---" + "|---" * len(ends) + "|", flush=True)
-    for recipe in chosen:
-        with runs.clear_errors():
+        print("largest difference of a weight after so many updates; of the last loss, relative\n")
+        print("| model | ulps | " + " | ".join(map(str, ends)) + " | loss |")
+        print("|---|---|---" + "|---" * len(ends) + "|", flush=True)
+        for recipe in chosen:
             training = Training(recipe, sequences)
-        whole, expected = training.weights(0, ends)
-        for ulps in args.ulps:
-            moved, loss = training.weights(ulps, ends)
-            cells = [*map(largest, whole, moved), abs(loss / expected - 1.0)]
-            text = " | ".join(f"{cell:.1e}" for cell in cells)
-            print(f"| {recipe.name} | {ulps} | {text} |", flush=True)
+            whole, expected = training.weights(0, ends)
+            for ulps in args.ulps:
+                moved, loss = training.weights(ulps, ends)
+                cells = [*map(largest, whole, moved), abs(loss / expected - 1.0)]
+                text = " | ".join(f"{cell:.1e}" for cell in cells)
+                print(f"| {recipe.name} | {ulps} | {text} |", flush=True)
 
 
 if __name__ == "__main__":

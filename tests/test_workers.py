@@ -64,6 +64,14 @@ def same(a, b, atol):
         np.testing.assert_allclose(one[name], two[name], rtol=0, atol=within, err_msg=name)
 
 
+def repeats(a, b, epochs):
+    """Two runs have the same losses and the same checkpoint, to 1e-5."""
+    one, two = (harness.scalars(run, "epoch_loss") for run in (a, b))
+    assert len(one) == epochs and one[-1][1] < one[0][1]
+    np.testing.assert_allclose(one, two, rtol=1e-5)
+    same(a, b, 1e-5)
+
+
 def options(folder, steps, epoch):
     file = harness.write_mat(folder / "JSB_Chorales.mat", lengths=(40, 18, 12))
     words = ["--data", file, "--edition", "any", "--batch-size", "4"]
@@ -85,10 +93,7 @@ def test_two_workers_repeat_one(tmp_path, name, steps):
     words = [*options(tmp_path, steps, -(-steps // 5)), "--dtype", "float32"]
     end(start(tmp_path / "one", name, words), tmp_path / "one")
     end(start(tmp_path / "two", name, words, free_ports(2)), tmp_path / "two")
-    one, two = (harness.scalars(tmp_path / run, "epoch_loss") for run in ("one", "two"))
-    assert len(one) == min(steps, 5) and one[-1][1] < one[0][1]
-    np.testing.assert_allclose(one, two, rtol=1e-5)
-    same(tmp_path / "one", tmp_path / "two", 1e-5)
+    repeats(tmp_path / "one", tmp_path / "two", min(steps, 5))
 
 
 @pytest.mark.slow
@@ -97,10 +102,7 @@ def test_all_devices_of_this_machine(tmp_path):
     end(start(tmp_path / "one", "vrnn_jsb", words), tmp_path / "one")
     mirrored = [*words, "--strategy", "mirrored"]
     end(start(tmp_path / "mirrored", "vrnn_jsb", mirrored), tmp_path / "mirrored")
-    one, two = (harness.scalars(tmp_path / run, "epoch_loss") for run in ("one", "mirrored"))
-    assert len(one) == 2
-    np.testing.assert_allclose(one, two, rtol=1e-5)
-    same(tmp_path / "one", tmp_path / "mirrored", 1e-5)
+    repeats(tmp_path / "one", tmp_path / "mirrored", 2)
 
 
 @pytest.mark.slow

@@ -43,30 +43,29 @@ class Keeper:
     def look(self, model: SequenceModel, logs: dict[str, float]) -> bool:
         """Add the score to the logs, show them in TensorBoard; whether training should end."""
         self.scorer.set_weights(model.get_weights())
-        unit = self.run.recipe.unit
+        unit, step = self.run.recipe.unit, int(model.step.numpy())
         value = evaluate.score(self.scorer, self.sequences, "paper", unit=unit)
         logs["valid"] = value
         if value > self.best:
-            self.best, self.best_step = value, int(model.step.numpy())
+            self.best, self.best_step = value, step
             runs.save_weights(model, self.run.folder / "best.weights.h5")
             state = {"valid": value, "step": self.best_step, "protocol": "paper"}
             state["machine"] = provenance.machine()
             runs.write_json(self.run.folder / "best.json", state)
         self.clock.write()
-        self._show(model, logs)
+        self._show(step, {**logs, "learning_rate": float(model.optimizer.learning_rate)})
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
         runs.save_weights(model, self.run.checkpoint)
-        return worn_out(self.run, int(model.step.numpy()), self.best_step)
+        return worn_out(self.run, step, self.best_step)
 
-    def _show(self, model, logs):
+    def _show(self, step, values):
         """TensorBoard's scalars, against the update.
 
         Keras' callback numbers epochs, and with a number as `update_freq` leaves out those that end
         at another number of updates since the start.
         """
-        rate = float(model.optimizer.learning_rate)
-        with self.writer.as_default(int(model.step.numpy())):
-            for name, value in {**logs, "learning_rate": rate}.items():
+        with self.writer.as_default(step):
+            for name, value in values.items():
                 tf.summary.scalar(f"epoch_{name}", value)
         self.writer.flush()
 
