@@ -40,6 +40,8 @@ def models(dataset):
 def test_names():
     datasets = MIDI + SPEECH + HANDWRITING
     wanted = {f"{model}_{dataset}" for dataset in datasets for model in models(dataset)}
+    wanted |= {f"{model}_{dataset}_transposed" for dataset in MIDI for model in models(dataset)}
+    wanted |= {f"{model}_music" for model in ("f_rnn", "rnn_hier_mlp", "srnn_hier_mlp")}
     assert set(zoo.names()) == wanted and zoo.names() == sorted(wanted)
     assert all(re.fullmatch("[a-z0-9]+(_[a-z0-9]+)+", name) for name in zoo.names())
 
@@ -47,7 +49,9 @@ def test_names():
 @pytest.mark.parametrize("name", zoo.names())
 def test_every_recipe_is_whole(name):
     recipe = recipes.get(name)
-    assert recipe.name == name and name.endswith(f"_{recipe.dataset}")
+    plain = name.removesuffix("_transposed")
+    assert recipe.name == name and plain == f"{recipe.model}_{recipe.dataset}"
+    assert recipe.transpose == (6 if plain != name or recipe.dataset == "music" else 0)
     assert recipe.dataset in data.names()
     json.dumps(dataclasses.asdict(recipe))
     structure, emission = structures.get(recipe.structure), emissions.get(recipe.emission)
@@ -62,6 +66,14 @@ def test_every_recipe_is_whole(name):
     assert min(recipe.window or 1, recipe.batch_size, recipe.steps) > 0
     assert (recipe.window is None) == (recipe.dataset in HANDWRITING)
     objectives.KLSchedule(**recipe.kl_schedule)
+
+
+@pytest.mark.parametrize("dataset", MIDI)
+def test_a_transposed_recipe_is_the_plain_one_but_for_that(dataset):
+    for model in models(dataset):
+        plain, other = (recipes.get(f"{model}_{dataset}{end}") for end in ("", "_transposed"))
+        changed = dict(name=other.name, transpose=6, reported=None)
+        assert dataclasses.replace(plain, **changed) == other
 
 
 @pytest.mark.parametrize("dataset", SETTINGS)

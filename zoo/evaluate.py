@@ -12,6 +12,8 @@ the first N sequences alone, where all would take too long.
 from __future__ import annotations
 
 import argparse
+import itertools
+import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -94,12 +96,38 @@ def score(
 ) -> float:
     """Total nats over total scored units; per sequence, the mean over sequences.
 
+    Of a `data.Pool`, the unweighted mean of its sets' scores.
+
     Args:
         unit: "step", "sequence", "sample" or "8,000 samples".
         request: further arguments of `log_prob`: bound, num_samples, ...
     """
-    count = units(model, sequences, protocol, unit).sum()
-    return float(totals(model, sequences, protocol, batch_size, **request).sum() / count)
+    scores = by_set(model, sequences, protocol, batch_size, unit, **request)
+    return statistics.fmean(scores.values())
+
+
+def by_set(
+    model: SequenceModel,
+    sequences: Sequence[Any],
+    protocol: str = "full",
+    batch_size: int = 16,
+    unit: str = "step",
+    **request: Any,
+) -> dict[str, float]:
+    """The score of each set of a `data.Pool`; of other sequences the one score, named "all"."""
+    counts = units(model, sequences, protocol, unit)
+    nats = totals(model, sequences, protocol, batch_size, **request)
+    return {
+        name: float(nats[part].sum() / counts[part].sum())
+        for name, part in sets_of(sequences).items()
+    }
+
+
+def sets_of(sequences: Sequence[Any]) -> dict[str, slice]:
+    """Where the sets of a `data.Pool` are in it; of other sequences all, named "all"."""
+    sizes = {name: len(of) for name, of in getattr(sequences, "sets", {"all": sequences}).items()}
+    ends = itertools.accumulate(sizes.values())
+    return {n: slice(end - size, end) for (n, size), end in zip(sizes.items(), ends, strict=True)}
 
 
 def interval(nats: np.ndarray, count: np.ndarray) -> Score:

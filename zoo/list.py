@@ -46,8 +46,7 @@ def chosen(dataset: str | None, model: str | None) -> list[recipes.Recipe]:
     found = [
         recipe
         for recipe in recipes.RECIPES.values()
-        if dataset in (None, recipe.dataset)
-        and model in (None, recipe.name.removesuffix(f"_{recipe.dataset}"))
+        if dataset in (None, recipe.dataset) and model in (None, recipe.model)
     ]
     if not found:
         datasets = sorted({recipe.dataset for recipe in recipes.RECIPES.values()})

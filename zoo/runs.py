@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import SequenceModel, checks, data, recipes, zoo
+from srnn_tf.data.splits import NUM_NOTES
+from srnn_tf.data.transposition import LARGEST
 from srnn_tf.files import replacing
 
 POLICIES = ("float32", "mixed_bfloat16")
 # Entries of `run.json` that are there only where a run departs from its recipe.
 OPTIONS = (
     *("candidate", "batch_size", "validate_every", "patience"),
-    *("window", "learning_rate", "begin_with"),
+    *("window", "learning_rate", "begin_with", "transpose", "without"),
 )
 
 
@@ -62,6 +64,8 @@ class Run:
     window: int | None = None  # frames of a training window; the recipe's by default
     learning_rate: float | None = None  # the first; the recipe's by default
     begin_with: str | None = None  # SHA-256 of the weights of another run that it begins with
+    transpose: int | None = None  # semitones, of piano rolls; the recipe's by default
+    without: list[str] | None = None  # data sets of a pool that are left out
 
     @classmethod
     def create(
@@ -78,6 +82,8 @@ class Run:
         window: int | None = None,
         learning_rate: float | None = None,
         begin_with: str | None = None,
+        transpose: int | None = None,
+        without: Sequence[str] | None = None,
         dtype: str | None = None,
     ) -> Run:
         """A new run, or the one that the folder holds if it is the same one.
@@ -95,14 +101,20 @@ class Run:
             window: frames of a training window; the recipe's by default.
             learning_rate: the first; the recipe's by default.
             begin_with: the SHA-256 of another run's weights, as `provenance.beginning` gives it.
+            transpose: the semitones that a training sequence is moved by at most. Above 0 a plain
+                recipe becomes that of the name with `_transposed`, under which it is published.
+            without: the data sets of a pool that are left out.
             dtype: one of `POLICIES`, to train in; the recipe's by default, on a GPU float32.
 
         Raises:
             ValueError: the folder holds another run; a number out of range; an unknown `dtype`; a
-                window for a recipe that trains on whole sequences.
+                window for a recipe that trains on whole sequences; a transposition of what is not
+                piano rolls, or none for a recipe whose name says otherwise.
             OSError: the folder cannot be written.
         """
-        recipe = recipes.get(name)
+        recipe = recipe_of(name, transpose)
+        if transpose == recipe.transpose:
+            transpose = None
         recipe.candidate(candidate)  # an unknown one is an error now
         steps = recipe.steps if steps is None else steps
         counts = {"batch_size": batch_size, "validate_every": validate_every, "patience": patience}
@@ -112,9 +124,10 @@ class Run:
         if dtype is not None:
             checks.choice("dtype", dtype, POLICIES)
         path = Path(folder)
-        identity = {"recipe": name, "steps": steps, "seed": seed, "frames": frames}
+        identity = {"recipe": recipe.name, "steps": steps, "seed": seed, "frames": frames}
         options = {"candidate": candidate, **counts}
         options |= {"learning_rate": learning_rate, "begin_with": begin_with}
+        options |= {"transpose": transpose, "without": sorted(without) if without else None}
         identity |= {name: value for name, value in options.items() if value is not None}
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -223,6 +236,31 @@ class Run:
         return model
 
 
+def recipe_of(name: str, transpose: int | None = None) -> recipes.Recipe:
+    """The recipe of a name, or where a plain one is to be transposed the one that says so.
+
+    Raises:
+        ValueError: an unknown name; a transposition that is out of range, of what is not piano
+            rolls, or 0 for a recipe whose name says otherwise.
+    """
+    recipe = recipes.get(name)
+    if transpose is None:
+        return recipe
+    checks.between("--transpose", transpose, 0, LARGEST)
+    if recipe.event_size != NUM_NOTES and transpose:
+        raise ValueError(
+            f"`--transpose` is for piano rolls, and {name} is of frames of {recipe.event_size} "
+            f"values: leave it out; received {transpose}"
+        )
+    named = name.endswith(recipes.TRANSPOSED)
+    if named and not transpose:
+        raise ValueError(
+            f"`--transpose 0` does not go with {name}; without transposition it is "
+            f"{name.removesuffix(recipes.TRANSPOSED)}"
+        )
+    return recipes.get(name + recipes.TRANSPOSED) if transpose and not recipe.transpose else recipe
+
+
 def _check_options(recipe, learning_rate, counts):
     for option, value in counts.items():
         if value is not None and value < 1:
@@ -241,9 +279,14 @@ def _check_options(recipe, learning_rate, counts):
         )
 
 
-def load_data(recipe: recipes.Recipe, path: str | None, edition: str | None) -> data.Splits:
+def load_data(
+    recipe: recipes.Recipe,
+    path: str | None,
+    edition: str | None,
+    without: Sequence[str] | None = None,
+) -> data.Splits:
     """The recipe's data set, its sequences no longer than the recipe has them."""
-    splits = data.load(recipe.dataset, path, edition=edition)
+    splits = data.load(recipe.dataset, path, edition=edition, without=without or ())
     if recipe.max_steps is None:
         return splits
     given = {part: getattr(splits, part) for part in ("train", "valid", "test")}

@@ -3,7 +3,7 @@
     python -m zoo.train NAME --out DIR [--data PATH] [--steps N] [--seed S] [--candidate C]
         [--batch-size B] [--validate-every N] [--patience K] [--dtype POLICY]
         [--begin-with RUN_DIR] [--window T] [--learning-rate R]
-        [--strategy mirrored|multiworker] [--no-test]
+        [--transpose SEMITONES] [--without SET ...] [--strategy mirrored|multiworker] [--no-test]
 
 Run the same command again to go on after an interruption: the resumed run repeats the losses that
 an uninterrupted one would have had. The weights that score best on the validation split, under the
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import statistics
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +33,7 @@ class Keeper:
     """Scores the validation split after each epoch, keeps the best weights, writes a checkpoint."""
 
     def __init__(self, run: runs.Run, sequences):
-        self.run, self.sequences = run, sequences
+        self.run, self.sequences = run, sequences  # of the validation part
         self.scorer = run.scorer()  # in float32, whatever the model trains in
         self.best, self.best_step = run.best()
         self.clock = provenance.Clock(run)
@@ -44,12 +45,16 @@ class Keeper:
         """Add the score to the logs, show them in TensorBoard; whether training should end."""
         self.scorer.set_weights(model.get_weights())
         unit, step = self.run.recipe.unit, int(model.step.numpy())
-        value = evaluate.score(self.scorer, self.sequences, "paper", unit=unit)
-        logs["valid"] = value
+        scores = evaluate.by_set(self.scorer, self.sequences, "paper", unit=unit)
+        logs["valid"] = value = statistics.fmean(scores.values())
+        if len(scores) > 1:
+            logs.update({f"valid_{name}": score for name, score in scores.items()})
         if value > self.best:
             self.best, self.best_step = value, step
             runs.save_weights(model, self.run.folder / "best.weights.h5")
             state = {"valid": value, "step": self.best_step, "protocol": "paper"}
+            if len(scores) > 1:
+                state["valid_of_sets"] = scores
             state["machine"] = provenance.machine()
             runs.write_json(self.run.folder / "best.json", state)
         self.clock.write()
@@ -100,6 +105,19 @@ class StopAt(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+def stream(run: runs.Run, splits: data.Splits) -> data.EpochDataset:
+    """The training batches of a run: batch i is that of update i + 1.
+
+    For `train`, and for whoever makes the run's updates elsewhere.
+    """
+    size = run.batch_size or run.recipe.batch_size
+    if run.recipe.window is None:
+        return data.padded(splits.train, size, run.seed)
+    window = run.window or run.recipe.window
+    transpose = run.recipe.transpose if run.transpose is None else run.transpose
+    return data.streams(splits.train, size, window, run.seed, transpose)
+
+
 def train(
     run: runs.Run,
     splits: data.Splits,
@@ -125,19 +143,15 @@ def train(
         print(f"{'ended at' if ended else 'going on from'} step {done} of {run.steps}", flush=True)
     if ended:
         return
-    size = run.batch_size or run.recipe.batch_size
-    if run.recipe.window is None:
-        stream = data.padded(splits.train, size, run.seed)
-    else:
-        stream = data.streams(splits.train, size, run.window or run.recipe.window, run.seed)
+    batches = stream(run, splits)
     epoch = run.validate_every or EPOCH
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         at_end = (lambda logs: False) if not workers.is_chief(strategy) else None
         at_end = at_end or _chief(Keeper(run, splits.valid), model)
-        workers.Loop(strategy, model, stream).run(run.steps, epoch, at_end)
+        workers.Loop(strategy, model, batches).run(run.steps, epoch, at_end)
         return
     model.fit(
-        stream,
+        batches,
         epochs=-(-run.steps // epoch),
         steps_per_epoch=epoch,
         initial_epoch=done // epoch,
@@ -187,6 +201,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--window", type=int, help="frames of a window; the recipe's by default")
     parser.add_argument("--learning-rate", type=float, help="the first; the recipe's by default")
     parser.add_argument(
+        "--transpose",
+        type=int,
+        metavar="SEMITONES",
+        help="move each training sequence by so many at most, anew in each epoch; piano rolls",
+    )
+    parser.add_argument("--without", nargs="+", metavar="SET", help="sets of music to leave out")
+    parser.add_argument(
         "--begin-with", metavar="RUN_DIR", help="a run whose best weights this one begins with"
     )
     parser.add_argument(
@@ -202,15 +223,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
     args = parser.parse_args(argv)
     with runs.clear_errors():
-        recipe = runs.recipes.get(args.name)
+        recipe = runs.recipe_of(args.name, args.transpose)
         recipe.candidate(args.candidate)
         strategy = workers.strategy(args.strategy)  # before anything of TensorFlow runs
-        splits = runs.load_data(recipe, args.data, args.edition)
+        splits = runs.load_data(recipe, args.data, args.edition, args.without)
         frames = [sum(len(s) for s in part) for part in (splits.train, splits.valid, splits.test)]
         options = {name: getattr(args, name) for name in runs.OPTIONS}
         if args.begin_with is not None:
             options["begin_with"] = provenance.beginning(
-                args.begin_with, args.name, args.candidate, frames
+                args.begin_with, recipe.name, args.candidate, frames
             )
         run = runs.Run.create(
             args.out, args.name, args.steps, args.seed, frames, **options, dtype=args.dtype

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from srnn_tf.data.batches import batches, padded
@@ -9,12 +10,15 @@ from srnn_tf.data.epochs import EpochDataset
 from srnn_tf.data.frames import reframe
 from srnn_tf.data.music import plot_pianoroll, write_midi
 from srnn_tf.data.output import draw_strokes, write_wav
+from srnn_tf.data.pool import Pool
 from srnn_tf.data.sequences import Standardization, pieces
 from srnn_tf.data.splits import Splits
 from srnn_tf.data.streams import streams
+from srnn_tf.data.transposition import transposed, transposition_range
 
 __all__ = [
     "EpochDataset",
+    "Pool",
     "Splits",
     "Standardization",
     "batches",
@@ -27,6 +31,8 @@ __all__ = [
     "prepare",
     "reframe",
     "streams",
+    "transposed",
+    "transposition_range",
     "write_midi",
     "write_wav",
 ]
@@ -50,7 +56,7 @@ def names() -> tuple[str, ...]:
     Example:
         names()  # ("bach", "nottingham", "muse", "jsb", "piano_midi", "timit", ...)
     """
-    return ("bach", *_FROM_FILE, *_PREPARED)
+    return ("bach", *_FROM_FILE, "music", *_PREPARED)
 
 
 def load(
@@ -58,13 +64,16 @@ def load(
     path: str | os.PathLike | None = None,
     edition: str | None = None,
     down_sample: int = 1,
+    without: Iterable[str] = (),
 ) -> Splits:
     """Load a data set and print its statistics, one line for each part.
 
     `bach` needs no file: it is read from the music21 package once and kept in the cache folder.
     The other piano rolls, those of Boulanger-Lewandowski et al. 2012, arXiv:1206.6392, are read
     from their `.mat` or `.pickle` file. Every data set can be read from the folder that `prepare`
-    made of it; its sequences stay on disk until they are sliced.
+    made of it; its sequences stay on disk until they are sliced. `music` is bach, nottingham, muse,
+    piano_midi and jsb together, the last four from the folder that holds their files; its parts are
+    `Pool`s, and `streams` of its training part draws each set's share, transposed.
 
     Args:
         name: one of `names()`.
@@ -73,6 +82,7 @@ def load(
             one, "any" accepts a file that is none of them.
         down_sample: of prepared speech: k, above 1 each sequence is its k interleaved parts, one
             after another (`reframe`).
+        without: of `music`: the data sets to leave out.
 
     Returns:
         `Splits` of sequences (T_i, D): uint8 piano rolls of 0 and 1, D = 88; speech, standardized,
@@ -93,7 +103,12 @@ def load(
             f"name={name!r} is not a data set; did you mean {nearest[0]!r}? "
             f"Accepted are {', '.join(names())}"
         )
-    if path is not None and (name in _PREPARED or Path(path).is_dir()):
+    without = tuple(without)
+    if without and name != "music":
+        raise ValueError(f"without={list(without)} is for music; {name} is one data set")
+    if name == "music" and down_sample == 1:
+        splits = _load_music(path, without, edition)
+    elif path is not None and (name in _PREPARED or Path(path).is_dir()):
         splits = _load_prepared(name, Path(path), edition, down_sample)
     elif down_sample != 1:
         raise ValueError(f"down_sample={down_sample!r} is for prepared speech; {name} is not")
@@ -124,6 +139,17 @@ def _load_prepared(name: str, path: Path, edition: str | None, down_sample: int)
     if edition not in (None, "any", splits.edition):
         raise ValueError(f"edition={edition!r} is not that of {path}, {splits.edition!r}")
     return splits
+
+
+def _load_music(
+    path: str | os.PathLike | None, without: Iterable[str], edition: str | None
+) -> Splits:
+    from srnn_tf.data.pooled_music import load_music
+
+    if path is None:
+        files = ", ".join(f"{file} ({name})" for name, file in _FROM_FILE.items())
+        raise ValueError(f"path=None: music is read from a folder; pass path=, one with {files}")
+    return load_music(path, without, edition)
 
 
 def _load_bach(path: str | os.PathLike | None, edition: str | None) -> Splits:

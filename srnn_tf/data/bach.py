@@ -67,7 +67,27 @@ def load_bach() -> Splits:
     Example:
         load_bach().train[0].shape  # (frames of an eighth note, 88)
     """
-    installed, cache = _installed_version(), cache_folder() / f"bach-{FORMAT}.npz"
+    chorales = load_chorales()
+    parts = {part: [] for part in PARTS}
+    for name, roll in zip(chorales.names, chorales.rolls, strict=True):
+        parts[part_of(name)].append(roll)
+    return Splits("bach", **parts, edition=f"music21-{chorales.version}", source="music21's corpus")
+
+
+def load_chorales(frames_per_quarter: int = FRAMES_PER_QUARTER) -> Chorales:
+    """Return the chorales at a time step of their own, from the cache file or from music21.
+
+    Args:
+        frames_per_quarter: frames in a quarter note; those of the data set `bach` by default.
+
+    Raises:
+        ImportError, FileNotFoundError, ValueError: as in `load_bach`.
+
+    Example:
+        load_chorales(4).rolls[0].shape  # (frames of a sixteenth note, 88)
+    """
+    step = "" if frames_per_quarter == FRAMES_PER_QUARTER else f"-{frames_per_quarter}-a-quarter"
+    installed, cache = _installed_version(), cache_folder() / f"bach-{FORMAT}{step}.npz"
     chorales = None
     if cache.exists():
         try:
@@ -79,17 +99,14 @@ def load_bach() -> Splits:
                 _say(f"{cache} is of music21 {chorales.version}; it is made again for {installed}")
                 chorales = None
     if chorales is None:
-        chorales = build(corpus_folder(), installed or "unknown")
+        chorales = build(corpus_folder(), installed or "unknown", frames_per_quarter)
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
             write_cache(chorales, cache)
             _say(f"kept in {cache}")
         except OSError as error:  # a read-only home costs a few seconds each time, no more
             _say(f"{cache} cannot be written ({error}); the chorales are not kept")
-    parts = {part: [] for part in PARTS}
-    for name, roll in zip(chorales.names, chorales.rolls, strict=True):
-        parts[part_of(name)].append(roll)
-    return Splits("bach", **parts, edition=f"music21-{chorales.version}", source="music21's corpus")
+    return chorales
 
 
 def cache_folder() -> Path:
@@ -117,12 +134,13 @@ def corpus_folder() -> Path:
     return folder
 
 
-def build(folder: Path, version: str) -> Chorales:
+def build(folder: Path, version: str, frames_per_quarter: int = FRAMES_PER_QUARTER) -> Chorales:
     """Read every chorale in `folder`, in order, without pieces that repeat an earlier one.
 
     Args:
         folder: a folder of `bwv*.mxl` and `bwv*.xml` files.
         version: the music21 version they belong to.
+        frames_per_quarter: frames in a quarter note.
 
     Raises:
         ValueError: not one chorale could be read.
@@ -134,7 +152,7 @@ def build(folder: Path, version: str) -> Chorales:
     names, rolls, seen, unreadable, others, repeats = [], [], set(), [], 0, 0
     for path in _track(sorted(paths, key=lambda p: (bwv_number(p.name), p.name))):
         try:
-            roll = read_chorale(path)
+            roll = read_chorale(path, frames_per_quarter)
         except _DAMAGED as error:
             unreadable.append(f"{path.name} ({error})")
             continue
@@ -173,11 +191,12 @@ def part_of(name: str) -> str:
     return {0: "test", 1: "valid"}.get(bwv_number(name) % 10, "train")
 
 
-def read_chorale(path: Path) -> np.ndarray | None:
+def read_chorale(path: Path, frames_per_quarter: int = FRAMES_PER_QUARTER) -> np.ndarray | None:
     """Return the roll of a MusicXML score, uint8 (T, 88), or None if it is not in four voices.
 
     Args:
         path: an `.xml` file or a compressed `.mxl` file.
+        frames_per_quarter: frames in a quarter note.
 
     Raises:
         ValueError: a score that cannot be understood (other types on a damaged file).
@@ -197,9 +216,9 @@ def read_chorale(path: Path) -> np.ndarray | None:
             for bar_notes, _ in bars:
                 notes += [(bar_start + on, bar_start + off, note) for on, off, note in bar_notes]
             bar_start += max(length for _, length in bars)
-    roll = np.zeros((ceil(bar_start * FRAMES_PER_QUARTER), NUM_NOTES), np.uint8)
+    roll = np.zeros((ceil(bar_start * frames_per_quarter), NUM_NOTES), np.uint8)
     for on, off, note in notes:
-        first, end = ceil(on * FRAMES_PER_QUARTER), ceil(off * FRAMES_PER_QUARTER)
+        first, end = ceil(on * frames_per_quarter), ceil(off * frames_per_quarter)
         if not 0 <= note - LOWEST_NOTE < NUM_NOTES:
             raise ValueError(f"{path}: the note {note} is not on a piano of {NUM_NOTES} keys")
         roll[first:end, note - LOWEST_NOTE] = 1

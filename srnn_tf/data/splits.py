@@ -67,6 +67,7 @@ class Splits:
         kind: "pianoroll", "speech" or "handwriting".
         standardization: how the numbers were made from the signal; None if they are the signal.
         sample_rate: of speech, in Hz.
+        remarks: what else is to be known of the sequences, such as what was left out.
 
     Raises:
         ValueError: a part without a sequence, sequences of several widths, or an array that is not
@@ -85,12 +86,15 @@ class Splits:
     kind: str = "pianoroll"
     standardization: Standardization | None = None
     sample_rate: int | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in PARTS:
             found = getattr(self, part)
             if not len(found):
                 raise ValueError(f"{self.name}: {part} has no sequence; at least one is needed")
+            if hasattr(found, "sets"):  # a pool of data sets, each checked when it was made
+                continue
             if self.kind == "pianoroll":
                 found = [check_roll(r, f"{part} sequence {i}") for i, r in enumerate(found)]
             object.__setattr__(self, part, tuple(found))
@@ -121,6 +125,7 @@ class Splits:
                 f"  {part:<5} {len(sequences):>4} sequences {steps:>7} {word}"
                 f"  mean length {steps / len(sequences):7.2f}{self._notes(sequences, steps)}"
             )
+        lines += [f"  {remark}" for remark in self.remarks]
         return "\n".join(lines)
 
     def _notes(self, rolls: Sequence[np.ndarray], frames: int) -> str:

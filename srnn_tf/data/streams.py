@@ -10,10 +10,15 @@ import numpy as np
 from srnn_tf import checks
 from srnn_tf.data.epochs import EpochDataset, epoch_order
 from srnn_tf.data.sequences import num_values, read_values, width_of
+from srnn_tf.data.transposition import at_random, check_transpose
 
 
 def streams(
-    sequences: Sequence[Any], batch_size: int, num_steps: int, seed: int = 0
+    sequences: Sequence[Any],
+    batch_size: int,
+    num_steps: int,
+    seed: int = 0,
+    transpose: int | None = None,
 ) -> EpochDataset:
     """Training batches as parallel streams: the reference's way to cut long sequences.
 
@@ -25,15 +30,20 @@ def streams(
     Args:
         sequences: arrays (T_i, D), or sequences of a prepared data set. Of speech, samples are laid
             end to end, not steps: a step may hold the end of a recording and the start of another.
+            Of a `Pool`, each epoch draws anew, so that each of its sets has its share.
         batch_size: B.
         num_steps: T.
-        seed: the epochs' orders are a function of it.
+        seed: the epochs' orders and transpositions are a function of it.
+        transpose: of piano rolls, 0 to 24: each sequence is moved by a random number of semitones
+            in each epoch, up or down by so many at most, and never off the keyboard. By default 0,
+            and of a `Pool` what it says.
 
     Returns:
         An `EpochDataset` of `frames` and `previous`, float32 (B, T, D), and `mask`, bool (B, T).
 
     Raises:
-        ValueError: too few steps for `batch_size` streams of two steps.
+        ValueError: too few steps for `batch_size` streams of two steps; a transposition above 24,
+            or of what is not piano rolls.
 
     Example:
         >>> data = streams([np.zeros([30, 88], np.uint8)] * 4, batch_size=2, num_steps=10)
@@ -44,21 +54,23 @@ def streams(
     """
     checks.sizes(batch_size=batch_size, num_steps=num_steps)
     checks.sizes(minimum=0, seed=seed)
-    width, sizes = width_of(sequences), np.array([num_values(s) for s in sequences], np.int64)
-    steps = int(sizes.sum()) // (width * batch_size)
+    semitones = getattr(sequences, "transpose", 0) if transpose is None else transpose
+    check_transpose(sequences, semitones)
+    width, values_per_epoch = width_of(sequences), sum(num_values(s) for s in sequences)
+    steps = values_per_epoch // (width * batch_size)
     if steps < 2:
         raise ValueError(
             f"{batch_size} streams of at least 2 steps need {2 * batch_size} steps; the sequences "
-            f"have {int(sizes.sum()) // width}"
+            f"have {values_per_epoch // width}"
         )
 
     def make_epoch(epoch):
-        order = epoch_order(seed, epoch, len(sequences))
-        ends = np.cumsum(sizes[order])
+        chosen = at_random(_drawn(sequences, seed, epoch), semitones, seed, epoch)
+        ends = np.cumsum([num_values(s) for s in chosen])
 
         def read(lane, start, stop):
             offset = lane * steps * width
-            values = _joined(sequences, order, ends, offset + start * width, offset + stop * width)
+            values = _joined(chosen, ends, offset + start * width, offset + stop * width)
             return values.reshape(-1, width)
 
         def batch(position, part=slice(None)):
@@ -77,13 +89,19 @@ def streams(
     return EpochDataset(make_epoch, -(-(steps - 1) // num_steps), batch_size)
 
 
-def _joined(sequences, order, ends, start: int, stop: int) -> np.ndarray:
-    """Numbers `start` to `stop` of the sequences laid end to end in this order."""
+def _drawn(sequences, seed, epoch):
+    """(place, sequence) of an epoch, in order: each sequence once, or what a `Pool` draws."""
+    if hasattr(sequences, "draw"):
+        return sequences.draw(seed, epoch)
+    return [(place, sequences[place]) for place in epoch_order(seed, epoch, len(sequences))]
+
+
+def _joined(sequences, ends, start: int, stop: int) -> np.ndarray:
+    """Numbers `start` to `stop` of the sequences laid end to end."""
     pieces, at = [], int(np.searchsorted(ends, start, side="right"))
     while start < stop:
-        sequence = sequences[order[at]]
-        begin = int(ends[at]) - num_values(sequence)
+        begin = int(ends[at]) - num_values(sequences[at])
         upto = min(stop, int(ends[at]))
-        pieces.append(read_values(sequence, start - begin, upto - begin))
+        pieces.append(read_values(sequences[at], start - begin, upto - begin))
         start, at = upto, at + 1
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)

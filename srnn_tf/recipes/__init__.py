@@ -7,7 +7,7 @@ its corpus.
 from __future__ import annotations
 
 from srnn_tf.recipes import blizzard, iam_ondb, midi, speech_commands, timit, vctk
-from srnn_tf.recipes.recipe import Recipe
+from srnn_tf.recipes.recipe import TRANSPOSED, Recipe
 from srnn_tf.registry import unknown
 
 _CORPORA = (timit, vctk, blizzard, speech_commands, midi, iam_ondb)
@@ -29,4 +29,4 @@ def get(name: str) -> Recipe:
     return RECIPES[name]
 
 
-__all__ = ["RECIPES", "Recipe", "get"]
+__all__ = ["RECIPES", "TRANSPOSED", "Recipe", "get"]

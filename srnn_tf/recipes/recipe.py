@@ -9,6 +9,7 @@ from srnn_tf.registry import unknown
 
 # Weights of Z-Forcing's two auxiliary costs that the paper chose from.
 COSTS = (0.0, 0.0025, 0.005)
+TRANSPOSED = "_transposed"  # what the name of a recipe ends in that departs from a plain one so
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Recipe:
         candidates: structures of which the best on the validation part is published, by name; the
             first is `structure`.
         reported: nats per unit in the paper or from its code, and under what protocol; or None.
+        transpose: of piano rolls, the semitones that a training sequence is moved by at most; a
+            name that ends in `_transposed` is that of a recipe that does so where the paper's
+            does not.
     """
 
     name: str
@@ -55,6 +59,18 @@ class Recipe:
     max_steps: int | None = None
     candidates: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     reported: str | None = None
+    transpose: int = 0
+
+    @property
+    def model(self) -> str:
+        """The name of the model part.
+
+        Example:
+            >>> from srnn_tf import recipes
+            >>> recipes.get("rnn_hier_mlp_piano_midi_transposed").model
+            'rnn_hier_mlp'
+        """
+        return self.name.removesuffix(TRANSPOSED).removesuffix(f"_{self.dataset}")
 
     def candidate(self, name: str | None) -> dict[str, Any]:
         """The config of a candidate's structure; of the recipe's own by default.

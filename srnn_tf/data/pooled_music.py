@@ -1,0 +1,144 @@
+"""The data set `music`: bach, nottingham, muse, piano_midi and jsb together, each a fair share.
+
+- Every part is that of the sets' own, but for what would give an answer away: the collections share
+  pieces, so training sequences that are among another set's validation or test sequences, in any
+  key and at any of three time steps, are left out. How many is said by `Splits.remarks`.
+- The chorales of `bach` are made from scores, which are finer than their rolls: in training they
+  are also seen at half and at double their time step. The other sets come as rolls.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from srnn_tf.data import bach
+from srnn_tf.data.corpora.pianorolls import FILES
+from srnn_tf.data.overlap import repeated
+from srnn_tf.data.pianoroll import read_pianoroll
+from srnn_tf.data.pool import Pool
+from srnn_tf.data.splits import PARTS, Splits
+
+SETS = ("bach", *FILES)
+TRANSPOSE = 6  # semitones, up or down, in training
+# Frames in a quarter note at half and at double the time step of `bach`.
+_OTHER_STEPS = (2 * bach.FRAMES_PER_QUARTER, bach.FRAMES_PER_QUARTER // 2)
+
+
+def load_music(
+    folder: str | os.PathLike, without: Iterable[str] = (), edition: str | None = None
+) -> Splits:
+    """The pooled data set.
+
+    Args:
+        folder: holds `Nottingham.mat`, `MuseData.mat`, `Piano_midi.mat` and `JSB_Chorales.mat`, or
+            the original `.pickle` files; the chorales of `bach` come with music21.
+        without: names of sets to leave out.
+        edition: as in `srnn_tf.data.load`, of each file.
+
+    Returns:
+        `Splits` whose parts are `Pool`s.
+
+    Raises:
+        FileNotFoundError: no such folder, or a set is missing and not left out.
+        ImportError: `bach` is not left out, and music21 is not installed.
+        ValueError: an unknown name, no set that is left, a file that is not accepted.
+    """
+    path, without = Path(folder), tuple(without)
+    unknown = sorted(set(without) - set(SETS))
+    if unknown:
+        raise ValueError(f"without={unknown} are no sets of music; accepted are {', '.join(SETS)}")
+    names = [name for name in SETS if name not in without]
+    if not names:
+        raise ValueError(f"without={list(without)} leaves no set of music")
+    files = _files(path, [name for name in names if name != "bach"])
+    sets = {
+        name: bach.load_bach() if name == "bach" else read_pianoroll(files[name], name, edition)
+        for name in names
+    }
+    left_out = {name: _given_away(name, sets) for name in names}
+    train = {
+        name: [r for i, r in enumerate(sets[name].train) if i not in left_out[name]]
+        for name in names
+    }
+    empty = [name for name, rolls in train.items() if not rolls]
+    if empty:
+        raise ValueError(
+            f"all training sequences of {', '.join(empty)} are also in another set's validation or "
+            f"test part: leave it out by without={empty}"
+        )
+    views = {"bach": _views(left_out["bach"])} if "bach" in sets else {}
+    return Splits(
+        "music",
+        train=Pool(train, views, TRANSPOSE),
+        valid=Pool({name: of.valid for name, of in sets.items()}),
+        test=Pool({name: of.test for name, of in sets.items()}),
+        edition=", ".join(f"{name} {of.edition}" for name, of in sets.items()),
+        source=str(path),
+        remarks=tuple(_remarks(sets, left_out, without)),
+    )
+
+
+def _files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """The one file of each set."""
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} does not exist; music is read from a folder of files")
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder; music is read from a folder of files")
+    present = {name: [folder / f for f in FILES[name] if (folder / f).is_file()] for name in names}
+    missing = [name for name in names if not present[name]]
+    if missing:
+        wanted = "; ".join(f"{name}: {' or '.join(FILES[name])}" for name in missing)
+        raise FileNotFoundError(
+            f"{folder} does not hold {', '.join(missing)} ({wanted}); to leave them out, pass "
+            f"without={missing}, in commands --without {' '.join(missing)}"
+        )
+    for name, found in present.items():
+        if len(found) > 1:
+            raise ValueError(
+                f"{folder} holds {' and '.join(f.name for f in found)}; {name} must be one file"
+            )
+    return {name: found[0] for name, found in present.items()}
+
+
+def _given_away(name: str, sets: Mapping[str, Splits]) -> set[int]:
+    """Training sequences of a set that another set's validation or test part holds."""
+    others = [r for other, of in sets.items() if other != name for r in (*of.valid, *of.test)]
+    return set(repeated(sets[name].train, others))
+
+
+def _views(left_out: set[int]) -> list[list[np.ndarray]]:
+    """Each training chorale at half and at double its time step."""
+    training = [n for n in bach.load_chorales().names if bach.part_of(n) == "train"]
+    finer, coarser = (bach.load_chorales(step) for step in _OTHER_STEPS)
+    rolls = [dict(zip(c.names, c.rolls, strict=True)) for c in (finer, coarser)]
+    # A score that at another step is like an earlier one has that one's roll.
+    return [
+        [of[name] for of in rolls if name in of]
+        for i, name in enumerate(training)
+        if i not in left_out
+    ]
+
+
+def _remarks(sets, left_out, without):
+    shared = [f"{len(o)} of {len(sets[n].train)} of {n}" for n, o in left_out.items() if o]
+    if shared:
+        yield (
+            "left out of training, since another set's validation or test part has them: "
+            + ", ".join(shared)
+        )
+    if without:
+        yield f"without {', '.join(without)}"
+    if "bach" in sets:
+        yield "bach is also seen at half and at double its time step"
+
+
+def counts(splits: Splits) -> dict[str, dict[str, int]]:
+    """Sequences of each part of each set, as a card has them."""
+    return {
+        name: {part: len(getattr(splits, part).sets[name]) for part in PARTS}
+        for name in splits.valid.sets
+    }

@@ -1,0 +1,107 @@
+"""Piano rolls some semitones higher or lower, for models that must not learn keys by heart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from srnn_tf import checks
+from srnn_tf.data.splits import NUM_NOTES, check_roll
+
+LARGEST = 24  # semitones; two octaves
+# The last word of the random numbers' seed: without it, NumPy's would be that of the epoch's order
+# for the first sequence, since it fills short seeds up with zeros.
+_TRANSPOSITIONS = 1
+
+
+def transposed(roll: np.ndarray, semitones: int) -> np.ndarray:
+    """A piano roll so many semitones higher, or lower if negative; no note is lost.
+
+    Args:
+        roll: array of 0 and 1, shape (T, 88).
+        semitones: -24 to 24, within `transposition_range`.
+
+    Returns:
+        A new array uint8 (T, 88): `result[t, i + semitones] == roll[t, i]`.
+
+    Raises:
+        ValueError: not a piano roll; more than 24 semitones; a note would leave the keyboard.
+
+    Example:
+        >>> int(transposed(np.eye(88)[40:41], 12).argmax())
+        52
+    """
+    roll = check_roll(roll, "roll")
+    checks.between("semitones", semitones, -LARGEST, LARGEST)
+    low, high = transposition_range(roll, LARGEST)
+    if not low <= semitones <= high:
+        raise ValueError(
+            f"semitones={semitones} moves a note off the keyboard of {NUM_NOTES} keys; accepted "
+            f"are {low} to {high} for this roll"
+        )
+    return np.roll(roll, semitones, axis=1)
+
+
+def transposition_range(roll: np.ndarray, semitones: int) -> tuple[int, int]:
+    """The lowest and the highest transposition, at most `semitones`, that keeps every note.
+
+    Args:
+        roll: array of 0 and 1, shape (T, 88).
+        semitones: 0 to 24.
+
+    Raises:
+        ValueError: `semitones` is out of range.
+
+    Example:
+        >>> transposition_range(np.eye(88)[[2, 60]], 6)
+        (-2, 6)
+    """
+    checks.between("semitones", semitones, 0, LARGEST)
+    keys = np.flatnonzero(np.any(roll, axis=0))
+    if not len(keys):
+        return -semitones, semitones
+    return max(-semitones, -int(keys[0])), min(semitones, NUM_NOTES - 1 - int(keys[-1]))
+
+
+def check_transpose(sequences: Sequence[Any], semitones: int) -> None:
+    """Refuse to transpose what is no piano roll.
+
+    Raises:
+        ValueError: `semitones` is not 0 to 24; above 0, sequences that are not piano rolls.
+    """
+    checks.between("transpose", semitones, 0, LARGEST)
+    if not semitones:
+        return
+    for i, sequence in enumerate(sequences):
+        try:
+            check_roll(np.asarray(sequence), f"sequence {i}")
+        except ValueError as error:
+            raise ValueError(
+                f"`transpose` must be 0 for what is not piano rolls; received {semitones}: {error}"
+            ) from error
+
+
+def at_random(
+    drawn: Sequence[tuple[int, Any]], semitones: int, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """The sequences of an epoch, each moved by a number of semitones of its own.
+
+    The number is uniform over the sequence's `transposition_range` and a pure function of (seed,
+    epoch, place of the sequence in its data set, how often it came before in this epoch).
+
+    Args:
+        drawn: (place, piano roll), in the order of the epoch.
+        semitones: the most; 0 leaves the sequences as they are.
+        seed, epoch: of the numbers.
+    """
+    if not semitones:
+        return [roll for _, roll in drawn]
+    result, times = [], dict[int, int]()
+    for place, roll in drawn:
+        again = times[place] = times.get(place, -1) + 1
+        low, high = transposition_range(roll, semitones)
+        rng = np.random.default_rng([seed, epoch, place, again, _TRANSPOSITIONS])
+        result.append(np.roll(roll, int(rng.integers(low, high + 1)), axis=1))
+    return result
