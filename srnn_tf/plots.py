@@ -16,15 +16,15 @@ from srnn_tf.files import replacing
 def training_curve(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     path: str | os.PathLike,
-    floors: Mapping[str, float] | None = None,
+    baselines: Mapping[str, float] | None = None,
     ylabel: str = "nats per step",
 ) -> None:
-    """Draw scores against updates, with floors as dashed lines.
+    """Draw scores against updates, with baselines as dashed lines.
 
     Args:
         curves: from a label to (updates, scores).
         path: the picture to write; its ending chooses the format.
-        floors: from a label to a score.
+        baselines: from a label to a score.
         ylabel: the unit of the scores.
 
     Raises:
@@ -41,7 +41,7 @@ def training_curve(
                 f"received {len(updates)} updates and {len(scores)} scores"
             )
         axis.plot(updates, scores, label=label, linewidth=2)
-    for i, (label, score) in enumerate((floors or {}).items()):
+    for i, (label, score) in enumerate((baselines or {}).items()):
         axis.axhline(score, label=label, color="0.45", linestyle=("--", ":", "-.")[i % 3])
     _finish(axis, "updates", ylabel)
     axis.legend(frameon=False)

@@ -22,6 +22,8 @@ from srnn_tf.model import SequenceModel
 from srnn_tf.registry import unknown
 
 _warned: set[str] = set()
+# For music of one's own, the best first; the last are in every checkout.
+_RECOMMENDED = ("rnn_hier_mlp_music", "f_rnn_muse")
 
 
 def names(published: bool = False, root: str | os.PathLike | None = None) -> list[str]:
@@ -37,6 +39,19 @@ def names(published: bool = False, root: str | os.PathLike | None = None) -> lis
     """
     found = roots.names(root)
     return sorted(found if published else found | set(recipes.RECIPES))
+
+
+def recommended() -> str:
+    """The published model of music for MIDI files and piano rolls that come as they come.
+
+    It was trained in all keys, on the widest choice of music; docs/zoo.md compares it with others.
+
+    Example:
+        >>> recommended() in names(published=True)
+        True
+    """
+    published = roots.names()
+    return next(name for name in _RECOMMENDED if name in published)
 
 
 def register_root(path: str | os.PathLike) -> None:
@@ -209,7 +224,7 @@ def _downloadable(name: str) -> dict[int, str]:
 
 def _no_weights(name: str) -> str:
     dataset = recipes.get(name).dataset
-    data = "" if dataset == "bach" else f" --data prepared/{dataset}"
+    data = {"bach": "", "music": " --data FOLDER"}.get(dataset, f" --data prepared/{dataset}")
     return (
         f"{name} has a recipe and no published weights. Train it: `python -m zoo.train {name}"
         f"{data} --out runs/{name}`, then `python -m zoo.evaluate` and `python -m zoo.publish`; "

@@ -9,7 +9,7 @@ import pytest
 
 from srnn_tf import data, recipes, roots
 from tests import harness
-from zoo import evaluate, publish, train
+from zoo import evaluate, publish, runs, train
 
 NAME = "f_srnn_jsb"
 
@@ -31,8 +31,8 @@ def made(folder):
     file = harness.write_mat(folder / "JSB_Chorales.mat", lengths=(13, 13, 13))
     options = ["--data", file, "--edition", "any"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "EPOCH", 10)
-        patch.setattr(evaluate.floors, "all_of", lambda splits: {"none": -1e9})
+        patch.setattr(runs, "EPOCH", 10)
+        patch.setattr(evaluate.baselines, "all_of", lambda splits: {"none": -1e9})
         train.main([NAME, "--out", str(folder / "run"), *options, "--steps", "20"])
         evaluate.main([str(folder / "run"), *options, "--num-samples", "3", "--bounds-on", "2"])
         root = folder / "root"

@@ -8,7 +8,7 @@ import shlex
 import numpy as np
 import pytest
 
-from srnn_tf import command, data, zoo
+from srnn_tf import baselines, command, data, zoo
 
 NAME = "f_rnn_bach"
 
@@ -69,6 +69,33 @@ def test_score(capsys, files, tmp_path):
     assert held[0]["bound"] == "ELBO" and held[0]["kl"] > 0.0
     total = sum(held[0]["log_likelihood_per_step"])
     assert total == pytest.approx(held[0]["log_likelihood"], rel=1e-5)
+
+
+def test_music_that_a_model_does_not_fit_is_told(capsys, files, tmp_path):
+    cluster = np.zeros([30, 88], np.uint8)
+    cluster[:, 80:86] = 1  # a constant cluster, at the end of the keyboard
+    np.save(tmp_path / "cluster.npy", cluster)
+    inputs = [str(files / "chorale.mid"), str(tmp_path / "cluster.npy")]
+    for words in (["score", NAME, *inputs], ["anomalies", NAME, inputs[1]]):
+        capsys.readouterr()
+        command.main(words)
+        found = [x for x in capsys.readouterr().err.splitlines() if x.startswith("warning: ")]
+        assert len(found) == 1, found  # the chorale is fitted
+        model = float(zoo.load(NAME).log_prob(cluster[None])[0]) / 30
+        baseline = baselines.independent([cluster], [cluster])
+        assert model < baseline
+        for text in (
+            f"cluster.npy, sequence 0: {NAME} does not fit it: {model:.4f} nats per step",
+            f"below {baseline:.4f} (full, exact) of independent notes fitted to the sequence",
+            f"the docs recommend {zoo.recommended()} for music of your own (docs/zoo.md",
+        ):
+            assert text in found[0]
+    command.main(["score", zoo.recommended(), inputs[1]])
+    assert "it is the model that the docs recommend" in capsys.readouterr().err
+    strokes = np.tile([1.0, 40.0, -40.0], [20, 1]).astype(np.float32)
+    np.save(tmp_path / "strokes.npy", strokes)
+    command.main(["score", "f_rnn_unipen", str(tmp_path / "strokes.npy")])
+    assert "does not fit" not in capsys.readouterr().err  # a baseline of music alone
 
 
 def test_sample_and_anomalies(capsys, files, tmp_path):

@@ -9,7 +9,7 @@ import srnn_tf
 
 PACKAGE = Path(srnn_tf.__file__).parent
 CODE = """structures emissions model zoo convert sampling scoring streaming training inference
-    estimators particles serving command bulk""".split()
+    estimators particles baselines serving command bulk""".split()
 # What is on the left never reaches, directly or through others, what is on the right.
 NEVER = {
     "nn": [*CODE, "recipes", "data", "recurrent"],

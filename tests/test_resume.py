@@ -21,14 +21,14 @@ ROOT = Path(__file__).parent.parent
 LSTM = harness.cases(structure="parallel_srnn", cell="lstm", likelihood="mixture", flat=True)[0]
 SRNN = harness.cases(structure="parallel_srnn", cell="gru", likelihood="mixture", flat=False)[0]
 
-# `fit` trains for 5 epochs with dropout and shuffling; `zoo` runs `zoo.train` with epochs of 3
-# updates and a small recipe. Told to wait, they wait in the middle of an epoch to be killed.
+# `fit` trains for 5 epochs with dropout and shuffling; `zoo` runs `zoo.train`, transposing, with
+# epochs of 3 updates and a small recipe. Told to wait, they wait in mid-epoch to be killed.
 SCRIPT = """
     import dataclasses, functools, json, pathlib, sys, time
     import keras
     from srnn_tf import recipes, training
     from tests import harness, test_resume
-    from zoo import train
+    from zoo import runs, train
 
     def block(folder):
         (folder / "waiting").touch()
@@ -52,9 +52,10 @@ SCRIPT = """
     def zoo(folder, wait):
         recipe = recipes.get("f_srnn_jsb")
         small = {**recipe.structure, "units": 8, "embedding_size": 8, "latent_size": 4}
-        changed = dataclasses.replace(recipe, structure=small, window=5, batch_size=4)
-        recipes.RECIPES[recipe.name] = changed
-        train.EPOCH = 3
+        changed = dict(structure=small, window=5, batch_size=4)
+        for name in (recipe.name, recipe.name + recipes.TRANSPOSED):
+            recipes.RECIPES[name] = dataclasses.replace(recipes.get(name), **changed)
+        runs.EPOCH = 3
         compile, stop = training.TrainedModel.compile, train.StopAt.on_train_batch_end
         training.TrainedModel.compile = functools.partialmethod(compile, run_eagerly=True)
 
@@ -65,7 +66,7 @@ SCRIPT = """
 
         train.StopAt.on_train_batch_end = on_train_batch_end
         mat = str(folder.parent / "jsb.mat")
-        arguments = ["--data", mat, "--edition", "any", "--steps", "8"]
+        arguments = ["--data", mat, "--edition", "any", "--steps", "8", "--transpose", "6"]
         train.main([recipe.name, "--out", str(folder), *arguments])
 
     for name in sys.argv[3:]:

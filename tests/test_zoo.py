@@ -42,7 +42,7 @@ def small():
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(recipes.RECIPES, NAME, changed)
-        patch.setattr(train, "EPOCH", 2)
+        patch.setattr(runs, "EPOCH", 2)
         compile = runs.SequenceModel.compile
         patch.setattr(
             runs.SequenceModel, "compile", lambda *a, **k: compile(*a, run_eagerly=True, **k)

@@ -25,7 +25,7 @@ def arguments(tmp_path, monkeypatch):
         batch_size=4,
     )
     monkeypatch.setitem(recipes.RECIPES, NAME, changed)
-    monkeypatch.setattr(train, "EPOCH", 2)
+    monkeypatch.setattr(runs, "EPOCH", 2)
     file = harness.write_mat(tmp_path / "JSB_Chorales.mat", lengths=(18, 18))
     return [NAME, "--data", file, "--edition", "any", "--steps", "4"]
 

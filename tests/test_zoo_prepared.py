@@ -7,7 +7,7 @@ import pytest
 
 from srnn_tf import recipes
 from tests import corpora as mini
-from zoo import evaluate, train
+from zoo import evaluate, runs, train
 
 SMALL = {"units": 5, "embedding_size": 4, "latent_size": 3, "hidden_size": 4}
 CHANGES = {"f_rnn_unipen": {}, "f_srnn_speech_commands": {"window": 8, "batch_size": 2}}
@@ -20,7 +20,7 @@ def test_train_and_evaluate(name, tmp_path, monkeypatch, capsys):
     structure = {k: SMALL.get(k, v) for k, v in recipe.structure.items()}
     changes = {"structure": structure, "candidates": {}, **CHANGES[name]}
     monkeypatch.setitem(recipes.RECIPES, name, dataclasses.replace(recipe, **changes))
-    monkeypatch.setattr(train, "EPOCH", 2)
+    monkeypatch.setattr(runs, "EPOCH", 2)
     path = str(mini.prepared(recipe.dataset, tmp_path))
     arguments = [name, "--data", path, "--steps", "3", "--out", str(tmp_path / "run")]
     train.main(arguments)
@@ -34,5 +34,5 @@ def test_train_and_evaluate(name, tmp_path, monkeypatch, capsys):
         (line,) = [x for x in printed if x.startswith("test: ") and head in x]
         value = float(line.split()[1])
         assert value == pytest.approx(found[protocol], abs=1e-3 * abs(found[protocol]))
-    floors = [line for line in printed if "protocol full, exact: " in line]
-    assert len(floors) == (1 if "unipen" in name else 2)
+    baselines = [line for line in printed if "protocol full, exact: " in line]
+    assert len(baselines) == (1 if "unipen" in name else 2)

@@ -30,7 +30,7 @@ def test_publish_refuses(small, tmp_path, capsys):
         assert not list(into.rglob("*")) if into.exists() else True
 
     change(run / "evaluation.json", floors={"a coin": held["test"]["full"]["elbo"]["value"]})
-    refused("is not above the floor")
+    refused("is not above the baseline")
     change(run / "evaluation.json", floors={}, weights_sha256="0")
     refused("is of other weights")
     (run / "evaluation.json").unlink()

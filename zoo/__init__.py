@@ -1,1 +1,1 @@
-"""Tools around the published models: floors to compare them with, and scripts that make them."""
+"""Scripts that train, evaluate and publish the models of the zoo."""

@@ -26,7 +26,16 @@ MIDI = (
 TABLE = "<!-- Made by `python -m zoo.cards`. -->"
 SHOWN = [
     f"{model}_{dataset}"
-    for dataset in ("nottingham", "muse", "jsb", "piano_midi", "bach", "unipen", "speech_commands")
+    for dataset in (
+        "nottingham",
+        "muse",
+        "jsb",
+        "piano_midi",
+        "bach",
+        "music",
+        "unipen",
+        "speech_commands",
+    )
     for model in (
         "f_rnn",
         "delta_rnn_random",
@@ -57,13 +66,17 @@ def card(
     """What is said of a published run, all but the checksums of its files."""
     recipe, best = run.recipe, runs.read_json(run.folder / "best.json")
     parts = held["data"]["parts"]
-    terms = TERMS.get(recipe.dataset) or corpora.get(recipe.dataset).licence
+    if recipe.dataset == "music":
+        terms = "; ".join(f"{name}: {TERMS[name]}" for name in held["sets"])
+    else:
+        terms = TERMS.get(recipe.dataset) or corpora.get(recipe.dataset).licence
     edition = held["data"]["edition"]
     trained_on = (
         f"the training part of {recipe.dataset}{f' ({edition})' if edition else ''}: "
         f"{parts['train']['sequences']:,} sequences, {parts['train']['steps']:,} steps of "
         f"{recipe.event_size} values; nothing else"
     )
+    trained_on += "".join(f"; {remark}" for remark in held["data"].get("remarks", ()))
     if recipe.max_steps:
         trained_on += f"; sequences cut into pieces of at most {recipe.max_steps:,} steps"
     return {
@@ -88,6 +101,7 @@ def card(
         "unit": held["unit"],
         "validation": {"protocol": "paper", "value": best["valid"]},
         "test": held["test"],
+        **({"sets": held["sets"]} if "sets" in held else {}),
         "floors": held["floors"],
         "reported": recipe.reported,
         "seeds": seeds,

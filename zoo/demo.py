@@ -16,8 +16,8 @@ from pathlib import Path
 
 import keras
 
-from srnn_tf import SequenceModel, data, plots
-from zoo import evaluate, floors, runs
+from srnn_tf import SequenceModel, baselines, data, plots
+from zoo import evaluate, runs
 
 WINDOW, BATCH = 50, 16
 LEARNING_RATE = 4e-3
@@ -94,12 +94,9 @@ def run(folder: Path, steps: int) -> None:
     )
     print("\nbach, test:")
     evaluate.report(model, bach.test, "F-SRNN")
-    scores = {
-        "first-order Markov chain per note": floors.markov(bach.train, bach.test),
-        "independent notes": floors.independent(bach.train, bach.test),
-    }
+    scores = baselines.all_of(bach)
     for name, value in scores.items():
-        print(f"floor, {name}: {value:.4f} nats per step, protocol full, exact")
+        print(f"baseline, {name}: {value:.4f} nats per step, protocol full, exact")
     show(model, bach, folder, course, scores)
 
 

@@ -6,7 +6,8 @@ A run is scored with the weights that it would be published with, rounded to flo
 printed is kept in its `evaluation.json`, which `zoo.publish` reads. Models without latents are
 exact; the others have the ELBO of `log_prob` and, with draws of each sequence's own, IWAE-K and
 FIVO-K. Intervals are those of the mean over sequences, 95 %. `--bounds-on N` takes IWAE and FIVO on
-the first N sequences alone, where all would take too long.
+the first N sequences alone, where all would take too long. Of a pool of data sets, such as `music`,
+each set is scored, and the score is the unweighted mean of theirs.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn_tf import SequenceModel, artifacts, checks, data, export, recipes, zoo
-from zoo import floors, runs
+from srnn_tf import SequenceModel, artifacts, baselines, checks, data, export, recipes, zoo
+from zoo import runs
 
 # The most steps of the structure (rows times steps) scored at once: bounds memory.
 MAX_STEPS = 200_000
@@ -38,6 +39,9 @@ class Score(NamedTuple):
     def __str__(self):
         interval = "no interval" if self.low is None else f"95 % {self.low:.4f} to {self.high:.4f}"
         return f"{interval}, {self.sequences} sequences"
+
+
+Scores = dict[str, dict[str, Score]]  # protocol -> bound -> score
 
 
 def bound_name(model: SequenceModel) -> str:
@@ -143,6 +147,16 @@ def interval(nats: np.ndarray, count: np.ndarray) -> Score:
     return Score(ratio, ratio - half, ratio + half, n)
 
 
+def mean(scores: Sequence[Score]) -> Score:
+    """The unweighted mean of the scores of several data sets, and its 95 % interval."""
+    value, count = statistics.fmean(s.value for s in scores), sum(s.sequences for s in scores)
+    if any(s.low is None for s in scores):
+        return Score(value, None, None, count)
+    # Sets are independent draws: variances add up.
+    half = float(np.sqrt(sum((s.high - s.value) ** 2 for s in scores))) / len(scores)
+    return Score(value, value - half, value + half, count)
+
+
 def report(
     model: SequenceModel, sequences: Sequence[Any], split: str, unit: str = "step"
 ) -> dict[str, float]:
@@ -161,34 +175,44 @@ def whole(
     unit: str,
     num_samples: int = 16,
     bounds_on: int | None = None,
-) -> dict[str, dict[str, Score]]:
-    """Print and return every bound under both protocols: protocol -> bound -> score."""
-    first = sequences[:bounds_on]
+) -> dict[str, Scores]:
+    """Print and return every bound under both protocols, by set: set -> protocol -> bound -> score.
+
+    The score of all, the mean of the sets', is under "all"; of sequences that are no `data.Pool` it
+    is the only one.
+    """
+    is_pool = hasattr(sequences, "sets")
+    first = sequences.first(bounds_on) if is_pool else sequences[:bounds_on]
 
     def scored(protocol, some, **request):
         nats = totals(model, some, protocol, **request)
-        return interval(nats, units(model, some, protocol, unit))
+        count = units(model, some, protocol, unit)
+        return {name: interval(nats[p], count[p]) for name, p in sets_of(some).items()}
 
-    found: dict[str, dict[str, Score]] = {}
+    found: dict[str, Scores] = {"all": {}}
     for protocol in ("paper", "full"):
         plan = [("elbo" if model.latent_size else "exact", bound_name(model), sequences, {})]
         if model.latent_size:
             if len(first) < len(sequences):
-                plan.append((f"elbo_first_{len(first)}", bound_name(model), first, {}))
+                plan.append((f"elbo_first_{bounds_on}", bound_name(model), first, {}))
             own = {"own_draws": True, "num_samples": num_samples}
             for bound in ("iwae", "fivo"):
                 name = f"{bound}_{num_samples}"
-                name += f"_first_{len(first)}" if len(first) < len(sequences) else ""
+                name += f"_first_{bounds_on}" if len(first) < len(sequences) else ""
                 label = f"{bound.upper()}-{num_samples}"
                 plan.append((name, label, first, {"bound": bound, **own}))
-        found[protocol] = {}
         for name, label, some, request in plan:
-            result = found[protocol][name] = scored(protocol, some, **request)
-            print(
-                f"{split}: {result.value:.4f} nats per {unit}, protocol {protocol}, {label}, "
-                f"{result}",
-                flush=True,
-            )
+            results = scored(protocol, some, **request)
+            if is_pool:
+                results["all"] = mean([*results.values()])
+            for part, result in results.items():
+                found.setdefault(part, {}).setdefault(protocol, {})[name] = result
+                where = split if not is_pool else f"{split}, {part.replace('all', 'mean of sets')}"
+                print(
+                    f"{where}: {result.value:.4f} nats per {unit}, protocol {protocol}, {label}, "
+                    f"{result}",
+                    flush=True,
+                )
     return found
 
 
@@ -203,7 +227,7 @@ def evaluate_run(
         part: {"sequences": len(s), "steps": int(sum(len(x) for x in s))}
         for part, s in (("train", splits.train), ("valid", splits.valid), ("test", splits.test))
     }
-    below = floors.all_of(splits)
+    below = baselines.all_of(splits)
     per_unit = parts["test"]["steps"] / units(model, splits.test, "full", unit).sum()
     for name, value in below.items():
         below[name] = value * per_unit
@@ -213,15 +237,26 @@ def evaluate_run(
         "format": FORMAT,
         "weights_sha256": artifacts.sha256(run.folder / "best.weights.h5"),
         "unit": f"nats per {unit}",
-        "data": {"name": splits.name, "edition": splits.edition, "parts": parts},
+        "data": {
+            "name": splits.name,
+            "edition": splits.edition,
+            "parts": parts,
+            "remarks": list(splits.remarks),
+        },
         "standardization": both
         and {"mean": list(both.mean), "std": list(both.std), "permutation": both.permutation},
         "sample_rate": splits.sample_rate,
-        "test": {p: {b: s._asdict() for b, s in of.items()} for p, of in found.items()},
+        "test": _plain(found.pop("all")),
         "floors": below,
     }
+    if found:
+        result["sets"] = {name: _plain(of) for name, of in found.items()}
     runs.write_json(run.folder / "evaluation.json", result)
     return result
+
+
+def _plain(scores: Scores) -> dict[str, Any]:
+    return {p: {b: s._asdict() for b, s in of.items()} for p, of in scores.items()}
 
 
 def evaluate_published(name: str, splits: data.Splits, split: str, num_samples: int, on) -> None:
@@ -249,12 +284,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         if args.bounds_on is not None:
             checks.sizes(bounds_on=args.bounds_on)
         if args.run in zoo.names(published=True):
-            recipe = recipes.get(zoo.card(args.run)["name"])
-            splits = runs.load_data(recipe, args.data, args.edition)
+            card = zoo.card(args.run)
+            without = card["training"].get("without")
+            splits = runs.load_data(recipes.get(card["name"]), args.data, args.edition, without)
             evaluate_published(args.run, splits, args.split, args.num_samples, args.bounds_on)
             return
         run = runs.Run.open(args.run)
-        splits = runs.load_data(run.recipe, args.data, args.edition)
+        splits = runs.load_data(run.recipe, args.data, args.edition, run.without)
         model = run.best_model()
         print(f"{run.recipe.name}, weights of step {int(model.step)} of {run.steps}")
         if args.split == "test":

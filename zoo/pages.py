@@ -26,6 +26,11 @@ USES = {
     "speech": "Research on sequence models of raw waveforms. The samples are babble.",
     "handwriting": "Research on sequence models of pen strokes. The samples are scribble.",
 }
+DEPARTURES = {
+    "window": "Frames of a window",
+    "learning_rate": "First learning rate",
+    "transpose": "Semitones of transposition",
+}
 GENERATED = "<!-- Made by `python -m zoo.cards`; do not edit. -->\n"
 
 
@@ -59,8 +64,13 @@ def scores(card: Mapping[str, Any]) -> str:
         for name, s in found.items():
             between = interval(s)
             lines.append(f"| {protocol} | {bound_label(name)} | {s['value']:.4f} | {between} |")
+    for part, of in sorted(card.get("sets", {}).items()):
+        for protocol, found in of.items():
+            for name, s in found.items():
+                label = f"{bound_label(name)}, {part} alone"
+                lines.append(f"| {protocol} | {label} | {s['value']:.4f} | {interval(s)} |")
     for name, value in card["floors"].items():
-        lines.append(f"| full | exact, a floor: {name} | {value:.4f} | |")
+        lines.append(f"| full | exact, a baseline: {name} | {value:.4f} | |")
     return "\n".join(lines)
 
 
@@ -82,6 +92,11 @@ def training(card: Mapping[str, Any]) -> str:
         f"({card['validation']['value']:.4f} {card['unit']}, protocol paper)."
     )
     text += _departures(t)
+    if t.get("transpose"):
+        text += (
+            f" Each training sequence was moved by a random number of semitones, {t['transpose']} "
+            "up or down at most, anew in each epoch."
+        )
     if t["candidates_not_tried"]:
         text += (
             f" The structure is the candidate `{t['candidate'] or 'parallel'}`; not tried: "
@@ -120,9 +135,8 @@ def _updates(t: Mapping[str, Any]) -> str:
 def _departures(t: Mapping[str, Any]) -> str:
     """Where window and learning rate are not those of the recipe; older cards have no such."""
     text = ""
-    for what in ("window", "learning_rate"):
+    for what, called in DEPARTURES.items():
         if t.get(what) != t.get(f"{what}_of_recipe"):
-            called = {"window": "Frames of a window", "learning_rate": "First learning rate"}[what]
             text += f" {called}: {t[what]:g} (recipe: {t[f'{what}_of_recipe']:g})."
     return text
 
@@ -152,7 +166,7 @@ def readme(card: Mapping[str, Any]) -> str:
 
 ## Scores
 
-Test part of {card["data"]["name"]}, {card["unit"]}, higher is better.
+Test part of {card["data"]["name"]}, {card["unit"]}, higher is better.{_pooled(card)}
 Protocol paper: {_window(card)};
 full: all steps, the state carried throughout. {_draws(structure)}
 
@@ -185,6 +199,16 @@ Its signature `score` (and `serving_default`) takes `frames` (B, T, {card["event
 and `log_likelihood_per_step` (B, T).{raw}
 `sample` takes `num_steps`, `batch_size` and `seed` (2,).
 """
+
+
+def _pooled(card):
+    if "sets" not in card:
+        return ""
+    sets = ", ".join(sorted(card["sets"]))
+    return (
+        f"\nA score is the unweighted mean of those of {sets}; bounds on the first sequences are "
+        "on so many of each."
+    )
 
 
 def _evaluated(card):
@@ -250,8 +274,8 @@ def results(held: Mapping[str, Mapping[str, Any]]) -> str:
         )
         text.append("|---|---|---|---|---|---|---|---|")
         text += [_row(c) for c in sorted(cards, key=_best, reverse=True)]
-        floors = "; ".join(f"{n} {v:.4f}" for n, v in cards[0]["floors"].items())
-        text.append(f"\nFloors, protocol full, exact: {floors}.\n")
+        baselines = "; ".join(f"{n} {v:.4f}" for n, v in cards[0]["floors"].items())
+        text.append(f"\nBaselines, protocol full, exact: {baselines}.\n")
     names = [n for n, c in held.items() if c.get("alias_of")]
     if names:
         text.append("## Stand-ins\n")

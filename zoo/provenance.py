@@ -31,9 +31,10 @@ class Clock:
         self.run, self.begun = run, time.monotonic()
         self.before = seconds(run)
 
-    def write(self) -> None:
+    def write(self, step: int) -> None:
+        """Keep the time, and at which update it was."""
         spent = self.before + time.monotonic() - self.begun
-        runs.write_json(self.run.folder / CLOCK, {"seconds": spent})
+        runs.write_json(self.run.folder / CLOCK, {"seconds": spent, "step": step})
 
 
 def seconds(run: runs.Run) -> float:
@@ -50,6 +51,21 @@ def seconds(run: runs.Run) -> float:
         times = [tf.compat.v1.Event.FromString(record).wall_time for record in records]
         total += max(times, default=0.0) - min(times, default=0.0)
     return total
+
+
+def last_update(run: runs.Run) -> int:
+    """The update of the last validation, 0 before the first.
+
+    Of runs from before the clock told it, from the checkpoint.
+
+    Raises:
+        ValueError: the clock or the checkpoint is damaged.
+    """
+    if (run.folder / CLOCK).is_file():
+        held = runs.read_json(run.folder / CLOCK)
+        if "step" in held:
+            return int(held["step"])
+    return run.updates() if run.checkpoint.is_file() else 0
 
 
 def training(run: runs.Run) -> dict[str, Any]:
@@ -73,6 +89,9 @@ def training(run: runs.Run) -> dict[str, Any]:
         "window_of_recipe": run.recipe.window,
         "learning_rate": run.learning_rate or run.recipe.learning_rate,
         "learning_rate_of_recipe": run.recipe.learning_rate,
+        "transpose": run.recipe.transpose if run.transpose is None else run.transpose,
+        "transpose_of_recipe": run.recipe.transpose,
+        "without": run.without,
         "seed": run.seed,
         "precision": run.dtype,
         "minutes": round(seconds(run) / 60),

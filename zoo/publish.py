@@ -4,12 +4,12 @@
     python -m zoo.publish NAME --seeds RUN_DIR ...
     python -m zoo.publish NAME --again
 
-Refuses a run without the evaluation of its best weights (`python -m zoo.evaluate RUN_DIR`), and one
-that scores below a floor. `--seeds` names further runs of the same recipe, evaluated too: mean and
-spread go on the card. With a published NAME in place of a run, that is all that is done, to the
-card of its newest version. `--again` writes that version's weights with the graph that this package
-makes of them today, as the next version: the way to serve models by better code than that which
-published them. Nothing is left behind where something fails.
+Refuses a run without the evaluation of its best weights (`python -m zoo.evaluate RUN_DIR`), and
+one that scores below a baseline. `--seeds` names further runs of the same recipe, evaluated too:
+mean and spread go on the card. With a published NAME in place of a run, that is all that is done,
+to the card of its newest version. `--again` writes that version's weights with the graph that this
+package makes of them today, as the next version: the way to serve models by better code than that
+which published them. Nothing is left behind where something fails.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def evaluation(run: runs.Run) -> dict[str, Any]:
     return held
 
 
-def check_floors(held: dict[str, Any]) -> None:
-    """The score, protocol full, is above every floor.
+def check_baselines(held: dict[str, Any]) -> None:
+    """The score, protocol full, is above every baseline.
 
     Raises:
         ValueError: it is not; or a score is no number.
@@ -61,11 +61,11 @@ def check_floors(held: dict[str, Any]) -> None:
     value = scores[name]["value"]
     if not all(math.isfinite(s["value"]) for of in held["test"].values() for s in of.values()):
         raise ValueError("a score of the evaluation is not finite")
-    for floor, bar in held["floors"].items():
+    for baseline, bar in held["floors"].items():
         if not value > bar:
             raise ValueError(
                 f"its score, {value:.4f} {held['unit']}, protocol full, {name}, is not above the "
-                f"floor {bar:.4f} ({floor}): train longer"
+                f"baseline {bar:.4f} ({baseline}): train longer"
             )
 
 
@@ -81,11 +81,11 @@ def write(
         seeds: further runs of the recipe, evaluated.
 
     Raises:
-        ValueError: see `evaluation` and `check_floors`; runs of another recipe or the same seed.
+        ValueError: see `evaluation` and `check_baselines`; runs of another recipe or the same seed.
         FileExistsError: the version exists.
     """
     held = evaluation(run)
-    check_floors(held)
+    check_baselines(held)
     run.updates()  # an error now, not after the export
     name = run.recipe.name
     others = _other_seeds(name, run.candidate, run.seed, seeds)

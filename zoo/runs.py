@@ -20,6 +20,8 @@ from srnn_tf.data.transposition import LARGEST
 from srnn_tf.files import replacing
 
 POLICIES = ("float32", "mixed_bfloat16")
+# Updates between two validations, by default; checkpoints are written there.
+EPOCH = 500
 # Entries of `run.json` that are there only where a run departs from its recipe.
 OPTIONS = (
     *("candidate", "batch_size", "validate_every", "patience"),
@@ -234,6 +236,12 @@ class Run:
         model = self.build()
         load_weights(model, path)
         return model
+
+
+def worn_out(run: Run, step: int, best_step: int) -> bool:
+    """Whether `patience` validations in a row were no better than the best."""
+    every = run.validate_every or EPOCH
+    return run.patience is not None and step - best_step >= run.patience * every
 
 
 def recipe_of(name: str, transpose: int | None = None) -> recipes.Recipe:

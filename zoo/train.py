@@ -25,9 +25,6 @@ import tensorflow as tf
 from srnn_tf import SequenceModel, data
 from zoo import evaluate, provenance, runs, workers
 
-# Updates between two looks at the validation split; checkpoints are written there too.
-EPOCH = 500
-
 
 class Keeper:
     """Scores the validation split after each epoch, keeps the best weights, writes a checkpoint."""
@@ -57,11 +54,11 @@ class Keeper:
                 state["valid_of_sets"] = scores
             state["machine"] = provenance.machine()
             runs.write_json(self.run.folder / "best.json", state)
-        self.clock.write()
+        self.clock.write(step)
         self._show(step, {**logs, "learning_rate": float(model.optimizer.learning_rate)})
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
         runs.save_weights(model, self.run.checkpoint)
-        return worn_out(self.run, step, self.best_step)
+        return runs.worn_out(self.run, step, self.best_step)
 
     def _show(self, step, values):
         """TensorBoard's scalars, against the update.
@@ -85,12 +82,6 @@ class KeepBest(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if self.keeper.look(self.model, logs):
             self.model.stop_training = True
-
-
-def worn_out(run: runs.Run, step: int, best_step: int) -> bool:
-    """Whether `patience` looks at the validation split in a row were no better than the best."""
-    every = run.validate_every or EPOCH
-    return run.patience is not None and step - best_step >= run.patience * every
 
 
 class StopAt(keras.callbacks.Callback):
@@ -138,13 +129,13 @@ def train(
         elif run.begin_with:
             provenance.begin(run, model, begin_with)
     done = int(model.step.numpy())
-    ended = done >= run.steps or worn_out(run, done, run.best()[1])
+    ended = done >= run.steps or runs.worn_out(run, done, run.best()[1])
     if done and workers.is_chief(strategy):
         print(f"{'ended at' if ended else 'going on from'} step {done} of {run.steps}", flush=True)
     if ended:
         return
     batches = stream(run, splits)
-    epoch = run.validate_every or EPOCH
+    epoch = run.validate_every or runs.EPOCH
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         at_end = (lambda logs: False) if not workers.is_chief(strategy) else None
         at_end = at_end or _chief(Keeper(run, splits.valid), model)
@@ -193,7 +184,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--batch-size", type=int, help="streams or sequences; the recipe's by default"
     )
     parser.add_argument(
-        "--validate-every", type=int, help=f"updates between two checkpoints; {EPOCH} by default"
+        "--validate-every",
+        type=int,
+        help=f"updates between two checkpoints; {runs.EPOCH} by default",
     )
     parser.add_argument(
         "--patience", type=int, help="looks at validation without a better one that end the run"

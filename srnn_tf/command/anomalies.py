@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from srnn_tf import plots, serving, zoo
-from srnn_tf.command import models, options
+from srnn_tf.command import fit, models, options
 from srnn_tf.command.sampling import PICTURES
 
 DRAWN = 8  # sequences of the model's own, where no reference is given
@@ -69,7 +69,9 @@ def anomalies(
         models.check(one, zoo.card(name))
     models.one_kind(sequences + usual)
     answers = models.backend(name, server, timeout, batch_size)
-    found = models.score(answers, sequences).log_likelihood_per_step
+    scores = models.score(answers, sequences)
+    fit.warn(name, zoo.card(name), sequences, scores.log_likelihood)
+    found = scores.log_likelihood_per_step
     held = _reference(answers, usual, sequences)
     mark = float(np.quantile(held, quantile))
     seconds = _seconds(zoo.card(name))

@@ -13,7 +13,7 @@ import click
 from rich.progress import track
 
 from srnn_tf import zoo
-from srnn_tf.command import models, options
+from srnn_tf.command import fit, models, options
 from srnn_tf.files import replacing
 
 
@@ -44,7 +44,8 @@ def score(
 
     FILES are WAV, FLAC, MP3 for speech, MIDI for piano rolls, npz and npy for all. Audio is
     resampled to 16 kHz and scored in nats of its samples in [-1, 1]; arrays of frames as they are,
-    standardized if the model's data are. With latents a score is an ELBO.
+    standardized if the model's data are. With latents a score is an ELBO. Music that a model makes
+    less of than notes that are independent of everything is told on stderr.
 
     Example: srnn-tf score f_rnn_bach chorale.mid
     """
@@ -67,6 +68,7 @@ def score(
     pieces = [sequences[i : i + size] for i in range(0, len(sequences), size)]
     for piece in track(pieces, "scoring", disable=console, transient=True):
         found = models.score(answers, piece)
+        fit.warn(name, card, piece, found.log_likelihood)
         for i, one in enumerate(piece):
             rows.append(_row(one, found, i, bound, per_step))
     text = _csv(rows) if layout == "csv" else "".join(json.dumps(row) + "\n" for row in rows)

@@ -67,6 +67,10 @@ class Pool(Sequence):
     def __getitem__(self, index: Any) -> Any:
         return self._flat[index]
 
+    def first(self, count: int | None) -> Pool:
+        """The first sequences of each set, so many at most; all by default."""
+        return Pool({name: of[:count] for name, of in self.sets.items()})
+
     def __repr__(self) -> str:
         return f"Pool({', '.join(f'{name}: {len(s)}' for name, s in self.sets.items())})"
 

@@ -1,4 +1,4 @@
-"""The floors against loops over single notes, and their normalization over tiny spaces."""
+"""The baselines against loops over single notes, and their normalization over tiny spaces."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from zoo.floors import independent, markov
+from srnn_tf.baselines import independent, markov
 
 
 def rolls(seed, *lengths, width=3):
@@ -36,22 +36,22 @@ def brute_force(train, test, order):
     return total / steps
 
 
-@pytest.mark.parametrize(("floor", "order"), [(independent, 0), (markov, 1)])
-def test_floor_equals_brute_force(floor, order):
+@pytest.mark.parametrize(("baseline", "order"), [(independent, 0), (markov, 1)])
+def test_baseline_equals_brute_force(baseline, order):
     train, test = rolls(0, 7, 1, 12), rolls(1, 5, 9)
     train[0][:, 1] = 0
     train[1][:, 1] = train[2][:, 1] = 0  # a note that training never heard
-    assert math.isclose(floor(train, test), brute_force(train, test, order), rel_tol=1e-12)
+    assert math.isclose(baseline(train, test), brute_force(train, test, order), rel_tol=1e-12)
 
 
-@pytest.mark.parametrize("floor", [independent, markov])
+@pytest.mark.parametrize("baseline", [independent, markov])
 @pytest.mark.parametrize("length", [1, 2, 3])
-def test_floor_is_a_normalized_density(floor, length):
+def test_baseline_is_a_normalized_density(baseline, length):
     train = rolls(2, 6, 4, width=2)
     total = 0.0
     for values in itertools.product((0, 1), repeat=2 * length):
         sequence = np.array(values).reshape(length, 2)
-        total += math.exp(floor(train, [sequence]) * length)
+        total += math.exp(baseline(train, [sequence]) * length)
     assert math.isclose(total, 1.0, rel_tol=1e-12)
 
 
@@ -67,16 +67,16 @@ def test_counts_do_not_overflow_bytes():
     assert math.isclose(markov(train, train), wanted)
 
 
-@pytest.mark.parametrize("floor", [independent, markov])
-def test_floor_refuses(floor):
+@pytest.mark.parametrize("baseline", [independent, markov])
+def test_baseline_refuses(baseline):
     good = rolls(4, 5)
     with pytest.raises(ValueError, match="train has no sequence"):
-        floor([], good)
+        baseline([], good)
     with pytest.raises(ValueError, match="test has no sequence"):
-        floor(good, [])
+        baseline(good, [])
     with pytest.raises(ValueError, match=r"test\[0\] has shape \(5, 4\)"):
-        floor(good, rolls(4, 5, width=4))
+        baseline(good, rolls(4, 5, width=4))
     with pytest.raises(ValueError, match=r"train\[1\] has shape \(5,\)"):
-        floor([good[0], good[0][:, 0]], good)
+        baseline([good[0], good[0][:, 0]], good)
     with pytest.raises(ValueError, match=r"test\[0\] holds values"):
-        floor(good, [good[0] * 0.5])
+        baseline(good, [good[0] * 0.5])

@@ -6,10 +6,9 @@ training sequences with the same smoothing (one pseudo-count for each outcome, L
 and the step before the first one is silence.
 
 Example:
-    from srnn_tf import data
-    from zoo import floors
+    from srnn_tf import baselines, data
     bach = data.load("bach")
-    floors.markov(bach.train, bach.test)  # nats per step
+    baselines.markov(bach.train, bach.test)  # nats per step
 """
 
 from collections.abc import Sequence
@@ -175,12 +174,17 @@ def pen(train: Sequence[Any], test: Sequence[Any]) -> float:
 
 
 def all_of(splits: Splits) -> dict[str, float]:
-    """The floors of a data set by what they are, nats per step, all steps scored."""
+    """The baselines of a data set by what they are, nats per step, all steps scored.
+
+    Of a `data.Pool`: fitted to all of it, the unweighted mean of its sets' scores.
+    """
     parts = splits.train, splits.test
     if splits.kind == "pianoroll":
+        sets = getattr(splits.test, "sets", {"all": splits.test}).values()
+        found = {"independent notes": independent, "first-order Markov chain per note": markov}
         return {
-            "independent notes": independent(*parts),
-            "first-order Markov chain per note": markov(*parts),
+            name: sum(baseline(splits.train, part) for part in sets) / len(sets)
+            for name, baseline in found.items()
         }
     if splits.kind == "handwriting":
         return {"independent moves, 20-component mixtures": pen(*parts)}

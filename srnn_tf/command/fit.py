@@ -1,0 +1,50 @@
+"""Whether a model fits a file of music at all: beside notes that know nothing of one another."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from srnn_tf import baselines, zoo
+from srnn_tf.command import models
+
+DOCS = 'docs/zoo.md, "Music of your own"'
+
+
+def warn(
+    name: str,
+    card: Mapping[str, Any],
+    sequences: Iterable[models.Sequence],
+    log_likelihoods: Iterable[float],
+) -> None:
+    """Say on stderr of which sequences a model of music makes less than independent notes do.
+
+    The baseline is that of `baselines.independent`, fitted to the sequence itself.
+
+    Args:
+        name: of the model.
+        card: its card.
+        sequences: what was scored.
+        log_likelihoods: nats of each.
+    """
+    if models.kind_of(card) != "pianoroll":
+        return
+    bound, recommended = models.bound_of(card), zoo.recommended()
+    advice = (
+        f"the docs recommend {recommended} for music of your own ({DOCS})"
+        if name != recommended
+        else f"it is the model that the docs recommend for music of your own ({DOCS})"
+    )
+    for one, total in zip(sequences, log_likelihoods, strict=True):
+        score, roll = total / len(one.values), np.asarray(one.values)
+        baseline = baselines.independent([roll], [roll])
+        if score < baseline:
+            print(
+                f"warning: {one.file}, sequence {one.index}: {name} does not fit it: {score:.4f} "
+                f"nats per step (full, {bound}), below {baseline:.4f} (full, exact) of independent "
+                f"notes fitted to the sequence itself; {advice}",
+                file=sys.stderr,
+            )

@@ -1,0 +1,225 @@
+"""Say which runs of `zoo/runs.toml` are done, running or missing, and the command of each.
+
+    python -m zoo.plan [--runs DIR] [--data DIR] [--state done|trained|running|missing|waiting]
+    python -m zoo.plan --queue [--runs DIR]  # what is to be trained, as JSON
+
+A run is `done` when a model with at least its updates is published, `trained` when it has ended
+and is not, `running` when its folder, DIR/NAME, holds a part of it, `waiting` when its data must be
+obtained first, else `missing`. `--queue` prints the missing and the running ones, the most wanted
+first: objects of `run`, the folder's name; `name`, the recipe; `data`, a path below the folder of
+data, or null; `options`, the further arguments of `zoo.train`; and where the data must be prepared
+first `prepare`, the corpus and its source below the folder of data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shlex
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from srnn_tf import artifacts, recipes
+from zoo import cards, provenance, runs
+
+TABLE = Path(__file__).with_name("runs.toml")
+ROOT = Path(__file__).parents[1] / "saved_models"
+STATES = ("done", "trained", "running", "missing", "waiting")
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A row of the table.
+
+    Args:
+        name: of the run and its folder.
+        data: a key of the table's `data`.
+        steps: updates.
+        batch: streams or sequences.
+        seed: of everything random.
+        hours: on two cores.
+        priority: 1 comes first.
+        recipe: the name by default.
+        options: further arguments of `zoo.train`.
+    """
+
+    name: str
+    data: str
+    steps: int
+    batch: int
+    seed: int
+    hours: float
+    priority: int
+    recipe: str = ""
+    options: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "recipe", self.recipe or self.name)
+        object.__setattr__(self, "options", tuple(self.options))
+        recipes.get(self.recipe)
+
+    def arguments(self) -> list[str]:
+        """What `zoo.train` is told besides recipe, data and folder."""
+        recipe = recipes.get(self.recipe)
+        found = ["--steps", str(self.steps)]
+        if self.batch != recipe.batch_size:
+            found += ["--batch-size", str(self.batch)]
+        if self.seed:
+            found += ["--seed", str(self.seed)]
+        return [*found, *self.options]
+
+    @property
+    def patience(self) -> int | None:
+        """Of early stopping."""
+        if "--patience" not in self.options:
+            return None
+        return int(self.options[self.options.index("--patience") + 1])
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The table: its runs in the order in which they are wanted, and what `--data` is of each."""
+
+    runs: tuple[Planned, ...]
+    data: Mapping[str, Mapping[str, Any]]
+
+
+def read(path: Path = TABLE) -> Plan:
+    """The plan.
+
+    Raises:
+        ValueError: it is damaged, names an unknown recipe or data, or a run twice; the error says
+            which.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+        planned = [Planned(**row) for row in table["run"]]
+        plan = Plan(tuple(sorted(planned, key=lambda p: p.priority)), table["data"])
+    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"{path} is not a table of runs: {error!r}") from error
+    names = [p.name for p in plan.runs]
+    for p in plan.runs:
+        if p.data not in plan.data:
+            raise ValueError(f"{path}: the data {p.data!r} of {p.name} are not in [data]")
+        if names.count(p.name) > 1:
+            raise ValueError(f"{path}: the run {p.name} is there {names.count(p.name)} times")
+    return plan
+
+
+def state(planned: Planned, data: Mapping[str, Any], folder: Path, root: Path = ROOT) -> str:
+    """One of `STATES`.
+
+    Args:
+        planned: the run.
+        data: what its `--data` is.
+        folder: of the runs.
+        root: of the published models.
+    """
+    if _published(planned, root):
+        return "done"
+    run = folder / planned.name
+    if (run / "run.json").is_file():
+        opened = runs.Run.open(str(run))
+        same = opened.recipe.name == planned.recipe and opened.seed == planned.seed
+        if same and opened.steps == planned.steps:
+            return "trained" if _ended(opened) else "running"
+    return "waiting" if "obtain" in data else "missing"
+
+
+def _published(planned: Planned, root: Path) -> bool:
+    """Whether as many updates of the run's seed are on the newest card of its recipe."""
+    numbers = cards.versions(root / planned.recipe)
+    if not numbers:
+        return False
+    folder = root / planned.recipe / str(numbers[-1])
+    card = artifacts.Artifact.open(folder).card
+    training = card["training"]
+    if training["seed"] == planned.seed:
+        since = training["updates"] - training["best_update"]
+        stopped = planned.patience is not None and since >= planned.patience * runs.EPOCH
+        long = training["updates"] >= planned.steps
+        return training["batch_size"] == planned.batch and (
+            long or (stopped and training.get("schedule") == planned.steps)
+        )
+    further = card["seeds"]["runs"] if card["seeds"] else []
+    return any(s["seed"] == planned.seed and s["updates"] >= planned.steps for s in further)
+
+
+def _ended(run: runs.Run) -> bool:
+    step = provenance.last_update(run)
+    return step >= run.steps or runs.worn_out(run, step, run.best()[1])
+
+
+def command(planned: Planned, data: Mapping[str, Any], folder: Path, place: str) -> str:
+    """The line that trains a run, after the one that prepares its data where that is needed."""
+    line, source = [], []
+    if "prepare" in data:
+        corpus, below = data["prepare"]
+        prepared = f"prepared/{corpus}"
+        words = [corpus, "--source", f"{place}/{below}", "--out", prepared]
+        line = ["python -m srnn_tf.data prepare " + shlex.join(words)]
+        source = ["--data", prepared]
+    elif "file" in data:
+        source = ["--data", f"{place}/{data['file']}"]
+    elif "obtain" in data:
+        source = ["--data", f"prepared/{planned.data}"]
+    words = [planned.recipe, *source, "--out", str(folder / planned.name), *planned.arguments()]
+    return " && ".join([*line, "python -m zoo.train " + shlex.join(words)])
+
+
+def queue(plan: Plan, folder: Path, root: Path = ROOT) -> list[dict[str, Any]]:
+    """What is to be trained, as `--queue` prints it."""
+    found = []
+    for planned in plan.runs:
+        data = plan.data[planned.data]
+        if state(planned, data, folder, root) not in ("missing", "running"):
+            continue
+        job = {"run": planned.name, "name": planned.recipe, "data": data.get("file")}
+        job["options"] = planned.arguments()
+        if "prepare" in data:
+            job["prepare"] = data["prepare"]
+        found.append(job)
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", default="runs", help="the folder of the runs")
+    parser.add_argument("--data", default="data", help="the folder of data, for the commands")
+    parser.add_argument("--state", choices=STATES, help="only those")
+    parser.add_argument("--queue", action="store_true", help="print JSON of what is to be trained")
+    args = parser.parse_args(argv)
+    with runs.clear_errors():
+        plan, folder = read(), Path(args.runs)
+        if args.queue:
+            print(json.dumps(queue(plan, folder), indent=1))
+            return
+        counts, hours = dict.fromkeys(STATES, 0), dict.fromkeys(STATES, 0.0)
+        for planned in plan.runs:
+            data = plan.data[planned.data]
+            found = state(planned, data, folder)
+            counts[found] += 1
+            hours[found] += planned.hours
+            if args.state in (None, found):
+                print(f"{found:<8} {planned.hours:>8g} h  {planned.name}")
+                print(f"         {_next(planned, data, folder, args.data, found)}")
+        told = (f"{counts[s]} {s} ({hours[s]:,.0f} hours)" for s in STATES if counts[s])
+        print(f"{len(plan.runs)} runs: {', '.join(told)}")
+
+
+def _next(planned, data, folder, place, found):
+    """What to do about a run in a state."""
+    if found == "done":
+        return f"saved_models/{planned.recipe}"
+    if found == "trained":
+        run = shlex.quote(str(folder / planned.name))
+        return f"python -m zoo.evaluate {run} ... && python -m zoo.publish {run}"
+    told = f"(obtain {data['obtain']}) " if found == "waiting" else ""
+    return told + command(planned, data, folder, place)
+
+
+if __name__ == "__main__":
+    main()
