@@ -28,7 +28,7 @@ def folders(tmp_path_factory):
 
 
 def test_no_data_set_is_left_out():
-    assert {*mini.MAKERS, "bach"} == set(data.names()) == set(corpora.CORPORA)
+    assert {*mini.MAKERS, "bach"} == set(corpora.CORPORA) == set(data.names()) - {"music"}
 
 
 def likelihood(kind):

@@ -32,9 +32,9 @@ def repeated(rolls: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> list[
         Places in `rolls`, in order.
 
     Example:
-        >>> scale = np.eye(88)[20:50]
-        >>> repeated([scale, scale[::-1]], [np.repeat(np.eye(88)[25:55], 2, axis=0)])
-        [0]
+        >>> one, two = np.random.default_rng(0).random([2, 50, 88]) < 0.02
+        >>> repeated([one, two], [np.repeat(np.roll(two, 2, axis=1), 2, axis=0)])
+        [1]
     """
     mine, theirs = [_passages(r) for r in rolls], [_passages(r) for r in others]
     known = np.concatenate([p for readings in theirs for p in readings] or [np.zeros(0, np.uint64)])

@@ -54,8 +54,9 @@ def streams(
     """
     checks.sizes(batch_size=batch_size, num_steps=num_steps)
     checks.sizes(minimum=0, seed=seed)
-    semitones = getattr(sequences, "transpose", 0) if transpose is None else transpose
-    check_transpose(sequences, semitones)
+    if transpose is None:
+        transpose = sequences.transpose if _is_pool(sequences) else 0
+    check_transpose(sequences, transpose)
     width, values_per_epoch = width_of(sequences), sum(num_values(s) for s in sequences)
     steps = values_per_epoch // (width * batch_size)
     if steps < 2:
@@ -65,7 +66,7 @@ def streams(
         )
 
     def make_epoch(epoch):
-        chosen = at_random(_drawn(sequences, seed, epoch), semitones, seed, epoch)
+        chosen = at_random(_drawn(sequences, seed, epoch), transpose, seed, epoch)
         ends = np.cumsum([num_values(s) for s in chosen])
 
         def read(lane, start, stop):
@@ -89,9 +90,13 @@ def streams(
     return EpochDataset(make_epoch, -(-(steps - 1) // num_steps), batch_size)
 
 
+def _is_pool(sequences) -> bool:
+    return hasattr(sequences, "draw")
+
+
 def _drawn(sequences, seed, epoch):
     """(place, sequence) of an epoch, in order: each sequence once, or what a `Pool` draws."""
-    if hasattr(sequences, "draw"):
+    if _is_pool(sequences):
         return sequences.draw(seed, epoch)
     return [(place, sequences[place]) for place in epoch_order(seed, epoch, len(sequences))]
 
