@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import turns
-from srnn_tf import SequenceModel, data, inputs, recipes
+from srnn_tf import SequenceModel, data, recipes
+from srnn_tf.training import inputs
 from zoo import runs
 
 DEFAULT = "vrnn_jsb,rnn_hier_jsb,rnn_hier_mlp_jsb"
@@ -49,7 +50,7 @@ class Training:
         for weight in self.model.trainable_variables:
             signs = rng.choice([-1.0, 1.0], weight.shape)
             weight.assign(weight.numpy() * (1.0 + ulps * 2.0**-23 * signs))
-        batches, found = iter(inputs.pipeline(self.model, self.stream, endless=True)), []
+        batches, found = iter(inputs.pipeline(self.model.density, self.stream, endless=True)), []
         for done in range(ends[-1] + 1):
             if done in ends:
                 found.append([weight.numpy() for weight in self.model.trainable_variables])

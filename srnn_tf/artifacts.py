@@ -134,7 +134,7 @@ class Artifact:
         self.verify()
         config, path = self.config(), self.folder / "assets.extra" / CONFIG
         try:
-            model = SequenceModel(**config["model"])
+            model = SequenceModel.from_config(config["model"])
             wanted = {name: list(v.shape) for name, v in weights(model).items()}
             if config["weights"] != wanted:
                 raise ValueError("its weights are not those of its model")

@@ -17,7 +17,6 @@ from srnn_tf.registry import unknown
 
 # Marks an error of ours inside the InvalidArgumentError that a failing pipeline raises.
 MARK = "srnn_tf:"
-BOUNDS = ("elbo", "iwae", "fivo")  # on log p(x), in training and in `log_prob`
 
 
 def sizes(minimum: int = 1, **values: int) -> None:
@@ -81,9 +80,8 @@ def choice(name: str, value: Any, known: Iterable[str]) -> None:
 
 def bound(name: str, value: Any, num_samples: Any, latent_size: int) -> None:
     """The argument `name` is a bound that a model of this latent size has."""
-    choice(name, value, BOUNDS)
     sizes(num_samples=num_samples)
-    if value != "elbo" and not latent_size:
+    if value not in ("elbo", "exact") and not latent_size:
         raise ValueError(
             f"`{name}` must be 'elbo' for a model without latents, whose likelihood is exact; "
             f"received {value!r}"

@@ -14,7 +14,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import checks, nn
+from srnn_tf import checks, nn, registry
+from srnn_tf.core import random
 
 tfd = tfp.distributions
 
@@ -88,7 +89,7 @@ class _Bernoulli(tfd.Bernoulli):
 
     def _sample_n(self, n, seed=None):
         logits = self._logits_parameter_no_checks()
-        u = nn.uniform(tf.concat([[n], tf.shape(logits)], axis=0), seed)
+        u = random.uniform(tf.concat([[n], tf.shape(logits)], axis=0), seed)
         return tf.cast(u < tf.sigmoid(logits), self.dtype)
 
     def greedy(self):
@@ -132,9 +133,9 @@ class _Mixture(tfd.MixtureSameFamily):
 
     def _sample_n(self, n, seed=None):
         logits = self.mixture_distribution.logits
-        u = nn.uniform(tf.concat([[n], tf.shape(logits)], axis=0), nn.fold_in(seed, 0))
+        u = random.uniform(tf.concat([[n], tf.shape(logits)], axis=0), random.fold_in(seed, 0))
         loc, scale = self._component(logits - tf.math.log(-tf.math.log(u)))
-        return loc + scale * nn.normal(tf.shape(loc), nn.fold_in(seed, 1))
+        return loc + scale * random.normal(tf.shape(loc), random.fold_in(seed, 1))
 
     def greedy(self):
         return self._component(self.mixture_distribution.logits)[0]
@@ -151,7 +152,7 @@ class _Normal(tfd.Normal):
 
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], self.batch_shape_tensor()], axis=0)
-        return self.loc + self.scale * nn.normal(shape, seed)
+        return self.loc + self.scale * random.normal(shape, seed)
 
     def greedy(self):
         return tf.broadcast_to(self.loc, self.batch_shape_tensor())
@@ -201,7 +202,7 @@ class _Blocks(tfd.Blockwise):
 
     def _sample_n(self, n, seed=None):
         blocks = enumerate(self.distributions)
-        return tf.concat([block.sample(n, nn.fold_in(seed, i)) for i, block in blocks], axis=-1)
+        return tf.concat([block.sample(n, random.fold_in(seed, i)) for i, block in blocks], axis=-1)
 
     def greedy(self):
         return tf.concat([block.greedy() for block in self.distributions], axis=-1)
@@ -267,8 +268,9 @@ class Handwriting(Likelihood):
         return self.move.get_config()
 
 
-LIKELIHOODS = {
+LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
     "gaussian_mixture": GaussianMixture,
     "handwriting": Handwriting,
 }
+register = registry.register("likelihood", LIKELIHOODS, Likelihood)

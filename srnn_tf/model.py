@@ -1,48 +1,55 @@
-"""A latent structure joined to an emission: `SequenceModel`."""
+"""A density of sequences as a Keras model: `SequenceModel`."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from srnn_tf import (
-    checks,
-    emissions,
-    estimators,
-    nn,
-    objectives,
-    replicas,
-    scoring,
-    structures,
-)
-from srnn_tf.data import frames as framing
-from srnn_tf.inference import InferenceModel
-from srnn_tf.particles import ParticleFilter
+from srnn_tf import checks, emissions, objectives, structures
+from srnn_tf.core.random import fold
+from srnn_tf.density import Density, SequenceDensity
+from srnn_tf.inference import scoring
+from srnn_tf.inference.programs import Programs
+from srnn_tf.inference.sampling import Sampler
+from srnn_tf.inference.scoring import Protocol, Scorer
+from srnn_tf.inference.streaming import Streamer
+from srnn_tf.objectives import Objective
 from srnn_tf.registry import describe
+from srnn_tf.training import inputs, update
+from srnn_tf.training.metrics import Metrics
 
 # What a call says per frame; flat models sum it over the values of a frame.
 PER_FRAME = ("log_likelihood", "kl", "auxiliary", "log_ratio")
 
 
+class Posterior(NamedTuple):
+    """q(z_t | x) of every step of the structure, each (B, S, Z), zero under the mask."""
+
+    mean: tf.Tensor
+    log_variance: tf.Tensor
+    kl: tf.Tensor  # KL(q || p) of each latent, nats
+
+
 @keras.saving.register_keras_serializable(package="srnn_tf")
-class SequenceModel(InferenceModel):
-    """A density of sequences: a latent structure, an emission, and a way to train them.
+class SequenceModel(keras.Model):
+    """A density of sequences, with what trains it and what it is asked.
 
         log p(x) = sum{ log p(x_t | h_t) : t = 1, ..., T }
         h_t = structure(x_<t [, z_<=t])        p(x_t | h_t) = emission(h_t)
 
     With latents the model is trained on, and reports, the evidence lower bound (ELBO)
-    sum_t E_q[log p(x_t | h_t)] - KL(q(z_t) || p(z_t)); without, its likelihoods are exact.
+    sum_t E_q[log p(x_t | h_t)] - KL(q(z_t) || p(z_t)), or another objective; without, its
+    likelihoods are exact. `model.density` is the density alone.
 
     Args:
         structure: a `Structure`, or its config.
         emission: an `Emission`, or its config.
         event_size: D, the width of the user's frames; the emission's by default. A multiple k of it
             makes each frame k consecutive steps: flat models have an emission of one value.
-        kl_schedule: a `KLSchedule`, or its arguments; the weight of the KL in the training loss.
         window: frames per window of `protocol="paper"`; None for the whole sequence.
         seed: of everything random in training.
 
@@ -66,49 +73,60 @@ class SequenceModel(InferenceModel):
         structure: structures.Structure | dict[str, Any],
         emission: emissions.Emission | dict[str, Any],
         event_size: int | None = None,
-        kl_schedule: objectives.KLSchedule | dict[str, float] | None = None,
         window: int | None = None,
         seed: int = 0,
         **kwargs,
     ):
-        structure, emission = structures.get(structure), emissions.get(emission)
-        frame_size = emission.event_size
-        event_size = frame_size if event_size is None else event_size
-        checks.sizes(event_size=event_size)
+        density = SequenceDensity(structure, emission, event_size, build=False)
         checks.sizes(minimum=0, seed=seed)
-        if event_size % frame_size:
-            raise ValueError(
-                f"`event_size` must be a multiple of the emission's, {frame_size}; "
-                f"received {event_size}"
-            )
         if window is not None:
             checks.sizes(window=window)
-        if not isinstance(kl_schedule, objectives.KLSchedule):
-            kl_schedule = objectives.KLSchedule(**(kl_schedule or {}))
-        latent_size, steps_per_frame = structure.latent_size, event_size // frame_size
-        super().__init__(latent_size, event_size, steps_per_frame, kl_schedule, **kwargs)
+        super().__init__(**kwargs)
         self.autocast = False  # the data are scored in float32, whatever the policy
         self.supports_masking = True
-        self.structure, self.emission = structure, emission
-        self.frame_size, self.window, self.seed = frame_size, window, seed
-        self.reconstruction = None  # of x_{t-1} from the backward recurrence, a cost in training
-        if structure.reconstruction_weight:
-            self.reconstruction = emissions.Factorized(
-                frame_size, emission.likelihood, dtype=emission.dtype_policy, name="reconstruction"
-            )
+        self.density: Density = density
+        # Keras tracks and saves layers by these names.
+        self.structure, self.emission = density.structure, density.emission
+        self.reconstruction = density.reconstruction
+        self.window, self.seed = window, seed
+        # Counts updates; the KL weight and all seeds of training derive from it.
+        self.step = self.add_weight(
+            name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
+        )
+        self.means, self.xla = Metrics(density.latent_size), True
+        self.objective: Objective = objectives.default_of(density)
+        programs = Programs(lambda: self.xla)
+        self._scorer, self._sampler = Scorer(density, programs), Sampler(density, programs)
+        self._streamer = Streamer(density, programs)
         self.build()
+
+    @property
+    def latent_size(self) -> int:
+        """Z, 0 without latents."""
+        return self.density.latent_size
+
+    @property
+    def event_size(self) -> int:
+        """D, the values of a frame."""
+        return self.density.event_size
+
+    @property
+    def frame_size(self) -> int:
+        """The values of a step of the structure."""
+        return self.density.frame_size
+
+    @property
+    def steps_per_frame(self) -> int:
+        """Steps of the structure per frame."""
+        return self.density.steps_per_frame
 
     @property
     def binary(self) -> tuple[bool, ...]:
         """Which values of a frame must be 0 or 1."""
-        values = self.emission.likelihood.values(self.frame_size)
-        return tuple(value.binary for value in values) * self.steps_per_frame
+        return self.density.binary
 
     def build(self, input_shape=None):
-        nn.build(self.structure, "structure", self.frame_size)
-        nn.build(self.emission, "emission", self.structure.context_size)
-        if self.reconstruction is not None:
-            self.reconstruction.build((None, None, self.structure.evidence_size))
+        self.density.build()
         self.built = True
 
     def call(
@@ -138,25 +156,16 @@ class SequenceModel(InferenceModel):
             (B, T), nats, zero under the mask. `states` after each row's last
             real step. With latents also `posterior_mean`.
         """
-        steps, before, mask = self._prepare(frames, previous, mask)
-        seed = self._training_seed() if training else None
-        if self.latent_size and noise is None:
-            noise = self.draw_noise(tf.shape(steps)[0], tf.shape(steps)[1], nn.site(seed, 0))
-        terms = self.terms(steps, before, mask, noise, states, nn.site(seed, 1))
-        return terms | {name: self.sum_frames(terms[name]) for name in PER_FRAME}
-
-    def _training_seed(self):
-        return nn.fold_in([self.seed, 0], tf.cast(self.step.value, tf.int32))
-
-    def _prepare(self, frames, previous, mask):
-        """The checked data as steps of the structure, the step before each, and their mask."""
         self._check_call(frames, previous, mask)
-        frames = tf.cast(frames, tf.float32)
-        if mask is not None:
-            mask = tf.cast(mask, tf.bool)
-            frames = tf.where(mask[..., None], frames, 0.0)
-            mask = tf.repeat(mask, self.steps_per_frame, axis=1)
-        return (*self._steps(frames, previous), mask)
+        density, batch = self.density, self.density.batch(frames, previous, mask)
+        key = update.training_key(self) if training else None
+        if noise is None:
+            noise = objectives.noise_of(density, batch, key)
+        terms = density.terms(batch, noise, states, fold(key, "terms"))
+        found = terms._asdict() | {n: density.sum_frames(getattr(terms, n)) for n in PER_FRAME}
+        if not self.latent_size:
+            del found["posterior_mean"]
+        return found
 
     def _check_call(self, frames, previous, mask):
         """Shapes always, values where they are known: not inside a `tf.function`."""
@@ -169,126 +178,331 @@ class SequenceModel(InferenceModel):
         if mask is not None and tf.executing_eagerly():
             checks.mask(mask, tuple(frames.shape[:2]))
 
-    def terms(self, steps, previous, mask=None, noise=None, states=None, seed=None, evidence=None):
-        """The terms of `call` per step of the structure: `steps` are (B, S, frame_size).
+    def compile(
+        self,
+        optimizer: Any = "adam",
+        clipnorm: float = 0.5,
+        loss_per: str = "step",
+        objective: str | Objective = "elbo",
+        num_samples: int | None = None,
+        max_samples: int | None = None,
+        free_nats: float | None = None,
+        jit_compile: bool | None = None,
+        **kwargs,
+    ) -> None:
+        """Set how `fit` trains.
 
-        `evidence` is that of the structure, worked out here by default.
+        Args:
+            optimizer: as in Keras.
+            clipnorm: the global norm that gradients are clipped to.
+            loss_per: "step", the loss is nats per frame, or "value", nats per value of a frame. The
+                clipping depends on it: the paper uses "value" for speech, "step" elsewhere.
+            objective: what training maximizes and `evaluate` reports as `bound`: an `Objective`,
+                such as `ELBO(kl_schedule, free_nats)`, `IWAE(8)` or `FIVO(8)`, or "elbo", "iwae",
+                "fivo" for one with the three arguments that follow. Models without latents have
+                their exact likelihood.
+            num_samples: draws of "iwae", particles of "fivo"; 1 by default.
+            max_samples: draws of "iwae" that are evaluated at once, or the next smaller divisor of
+                `num_samples`; with more, memory grows by a few numbers a step only.
+            free_nats: KL per frame that "elbo" does not press on; the reported KL is the true one.
+            jit_compile: compile with XLA, the default; under a `tf.distribute` strategy the part of
+                a step that each replica works out alone. On a CPU, float32 with XLA is the mode to
+                take, but for an `AutoregressiveRNN` and
+                for layers as wide as those for speech: their matrix products run up to 1.6 times as
+                fast under the policy "mixed_bfloat16" with `jit_compile=False`
+                (benchmarks/README.md). On a GPU leave it on.
+            kwargs: `steps_per_execution`, `run_eagerly`, ..., as in Keras; several steps per
+                execution only without a strategy.
+
+        Raises:
+            ValueError: `clipnorm` not positive, an unknown `loss_per` or `objective`, an argument
+                that the objective does not have, a float16 policy.
         """
-        if evidence is None and self.reconstruction is not None:
-            evidence = self.structure.evidence(previous, steps, mask, seed)
-        trace = self.structure(
-            previous,
-            targets=steps if evidence is None else None,
-            states=states,
-            noise=noise,
-            mask=mask,
-            seed=seed,
-            evidence=evidence,
-        )
+        if not clipnorm > 0.0:
+            raise ValueError(f"`clipnorm` must be positive; received {clipnorm!r}")
+        checks.choice("loss_per", loss_per, ("step", "value"))
+        options = dict(num_samples=num_samples, max_samples=max_samples, free_nats=free_nats)
+        found = objectives.for_training(self.density, objective, self.objective, **options)
+        if "float16" in {self.structure.compute_dtype, self.emission.compute_dtype}:
+            raise ValueError(
+                "float16 is not supported, since its gradients need loss scaling; "
+                "use the policy 'mixed_bfloat16' or 'float32'"
+            )
+        with self.distribute_strategy.scope():
+            alone = not tf.distribute.has_strategy()
+        if not alone and kwargs.get("steps_per_execution", 1) != 1:
+            raise ValueError(
+                "`steps_per_execution` must be 1 under a `tf.distribute` strategy; "
+                f"received {kwargs['steps_per_execution']!r}"
+            )
+        if jit_compile is None:
+            jit_compile = not kwargs.get("run_eagerly")
+        self.clipnorm, self.loss_per, self.xla = clipnorm, loss_per, bool(jit_compile)
+        self.objective, self._extra_compile = found, kwargs
+        self._own(found)
+        super().compile(optimizer=optimizer, jit_compile=self.xla and alone, **kwargs)
 
-        def real(x):
-            return x if mask is None else tf.where(mask, x, 0.0)
+    def _own(self, objective: Objective) -> None:
+        """Train and save what an objective owns, with the model's weights."""
+        if objective.variables:
+            self._tracker.unlock()
+            self.objective_weights = list(objective.variables)
+            self._tracker.lock()
 
-        terms = {
-            "log_likelihood": real(self.emitted(trace.context, seed).log_prob(steps)),
-            "kl": real(trace.kl),
-            "log_ratio": real(trace.log_ratio),
-            "auxiliary": real(trace.auxiliary + self.reconstruction_cost(evidence, previous)),
-            "states": trace.states,
+    def get_compile_config(self):
+        if not self.compiled:
+            return {}
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "clipnorm": self.clipnorm,
+            "loss_per": self.loss_per,
+            "objective": describe(objectives.OBJECTIVES, self.objective),
+            "jit_compile": self.xla,
+            **self._extra_compile,
         }
-        if self.latent_size:
-            terms["posterior_mean"] = trace.posterior_mean
-        return terms
 
-    def emitted(self, context: tf.Tensor, seed: tf.Tensor | None = None) -> Any:
-        """The emission's distribution in `terms`, whose `seed` it has a place in."""
-        return self.emission(context, seed=nn.site(seed, emissions.SITE))
+    def compile_from_config(self, config):
+        config = dict(config)
+        config["optimizer"] = keras.saving.deserialize_keras_object(config["optimizer"])
+        if isinstance(config.get("objective"), dict):  # a string before objectives were objects
+            config["objective"] = objectives.get(config["objective"])
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
 
-    def reconstruction_cost(self, evidence: Any, previous: tf.Tensor) -> tf.Tensor | float:
-        """The weighted log p(x_{t-1} | evidence_t), (B, S), that some structures are trained with.
+    def train_step(self, data):
+        return update.train_step(self, data)
 
-        The first step has none: what precedes it need not be data.
+    def test_step(self, data):
+        return update.test_step(self, data)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Keras builds a model under a strategy from the mean of the replicas' first batches.
+
+        A mask has no mean, nor have replicas that differ in rows. All is built but the optimizer.
         """
-        if self.reconstruction is None:
-            return 0.0
-        log_prob = self.reconstruction(evidence).log_prob(previous)
-        first = tf.range(tf.shape(log_prob)[1]) == 0
-        return tf.where(first, 0.0, self.structure.reconstruction_weight * log_prob)
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
-    def draw_noise(self, rows: Any, steps: Any, seed: tf.Tensor | None = None) -> tf.Tensor:
-        """Standard normal draws (B, S, Z), or without a seed a fixed table (1, S, Z).
+    @property
+    def metrics(self):
+        return self.means.all
 
-        The table is a function of the step alone, so that a row's score depends neither on its
-        batch nor on padding.
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
+        """Train, as in Keras, on `x`: an array (N, T, D), a dict of arrays, or batches.
+
+        Args:
+            x: `frames`, or a dict of `frames`[, `previous`, `mask`], as arrays with N rows; or a
+                `tf.data.Dataset` or `EpochDataset` of batches of them. The order of epoch e is a
+                function of the model's seed and e, so a resumed run repeats an uninterrupted one;
+                a `tf.data.Dataset` keeps its own order.
+            y: must be None.
+            batch_size: of arrays; 32 by default.
+            epochs: as in Keras, like all other arguments.
+
+        Raises:
+            ValueError: data of a wrong kind, shape or value.
         """
-        shape = [steps, rows, self.latent_size]
-        if seed is None:
-            return nn.time_major(nn.normal([steps, 1, self.latent_size], scoring.draw_seed()))
-        return nn.time_major(replicas.draw(lambda whole: nn.normal(whole, seed), shape, axis=1))
+        inputs.refuse_targets(y, kwargs)
+        endless = kwargs.get("steps_per_epoch") is not None
+        start, shuffle = (lambda: int(self.step.numpy())), kwargs.pop("shuffle", True)
+        data = inputs.pipeline(self.density, x, batch_size, self.seed, shuffle, endless, start)
+        held_out = kwargs.get("validation_data")
+        if held_out is not None:
+            rows = kwargs.pop("validation_batch_size", None) or batch_size
+            rows = None if inputs.is_batched(held_out) else rows
+            kwargs["validation_data"] = inputs.pipeline(self.density, held_out, rows)
+        with inputs.our_errors():
+            return super().fit(data, epochs=epochs, shuffle=False, **kwargs)
 
-    def sum_frames(self, values: tf.Tensor) -> tf.Tensor:
-        """(B, T * steps_per_frame) to (B, T)."""
-        if self.steps_per_frame == 1:
-            return values
-        rows = tf.shape(values)[0]
-        return tf.reduce_sum(tf.reshape(values, [rows, -1, self.steps_per_frame]), axis=-1)
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+        """Mean metrics over real frames, nats per frame; `x` as in `fit`.
 
-    def _steps(self, frames, previous):
-        steps = framing.reframe(frames, self.frame_size)
-        if previous is None:
-            return steps, framing.shift(steps)
-        previous = tf.cast(previous, tf.float32)
-        if self.steps_per_frame == 1:
-            return steps, previous
-        # The value before the first one is the last value of the frame before.
-        return steps, framing.shift(steps, previous[:, 0, -self.frame_size :])
-
-    def _estimate(
-        self, frames: tf.Tensor, previous: Any = None, mask: Any = None, training: bool = False
-    ) -> dict[str, tf.Tensor]:
-        """What `call` returns of a batch, from `num_samples` draws, and the `bound` they give.
-
-        Means over the draws, (B, T); `bound` is (B,) for "iwae", (B, T) for "fivo".
+        `bound` is exact without latents, else that of the objective, by default a single-sample
+        ELBO.
         """
-        steps, before, mask = self._prepare(frames, previous, mask)
-        seed = self._training_seed() if training else None
-        rows = tf.shape(steps)[0] if training else 1
-        find = self._weighted if self.objective == "iwae" else self._filtered
-        terms = find(steps, before, mask, rows, seed)
-        per_frame = PER_FRAME[:3] + ("bound",) * (self.objective == "fivo")
-        return terms | {name: self.sum_frames(terms[name]) for name in per_frame}
+        inputs.refuse_targets(y, kwargs)
+        if not kwargs.get("_use_cached_eval_dataset"):
+            x, batch_size = inputs.pipeline(self.density, x, batch_size), None
+        with inputs.our_errors():
+            return super().evaluate(x, batch_size=batch_size, **kwargs)
 
-    def _weighted(self, steps, before, mask, rows, seed):
-        seeds = scoring.draw_seeds(None, 0, self.num_samples)
+    def log_prob(
+        self,
+        frames: Any,
+        mask: Any = None,
+        num_samples: int | None = None,
+        seed: int | Sequence[int] | None = None,
+        protocol: str = "full",
+        bound: str | Objective = "elbo",
+        proposal: str | None = None,
+        ess_threshold: float | None = None,
+    ) -> tf.Tensor:
+        """log p(x) of each sequence, nats: exact without latents, else a bound from below.
+
+        Args:
+            frames: (B, T, D).
+            mask: (B, T) bool, right-padded.
+            num_samples: K: draws that the ELBO is averaged over or that "iwae" takes, particles of
+                "fivo"; 1 by default.
+            seed: None uses a fixed table of draws, the same for every row and call. An integer for
+                each row, (B,), makes a row's draws depend on its own alone, whatever its batch.
+            protocol: "full" scores all steps, state carried throughout, x_0 = zeros. "paper" cuts
+                the sequence into windows of `window` frames, restarts the state in each, and does
+                not score the first step (flat models: the first value), which is context only.
+                Each window is a sequence of its own, and so is its bound.
+            bound: an `Objective`, such as `IWAE(16)`; or "elbo"; "iwae", importance weighted; or
+                "fivo", a particle filter, with the other arguments. The last two
+                come close to log p(x) as samples grow in number ("iwae" never further from it, in
+                expectation), and over seeds exp of them is an unbiased estimate of p(x).
+            proposal: what the particles of "fivo" are drawn from, "posterior", the default, or
+                "prior".
+            ess_threshold: the share of K under which the effective sample size of the particles
+                leads to resampling; 0.5 by default, 0 for never.
+
+        Returns:
+            (B,) float32.
+
+        Raises:
+            ValueError: bad frames or mask, an unknown protocol, bound or proposal, `num_samples`
+                below 1, a bound other than "elbo" of a model without latents, an `Objective` with
+                arguments of the shorthands beside it.
+
+        Reference: Burda et al., arXiv:1509.00519; Maddison et al., arXiv:1705.09279.
+        """
+        frames, mask = self._checked(frames, mask, seed)
+        seed = np.asarray(seed) if np.ndim(seed) else seed
+        checks.choice("protocol", protocol, scoring.PROTOCOLS)
+        options = dict(num_samples=num_samples, proposal=proposal, ess_threshold=ess_threshold)
+        objective = objectives.for_scoring(self.density, bound, **options)
+        return self._scorer(frames, mask, objective, Protocol(protocol, self.window), seed)
+
+    def posterior(self, frames: Any, mask: Any = None, seed: int | None = None) -> Posterior:
+        """What the model believes about the latents of sequences.
+
+        Where a step's posterior depends on the latents before it, these are one draw.
+
+        Args:
+            frames: (B, T, D).
+            mask: (B, T) bool, right-padded.
+            seed: of that draw; None uses the fixed table of `log_prob`.
+
+        Returns:
+            Means, log variances and KL, nats, of every latent at every step of the structure.
+
+        Raises:
+            ValueError: bad frames or mask, a model without latents.
+        """
+        if not self.latent_size:
+            raise ValueError("`posterior` needs a model with latents; this structure has none")
+        frames, mask = self._checked(frames, mask, seed)
+        return Posterior(*self._scorer.latents(frames, mask, seed))
+
+    def initial_states(
+        self, batch_size: int, num_particles: int | None = None, seed: int = 0
+    ) -> dict[str, Any]:
+        """The states before the first frame of B streams, for `score_step`.
+
+        They are plain tensors, rows of which may be stored, moved, and joined with those of other
+        streams along the first axis. Those under `structure` have K rows per stream, one after
+        another.
+
+        Args:
+            batch_size: B.
+            num_particles: K, of models with latents; 16 by default.
+            seed: of the particles; every row draws its own. Streams that begin in calls of their
+                own need seeds of their own.
+
+        Raises:
+            ValueError: a size below 1, or particles of a model without latents.
+        """
+        checks.sizes(batch_size=batch_size)
+        checks.sizes(minimum=0, seed=seed)
+        if not self.latent_size:
+            if num_particles is not None:
+                raise ValueError(
+                    "`num_particles` must be None for a model without latents, whose likelihood "
+                    f"is exact; received {num_particles!r}"
+                )
+            return self._streamer.initial_states(batch_size, None, seed)
+        num_particles = 16 if num_particles is None else num_particles
+        checks.sizes(num_particles=num_particles)
+        return self._streamer.initial_states(batch_size, num_particles, seed)
+
+    def score_step(self, frame: Any, states: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
+        """log p(x_t | x_<t) of the next frame of each stream, nats, as it comes in.
+
+        Exact without latents: over a sequence it adds up to `log_prob`. With latents, one step of a
+        particle filter, whose particles come from the posterior where that reads no future (STORN,
+        VRNN) and from the prior otherwise; the sum over a sequence has the distribution of
+        `log_prob(bound="fivo")` with that proposal.
+
+        Args:
+            frame: (B, D).
+            states: of `initial_states`, or of the step before.
+
+        Returns:
+            (B,) float32, and the states after the frame.
+
+        Raises:
+            ValueError: a bad frame; states of another model or batch size.
+
+        Example:
+            >>> from srnn_tf import zoo
+            >>> model = zoo.build("f_rnn_bach")
+            >>> nats, states = model.score_step(tf.zeros([1, 88]), model.initial_states(1))
+            >>> nats.shape
+            TensorShape([1])
+        """
+        frame = checks.frame(frame, self.event_size, self.binary)
+        return self._streamer(frame, states)
+
+    def sample(
+        self,
+        batch_size: int,
+        num_steps: int,
+        seed: int,
+        prefix: Any = None,
+        temperature: float = 1.0,
+    ) -> tf.Tensor:
+        """Draw sequences from the model.
+
+        Args:
+            batch_size: B.
+            num_steps: T, the frames to draw.
+            seed: the same seed gives the same sequences.
+            prefix: (B, P, D) frames to continue, their latents drawn from the posterior; the
+                result holds what follows them.
+            temperature: t divides logits by t and multiplies scales and latent noise by sqrt(t).
+
+        Returns:
+            (B, T, D) float32.
+
+        Raises:
+            ValueError: `batch_size` or `num_steps` below 1, a bad prefix, `temperature` <= 0.
+        """
+        checks.sizes(batch_size=batch_size, num_steps=num_steps)
+        checks.sizes(minimum=0, seed=seed)
+        checks.temperature(temperature)
+        if prefix is not None:
+            prefix = checks.frames(prefix, self.event_size, self.binary, "prefix")
+            if len(prefix) != batch_size:
+                raise ValueError(
+                    f"`prefix` must have `batch_size` = {batch_size} rows; received {len(prefix)}"
+                )
+        return self._sampler(batch_size, num_steps, seed, prefix, temperature)
+
+    def _checked(self, frames, mask, seed):
+        frames = checks.frames(frames, self.event_size, self.binary)
         if seed is not None:
-            seeds = nn.split(nn.site(seed, 0), self.num_samples)
-
-        def noise(seed):
-            return self.draw_noise(rows, tf.shape(steps)[1], seed)
-
-        chunk = estimators.chunk_size(self.num_samples, self.max_samples)
-        return estimators.importance(
-            self, steps, before, mask, seeds, noise, chunk, nn.site(seed, 1)
-        )
-
-    def _filtered(self, steps, before, mask, rows, seed):
-        # Without training the draws of `log_prob`, up to its `BLOCK` steps.
-        drawn = scoring.filter_seed() if seed is None else nn.site(seed, 0)
-        drawn = scoring.filter_noise(self, drawn, tf.shape(steps)[1], rows, self.num_samples)
-        cell, evidence, seed = ParticleFilter(self, self.num_samples), None, nn.site(seed, 1)
-        if self.reconstruction is not None:
-            evidence = self.structure.evidence(before, steps, mask, nn.site(seed, 0))
-        terms, _ = estimators.filtering(cell, steps, before, mask, *drawn, evidence, seed=seed)
-        cost = self.reconstruction_cost(evidence, before)
-        terms["auxiliary"] += cost if mask is None else tf.where(mask, cost, 0.0)
-        return terms
+            checks.seeds(seed, len(frames))
+        return frames, None if mask is None else checks.mask(mask, frames.shape[:2])
 
     def get_config(self):
         return {
             "structure": describe(structures.STRUCTURES, self.structure),
             "emission": describe(emissions.EMISSIONS, self.emission),
             "event_size": self.event_size,
-            "kl_schedule": dataclasses.asdict(self.kl_schedule),
             "window": self.window,
             "seed": self.seed,
             "name": self.name,
@@ -296,4 +510,10 @@ class SequenceModel(InferenceModel):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(**config)
+        # The KL schedule was an argument before it was the objective's.
+        config = dict(config)
+        schedule = config.pop("kl_schedule", None)
+        model = cls(**config)
+        if schedule is not None and model.latent_size:
+            model.objective = objectives.ELBO(schedule)
+        return model

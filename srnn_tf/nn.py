@@ -1,8 +1,4 @@
-"""Building blocks: random numbers, dropout, perceptrons, Gaussians.
-
-Everything random is a pure function of a seed, two int32 numbers, and comes from the philox
-generator: XLA's default generator takes about 40 times as long on a CPU.
-"""
+"""Building blocks: dropout, projections, Gaussian heads."""
 
 from __future__ import annotations
 
@@ -13,61 +9,24 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from srnn_tf import replicas
+from srnn_tf.core.random import Key, fold
 
 LOG_2PI = math.log(2.0 * math.pi)
 
 
-def fold_in(seed: tf.Tensor, data: tf.Tensor | int) -> tf.Tensor:
-    """A new seed (2,) from a seed and an integer; the same in eager, graph and XLA."""
-    return tf.random.experimental.stateless_fold_in(seed, data, alg="philox")
-
-
-def split(seed: tf.Tensor, num: int) -> tf.Tensor:
-    """`num` independent seeds, (num, 2)."""
-    return tf.random.experimental.stateless_split(seed, num, alg="philox")
-
-
-def _random_bits(shape: Any, seed: tf.Tensor) -> tf.Tensor:
-    return tf.random.stateless_uniform(
-        shape, seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
-    )
-
-
-def uniform(shape: Any, seed: tf.Tensor) -> tf.Tensor:
-    """Uniform float32 draws in (0, 1), equal in eager, graph and XLA."""
-    bits = tf.bitwise.right_shift(tf.bitcast(_random_bits(shape, seed), tf.uint32), 9)
-    return (tf.cast(bits, tf.float32) + 0.5) * 2.0**-23
-
-
-def normal(shape: Any, seed: tf.Tensor) -> tf.Tensor:
-    """Standard normal float32 draws, equal in eager, graph and XLA to about 2e-5.
-
-    `tf.random.stateless_normal` differs between them. Draw i depends on the seed and i alone: a
-    longer leading axis continues a shorter one.
-    """
-    return tf.math.ndtri(uniform(shape, seed))
-
-
-def keep(shape: Any, rate: float, seed: tf.Tensor | None, axis: int = 1) -> Any:
+def keep(shape: Any, rate: float, key: Key | None, axis: int = 1) -> Any:
     """Which values dropout keeps, bool, from 8 random bits each; () where it keeps all.
 
     Args:
         shape: of the values.
         rate: the share of values set to zero, in [0, 1), rounded to a multiple of 1/256.
-        seed: (2,) int32, or None for no dropout.
-        axis: of the rows, or of rows and steps as one; see `replicas.draw`.
+        key: None for no dropout.
+        axis: of the rows, or of rows and steps as one.
     """
     level = _level(rate)
-    if seed is None or level == 0:
+    if key is None or level == 0:
         return ()
-
-    def bits(shape):
-        size = tf.reduce_prod(shape)
-        words = _random_bits([(size + 3) // 4], seed)
-        return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
-
-    return replicas.draw(bits, shape, axis) >= tf.constant(level, tf.uint8)
+    return key.octets(shape, axis) >= tf.constant(level, tf.uint8)
 
 
 def drop(x: tf.Tensor, kept: Any, rate: float) -> tf.Tensor:
@@ -77,9 +36,9 @@ def drop(x: tf.Tensor, kept: Any, rate: float) -> tf.Tensor:
     return tf.where(kept, x * (256.0 / (256 - _level(rate))), tf.zeros_like(x))
 
 
-def dropout(x: tf.Tensor, rate: float, seed: tf.Tensor | None, axis: int = 1) -> tf.Tensor:
-    """Inverted dropout, the rows of x along an axis; without a seed x as it is."""
-    return drop(x, keep(tf.shape(x), rate, seed, axis), rate)
+def dropout(x: tf.Tensor, rate: float, key: Key | None, axis: int = 1) -> tf.Tensor:
+    """Inverted dropout, the rows of x along an axis; without a key x as it is."""
+    return drop(x, keep(tf.shape(x), rate, key, axis), rate)
 
 
 def _level(rate):
@@ -166,7 +125,7 @@ class GaussianHead(keras.layers.Layer):
         dropout: rate before each dense layer.
         unread: how many inputs, the last, a head without a hidden layer starts without reading.
 
-    Shapes: call(x (..., H), seed) -> mean, log variance, each (..., Z) float32.
+    Shapes: call(x (..., H), key) -> mean, log variance, each (..., Z) float32.
     """
 
     def __init__(
@@ -188,19 +147,19 @@ class GaussianHead(keras.layers.Layer):
             input_shape = (*input_shape[:-1], self.hidden_size)
         self.out.build(input_shape)
 
-    def call(self, x, seed=None):
-        x = dropout(x, self.dropout, site(seed, 0))
+    def call(self, x, key=None):
+        x = dropout(x, self.dropout, fold(key, "inputs"))
         if self.hidden is not None:
-            x = dropout(clipped_leaky_relu(self.hidden(x)), self.dropout, site(seed, 1))
+            x = dropout(clipped_leaky_relu(self.hidden(x)), self.dropout, fold(key, "hidden"))
         return self._gaussian(self.out(x))
 
-    def part(self, fixed: Any, rows: Any, seed: tf.Tensor | None = None) -> Part:
+    def part(self, fixed: Any, rows: Any, key: Key | None = None) -> Part:
         """The head on [fixed_t, state_t] inside a loop: `step(inputs_t, state_t, dense)`.
 
         Args:
             fixed: (T, B, F), what is known of all steps, the first features of its inputs; or None.
             rows: (T, B), the leading axes.
-            seed: of dropout.
+            key: of dropout.
         """
         first = self.out if self.hidden is None else self.hidden
         kernel, bias = (tf.cast(w, self.compute_dtype) for w in (first.kernel, first.bias))
@@ -209,13 +168,17 @@ class GaussianHead(keras.layers.Layer):
         if fixed is not None:
             fixed = embedded(fixed)
             width = fixed.shape[-1]
-            fixed = dropout(fixed, rate, site(seed, 0))
+            fixed = dropout(fixed, rate, fold(key, "fixed"))
             inputs["fixed"] = project(fixed, kernel[:width], bias, self.compute_dtype)
             bias = None
-        inputs["keep"] = keep([*tf.unstack(rows), kernel.shape[0] - width], rate, site(seed, 1))
+        inputs["keep"] = keep(
+            [*tf.unstack(rows), kernel.shape[0] - width], rate, fold(key, "states")
+        )
         weights = {f"{name}_in": (kernel[width:], bias)}
         if self.hidden is not None:
-            inputs["keep_hidden"] = keep([*tf.unstack(rows), self.hidden_size], rate, site(seed, 2))
+            inputs["keep_hidden"] = keep(
+                [*tf.unstack(rows), self.hidden_size], rate, fold(key, "hidden")
+            )
             out = (tf.cast(w, self.compute_dtype) for w in (self.out.kernel, self.out.bias))
             weights[f"{name}_out"] = tuple(out)
 
@@ -232,11 +195,6 @@ class GaussianHead(keras.layers.Layer):
     def _gaussian(self, x):
         params = tf.clip_by_value(tf.cast(x, tf.float32), -8.0, 8.0)
         return tf.split(params, 2, axis=-1)
-
-
-def site(seed: tf.Tensor | None, index: int) -> tf.Tensor | None:
-    """The seed of one place that draws; None stays None."""
-    return None if seed is None else fold_in(seed, index)
 
 
 def time_major(x: tf.Tensor) -> tf.Tensor:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf import checks, metrics
+from srnn_tf import checks
 from srnn_tf.files import replacing
+from srnn_tf.training import metrics
 
 
 def training_curve(

@@ -3,10 +3,61 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+MODULE = "module"  # in a config: where a class of a third party is defined
 MANY = 40  # names, above which an error does not list them all
+
+
+def register(kind: str, registry: dict[str, type], base: type) -> Callable[..., Any]:
+    """A public `register` for a registry: a function, and a decorator of classes.
+
+    Args:
+        kind: what the registry holds, for errors.
+        registry: from names to classes.
+        base: what the classes must be subclasses of.
+
+    Example:
+        >>> known = {}
+        >>> @register("number", known, int)("mine")
+        ... class Mine(int): pass
+        >>> known["mine"] is Mine
+        True
+    """
+
+    def add(name: str, cls: type | None = None) -> Any:
+        """Register a class under a name; as a decorator where no class is given.
+
+        Configs hold the name and the module to import: whoever loads them must have imported it.
+
+        Args:
+            name: letters, digits and underscores.
+            cls: the class.
+
+        Raises:
+            ValueError: a name that is taken or is none; a class of another kind.
+        """
+        if cls is None:
+            return functools.partial(add, name)
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ValueError(
+                f"the name of a {kind} must be letters, digits and underscores; received {name!r}"
+            )
+        if not isinstance(cls, type) or not issubclass(cls, base):
+            raise ValueError(f"a {kind} must be a subclass of {base.__name__}; received {cls!r}")
+        if registry.get(name, cls) is not cls and not _same(registry[name], cls):
+            raise ValueError(f"the {kind} {name!r} is registered already: {registry[name]!r}")
+        registry[name] = cls
+        return cls
+
+    return add
+
+
+def _same(one: type, other: type) -> bool:
+    """Whether they are one class, of a module that was imported again."""
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
@@ -25,7 +76,10 @@ def describe(registry: Mapping[str, type], instance: Any) -> dict[str, Any]:
         raise ValueError(
             f"{type(instance).__name__} is not registered; registered: {', '.join(registry)}"
         )
-    return {"class": names[0], **instance.get_config()}
+    config = {"class": names[0], **instance.get_config()}
+    module = type(instance).__module__
+    # Of a third party, what must be imported to know the name.
+    return config if module.split(".")[0] == __name__.split(".")[0] else {**config, MODULE: module}
 
 
 def create(kind: str, registry: Mapping[str, type], config: Any, base: type) -> Any:
@@ -38,7 +92,12 @@ def create(kind: str, registry: Mapping[str, type], config: Any, base: type) -> 
             f"received {type(config).__name__}"
         )
     config = {"class": config} if isinstance(config, str) else dict(config)
-    name = config.pop("class", None)
+    name, module = config.pop("class", None), config.pop(MODULE, None)
+    if name not in registry and module is not None:
+        raise ValueError(
+            f"the {kind} {name!r} is defined in the module {module!r}, which is not imported; "
+            f"import it first (in commands: --import {module})"
+        )
     if name not in registry:
         raise unknown(kind, name, registry)
     return registry[name](**config)

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import checks, nn, sampling, scoring
+from srnn_tf import checks
+from srnn_tf.core import draws, random
+from srnn_tf.inference.programs import Programs
+from srnn_tf.inference.sampling import Sampler
+from srnn_tf.inference.scoring import Protocol, Scorer
 
 
 class Signatures:
@@ -42,7 +46,11 @@ class Signatures:
     ):
         self.model, self.standardization = model, standardization
         self.sample_rate = sample_rate
-        self.scorer, self.sampler = scoring.Scorer(model), sampling.Sampler(model)
+        programs = Programs(lambda: False)
+        self.scorer, self.sampler = (
+            Scorer(model.density, programs),
+            Sampler(model.density, programs),
+        )
 
     def all(self) -> dict[str, tuple[Callable, dict[str, tf.TensorSpec]]]:
         """Each function and the specs of its arguments."""
@@ -88,9 +96,9 @@ class Signatures:
             mask = tf.sequence_mask(length, steps)
         batch = {"frames": frames, "mask": mask}
         batch = checks.check_batch(batch, self.model.event_size, self.model.binary)
-        table = scoring.draw_seed()
-        bound, kl = self.scorer.per_step(batch["frames"], batch["mask"], table, True, "full")
-        per_step = self.model.sum_frames(bound)
+        table = draws.draw_seed()
+        bound, kl = self.scorer.per_step(batch["frames"], batch["mask"], table, True, Protocol())
+        per_step = self.model.density.sum_frames(bound)
         result = {
             "log_likelihood": tf.reduce_sum(per_step, axis=1),
             "log_likelihood_per_step": per_step,
@@ -124,7 +132,7 @@ class Signatures:
         some = (num_steps >= 1) & (batch_size >= 1)
         with tf.control_dependencies(_holds(some, "`num_steps`, `batch_size` must be above 0")):
             rows, steps = tf.identity(batch_size), num_steps * self.model.steps_per_frame
-        seed = nn.fold_in(seed, 0)
+        seed = random.fold_in(seed, 0)
         return {"frames": self.sampler.draw(rows, steps, None, seed, tf.constant(1.0))}
 
 

@@ -157,7 +157,6 @@ def folder(name: str, version: int | None = None, root: str | os.PathLike | None
 
 def build(
     name: str,
-    steps: int | None = None,
     seed: int = 0,
     dtype: str | None = None,
     candidate: str | None = None,
@@ -166,7 +165,6 @@ def build(
 
     Args:
         name: one of `names()`.
-        steps: updates it will be trained for, the recipe's by default; the KL schedule scales.
         seed: of everything random in training.
         dtype: the dtype policy; Keras' own by default.
         candidate: of the recipe's `candidates`, such as "zforcing_0.0025_0"; the recipe's own
@@ -184,7 +182,6 @@ def build(
         {**recipe.candidate(candidate), **policy},
         {**recipe.emission, **policy},
         event_size=recipe.event_size,
-        kl_schedule=recipe.scaled_kl_schedule(steps or recipe.steps),
         window=recipe.window,
         seed=seed,
     )

@@ -10,7 +10,8 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, emissions, nn, scoring
+from srnn_tf import SequenceModel, emissions, nn
+from srnn_tf.core import draws, random
 
 EVENT_SIZE = 3
 PER_FRAME = ("log_likelihood", "kl", "log_ratio", "auxiliary")  # what a call says
@@ -176,8 +177,8 @@ def lengths_mask(lengths, steps):
 
 def table_noise(model, steps, sample=0):
     """The draws (1, steps, Z) that `log_prob` without a seed scores sample `sample` with."""
-    seed = nn.fold_in(nn.fold_in(scoring.TABLE_SEED, 0), sample)
-    return nn.time_major(nn.normal([steps, 1, model.latent_size], seed))
+    seed = random.fold_in(random.fold_in(draws.TABLE_SEED, 0), sample)
+    return nn.time_major(random.normal([steps, 1, model.latent_size], seed))
 
 
 def all_binary(steps, event_size):

@@ -8,7 +8,8 @@ import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import SequenceModel, nn, scoring, structures
+from srnn_tf import SequenceModel, nn, structures
+from srnn_tf.inference import scoring
 from srnn_tf.structures.base import Draws, Structure, latent_trace
 from tests import harness
 
@@ -42,7 +43,7 @@ class LinearGaussian(Structure):
         return tf.zeros([batch_size, 2])
 
     def call(
-        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+        self, inputs, targets=None, states=None, noise=None, mask=None, key=None, evidence=None
     ):
         z = self.initial_states(tf.shape(inputs)[0]) if states is None else states
         if targets is not None:
@@ -63,7 +64,7 @@ class LinearGaussian(Structure):
 class Foreseeing(LinearGaussian):
     """The guess reads x_{t+1} too."""
 
-    def evidence(self, inputs, targets, mask=None, seed=None):
+    def evidence(self, inputs, targets, mask=None, key=None):
         after = tf.concat([targets[:, 1:], tf.zeros_like(targets[:, :1])], axis=1)
         return 0.7 * targets + 0.3 * after
 

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import estimators, scoring
 from srnn_tf.data.frames import shift
-from srnn_tf.particles import ParticleFilter
+from srnn_tf.density import Batch
+from srnn_tf.inference import scoring
+from srnn_tf.objectives import importance_weighted, iwae
+from srnn_tf.objectives.importance import chunk_size, weights_of
+from srnn_tf.objectives.particles import ParticleFilter, filtering
 from tests import harness
 
 LATENT = [c for c in harness.cases(cell="lstm", likelihood="bernoulli", flat=False) if c.latent]
@@ -35,14 +38,14 @@ def close(actual, expected, tolerance=1e-5):
 def test_without_resampling_a_filter_weighs_whole_sequences(case):
     model, k = harness.shared(case), 4
     x, table = tf.constant(harness.frames(case, ROWS, STEPS)), harness.noise(k, STEPS, 3)
-    data = (tf.where(MASK[..., None], x, 0.0), shift(x), tf.constant(MASK))
+    data = Batch(tf.where(MASK[..., None], x, 0.0), shift(x), tf.constant(MASK))
     seeds = tf.stack([tf.range(k), tf.zeros(k, tf.int32)], axis=1)
-    whole = estimators.importance(model, *data, seeds, lambda s: tf.gather(table, s[:1]), 2)
-    cell = ParticleFilter(model, k, ess_threshold=0.0)
+    whole = weights_of(model.density, data, seeds, lambda s: tf.gather(table, s[:1]), 2)
+    cell = ParticleFilter(model.density, k, ess_threshold=0.0)
     noise = tf.transpose(table, [1, 0, 2])[:, None]
-    found, states = estimators.filtering(cell, *data, noise, tf.zeros([STEPS, 1]))
-    close(np.sum(found["bound"], axis=1), whole["bound"])
-    weights = np.transpose(tf.nn.log_softmax(whole["log_weights"], axis=0))
+    found, states = filtering(cell, data, noise, tf.zeros([STEPS, 1]))
+    close(np.sum(found.bound, axis=1), iwae(whole.log_weights))
+    weights = np.transpose(tf.nn.log_softmax(whole.log_weights, axis=0))
     close(states["log_weights"], weights, 1e-4)
     assert np.ptp(weights, axis=1).min() > 0.3
 
@@ -50,11 +53,11 @@ def test_without_resampling_a_filter_weighs_whole_sequences(case):
 @pytest.mark.parametrize("case", CASES[:2], ids=str)
 def test_the_states_of_a_filter_are_those_after_the_last_real_step(case):
     model, x = harness.shared(case), tf.constant(harness.frames(case, ROWS, STEPS))
-    cell, noise = ParticleFilter(model, 2, ess_threshold=2.0), harness.noise(STEPS, 2, 3)
-    data = (tf.where(MASK[..., None], x, 0.0), shift(x), tf.constant(MASK))
+    cell, noise = ParticleFilter(model.density, 2, ess_threshold=2.0), harness.noise(STEPS, 2, 3)
+    data = Batch(tf.where(MASK[..., None], x, 0.0), shift(x), tf.constant(MASK))
     given = (noise[:, None], tf.fill([STEPS, 1], 0.4))
-    _, batch = estimators.filtering(cell, *data, *given)
-    _, alone = estimators.filtering(cell, *(d[1:2, :2] for d in data), *(g[:2] for g in given))
+    _, batch = filtering(cell, data, *given)
+    _, alone = filtering(cell, Batch(*(d[1:2, :2] for d in data)), *(g[:2] for g in given))
     close(batch["log_weights"][1], alone["log_weights"][0])
     states = (harness.flatten(found["structure"]) for found in (batch, alone))
     for together, single in zip(*states, strict=True):
@@ -103,7 +106,7 @@ def test_chunks_of_draws_change_nothing(protocol, seed, monkeypatch):
     model, x = harness.build(PARALLEL, window=2), harness.frames(PARALLEL, 2, STEPS)
     how = {"bound": "iwae", "num_samples": 7, "protocol": protocol, "seed": seed}
     whole, calls = model.log_prob(x, **how), harness.count_traces(model.emission)
-    monkeypatch.setattr(estimators, "MAX_STEPS", 16)  # two draws of two rows of four steps
+    monkeypatch.setattr(importance_weighted, "MAX_STEPS", 16)  # two draws of two rows of four steps
     close(model.log_prob(x, **how), whole)
     assert len(calls) == 4
 
@@ -123,11 +126,11 @@ def test_groups_of_rows_change_nothing(protocol, monkeypatch):
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_blocks_of_steps_change_nothing_but_the_noise(case, monkeypatch):
-    def same(model, seed, steps, groups, num_particles):
-        table = harness.noise(1, num_particles, model.latent_size)[None]
+    def same(key, latent_size, steps, groups, num_particles):
+        table = harness.noise(1, num_particles, latent_size)[None]
         return tf.tile(table, [steps, groups, 1, 1]), tf.fill([steps, groups], 0.3)
 
-    monkeypatch.setattr(scoring, "filter_noise", same)
+    monkeypatch.setattr(scoring.draws, "filter_noise", same)
     model, x = harness.shared(case), harness.frames(case, ROWS, STEPS)
     how = {"bound": "fivo", "num_samples": 8, "ess_threshold": 0.9}
     whole = model.log_prob(x, MASK, **how)
@@ -148,4 +151,4 @@ def test_compiled_programs_say_the_same(bound):
 @pytest.mark.parametrize("given", [(48, 20, 16), (7, 3, 1), (7, 7, 7), (4, 16, 4), (6, 0, 1)])
 def test_chunk_size(given):
     num_samples, most, expected = given
-    assert estimators.chunk_size(num_samples, most) == expected
+    assert chunk_size(num_samples, most) == expected

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import emissions, sampling, structures
+from srnn_tf import emissions, structures
+from srnn_tf.inference import sampling
+from srnn_tf.inference.programs import Programs
 from tests import harness
 
 # The factorized one is that of the tests of every structure.
@@ -134,7 +136,7 @@ def test_a_saved_model_scores_and_samples_without_python(name, tmp_path):
     case = case_of(name, likelihood="mixture")
     model, x = harness.build(case, scale=0.3), harness.frames(case)
     module = tf.Module()
-    module.model, sampler = model, sampling.Sampler(model)
+    module.model, sampler = model, sampling.Sampler(model.density, Programs(lambda: False))
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, WIDTH])])
     def score(frames):

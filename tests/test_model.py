@@ -141,7 +141,8 @@ def test_flat_is_the_model_of_single_values(case):
     close(flat.log_prob(x, protocol="paper"), by_hand(single, values), 1e-4)  # less one value
     out = flat(x, previous=np.concatenate([1 - x[:, :1], x[:, :-1]], axis=1))
     first = np.concatenate([1 - values[:, 2:3], values[:, :-1]], axis=1)
-    close(out["log_likelihood"], flat.sum_frames(single(values, previous=first)["log_likelihood"]))
+    of_values = single(values, previous=first)["log_likelihood"]
+    close(out["log_likelihood"], flat.density.sum_frames(of_values))
 
 
 DETERMINISTIC = [c for c in harness.cases(likelihood="bernoulli") if not c.latent]

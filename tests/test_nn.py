@@ -14,10 +14,12 @@ import tensorflow_probability as tfp
 from test_scan import BASIC, draw, graph, xla
 
 from srnn_tf import nn, recurrent
+from srnn_tf.core import random
+from srnn_tf.core.random import Key
 
 SEED = tf.constant([3, 14])
 MODES = {"eager": lambda f: f, "graph": graph, "xla": xla}
-DRAWS = {"uniform": (nn.uniform, 0.0), "normal": (nn.normal, 2e-5)}
+DRAWS = {"uniform": (random.uniform, 0.0), "normal": (random.normal, 2e-5)}
 
 
 @pytest.mark.parametrize("name", DRAWS)
@@ -40,7 +42,7 @@ def test_longer_draws_continue_shorter_ones(name):
 
 
 def test_moments_of_the_draws():
-    u, z = (np.asarray(f([200_000], SEED), np.float64) for f in (nn.uniform, nn.normal))
+    u, z = (np.asarray(f([200_000], SEED), np.float64) for f in (random.uniform, random.normal))
     assert 0.0 < u.min() < 1e-4 and 1 - 1e-4 < u.max() < 1.0
     np.testing.assert_allclose([u.mean(), u.var()], [1 / 2, 1 / 12], atol=3e-3)
     np.testing.assert_allclose([np.mean(z**k) for k in (1, 2, 3, 4)], [0, 1, 0, 3], atol=0.06)
@@ -48,15 +50,17 @@ def test_moments_of_the_draws():
 
 
 def test_seeds_of_different_places_differ():
-    seeds = [nn.site(SEED, i) for i in range(4)] + list(nn.split(SEED, 4))
-    assert len({tuple(s.numpy()) for s in seeds}) == 8
-    np.testing.assert_array_equal(xla(nn.fold_in)(SEED, 2), nn.site(SEED, 2))
-    assert nn.site(None, 2) is None
+    places = [*range(4), "inputs", "context"]
+    seeds = [Key(SEED).fold(place).seed for place in places] + list(random.split(SEED, 4))
+    assert len({tuple(s.numpy()) for s in seeds}) == 10
+    np.testing.assert_array_equal(xla(random.fold_in)(SEED, 2), Key(SEED).fold(2).seed)
+    np.testing.assert_array_equal(Key(SEED).fold("a").seed, Key(SEED).fold("a").seed)
+    assert random.fold(None, 2) is None
 
 
 @pytest.mark.parametrize(("rate", "level"), [(0.5, 128), (0.3, 77), (0.25, 64), (0.9, 230)])
 def test_dropout_keeps_the_mean_and_rounds_its_rate(rate, level):
-    y = nn.dropout(tf.ones([301, 333]), rate, SEED).numpy()
+    y = nn.dropout(tf.ones([301, 333]), rate, Key(SEED)).numpy()
     dropped, scale = level / 256, 256 / (256 - level)
     assert set(np.unique(y)) == {0.0, np.float32(scale)}
     error = 5 * np.sqrt(dropped * (1 - dropped) / y.size)
@@ -67,7 +71,9 @@ def test_dropout_keeps_the_mean_and_rounds_its_rate(rate, level):
 @pytest.mark.parametrize("shape", [[1], [3], [2, 3, 5], [7, 1], [8]])
 def test_dropout_of_any_size_is_equal_everywhere(shape):
     x = draw(1, *shape)
-    masks = [wrap(partial(nn.dropout, x, 0.5))(SEED) for wrap in (*MODES.values(), graph)]
+    masks = [
+        wrap(lambda seed: nn.dropout(x, 0.5, Key(seed)))(SEED) for wrap in (*MODES.values(), graph)
+    ]
     for mask in masks:
         np.testing.assert_array_equal(mask, masks[0])
         assert mask.shape == x.shape
@@ -75,7 +81,7 @@ def test_dropout_of_any_size_is_equal_everywhere(shape):
 
 def test_dropout_masks_follow_the_seed():
     x = tf.ones([64, 4])
-    a, b = nn.dropout(x, 0.5, SEED).numpy(), nn.dropout(x, 0.5, nn.site(SEED, 1)).numpy()
+    a, b = nn.dropout(x, 0.5, Key(SEED)).numpy(), nn.dropout(x, 0.5, Key(SEED).fold(1)).numpy()
     assert 0.3 < (a != b).mean() < 0.7
     # Four values share one random word.
     assert np.abs(np.corrcoef(a.T) - np.eye(4)).max() < 0.5
@@ -83,20 +89,20 @@ def test_dropout_masks_follow_the_seed():
 
 def test_dropout_without_seed_or_rate_is_the_identity():
     x = draw(1, 3, 4)
-    assert nn.dropout(x, 0.5, None) is x and nn.dropout(x, 0.001, SEED) is x
+    assert nn.dropout(x, 0.5, None) is x and nn.dropout(x, 0.001, Key(SEED)) is x
 
 
 def test_dropout_of_bfloat16_and_its_gradient():
     x = tf.ones([5, 7], tf.bfloat16)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = nn.dropout(x, 0.5, SEED)
+        y = nn.dropout(x, 0.5, Key(SEED))
     assert y.dtype == tf.bfloat16
     np.testing.assert_array_equal(tape.gradient(y, x), y)
 
 
 def test_dropout_of_nearly_everything_is_finite():
-    y = nn.dropout(tf.ones([4000]), 0.999, SEED).numpy()
+    y = nn.dropout(tf.ones([4000]), 0.999, Key(SEED)).numpy()
     assert np.isfinite(y).all() and np.mean(y == 0) > 0.98
 
 
@@ -131,7 +137,7 @@ def test_gaussian_head_with_a_hidden_layer():
     hidden = np.clip(np.where(hidden > 0, hidden, hidden / 3), -3, 3)
     assert {-3.0, 3.0} <= set(np.unique(hidden))
     np.testing.assert_allclose(ours, np.clip(hidden @ v + c, -8, 8), atol=1e-4)
-    dropped = np.concatenate(head(x, seed=SEED), axis=-1)
+    dropped = np.concatenate(head(x, key=Key(SEED)), axis=-1)
     assert np.abs(dropped - ours).max() > 0.1
 
 

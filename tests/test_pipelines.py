@@ -6,10 +6,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srnn_tf import SequenceModel, data, inputs
+from srnn_tf import SequenceModel, data
 from srnn_tf.data.epochs import array_batches, epoch_order
 from srnn_tf.data.frames import reframe, windows
 from srnn_tf.data.sequences import Standardization, Stored, View, num_values, read_values
+from srnn_tf.training import inputs
 
 WIDTH = 4
 SIZES = (37, 8, 61, 22, 5)  # values of the recordings on disk: not all whole frames
@@ -266,5 +267,5 @@ def test_windows_are_the_sequence(rows, steps, size):
 
 def test_a_workers_part_of_the_last_batch_may_be_empty():
     part = data.padded([np.ones([3, 2], np.float32)] * 5, 4, seed=1).shard(1, 2)
-    batches = list(inputs.pipeline(tiny(), part))
+    batches = list(inputs.pipeline(tiny().density, part))
     assert [batch["frames"].shape[0] for batch in batches] == [2, 0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import metrics
+from srnn_tf.training import metrics
 from tests import harness
 
 ROWS, STEPS, SIZE = 3, 9, 3  # so many steps are padded to 10
@@ -39,7 +39,7 @@ def test_it_is_what_a_call_draws_with_the_same_noise(case):
     for part in found:
         assert part.shape == [ROWS, steps, SIZE] and part.dtype == tf.float32
         assert not np.any(part.numpy()[~real]) and np.any(part, axis=(1, 2)).all()
-    close(model.sum_frames(tf.reduce_sum(found.kl, axis=-1)), out["kl"], 1e-4)
+    close(model.density.sum_frames(tf.reduce_sum(found.kl, axis=-1)), out["kl"], 1e-4)
     close(found.mean.numpy()[real], out["posterior_mean"].numpy()[real])
     assert np.min(found.kl) >= -1e-6
 

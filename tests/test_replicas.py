@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import nn, replicas
+from srnn_tf import nn
+from srnn_tf.core import random
+from srnn_tf.core.random import Key, Rows
 from tests import harness
 
 HEAD = """
@@ -122,24 +124,22 @@ def test_every_way_of_drawing(tmp_path, case):
     )
 
 
-def test_a_share_of_what_is_drawn():
-    seed, whole = [1, 2], np.asarray(nn.normal([3, 2 * 5 * 4, 2], [1, 2]))
+def test_the_rows_of_a_replica_are_drawn_as_one_device_draws_them():
+    seed, whole = [1, 2], np.asarray(random.normal([3, 2 * 5 * 4, 2], [1, 2]))
     shares = [(0, 2), (2, 3)]  # of five rows, two copies, four particles or steps in a row
     found = []
     for first, rows in shares:
-        with replicas.sharing(replicas.Share(*map(tf.constant, (first, rows, 5)))):
-            with replicas.copies(2):
-                part = replicas.draw(lambda s: nn.normal(s, seed), [3, 2 * rows * 4, 2], axis=1)
+        key = Key(seed, Rows(*map(tf.constant, (first, rows, 5)))).repeated(2)
+        part = key.normal([3, 2 * rows * 4, 2], axis=1)
         found.append(np.reshape(part, [3, 2, rows, 4, 2]))
     np.testing.assert_array_equal(np.concatenate(found, 2), whole.reshape(3, 2, 5, 4, 2))
-    np.testing.assert_array_equal(replicas.draw(lambda s: nn.normal(s, seed), [3, 40, 2], 1), whole)
-    share = replicas.Share(*map(tf.constant, (0, 1, 2)))
-    with replicas.sharing(share), replicas.sharing(replicas.UNKNOWN):
-        assert nn.keep([4, 2], 0.0, seed) == ()
-        with pytest.raises(ValueError, match="does not go with `recompute`"):
-            nn.keep([4, 2], 0.5, seed)
-    with replicas.sharing(replicas.UNKNOWN):  # on one device blocks may be dropped out
-        assert nn.keep([4, 2], 0.5, seed).shape == (4, 2)
+    np.testing.assert_array_equal(Key(seed).repeated(2).normal([3, 40, 2], axis=1), whole)
+    key = Key(seed, Rows(*map(tf.constant, (0, 1, 2)))).fold("dropout").without_rows()
+    assert nn.keep([4, 2], 0.0, key) == ()
+    with pytest.raises(ValueError, match="does not go with `recompute`"):
+        nn.keep([4, 2], 0.5, key.repeated(3).fold("again"))
+    # On one device blocks may be dropped out.
+    assert nn.keep([4, 2], 0.5, Key(seed).without_rows()).shape == (4, 2)
 
 
 def test_several_steps_per_execution_are_refused_under_a_strategy():

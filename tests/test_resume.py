@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, data
+from srnn_tf import ELBO, SequenceModel, data
 from tests import harness
 
 ROOT = Path(__file__).parent.parent
@@ -26,7 +26,7 @@ SRNN = harness.cases(structure="parallel_srnn", cell="gru", likelihood="mixture"
 SCRIPT = """
     import dataclasses, functools, json, pathlib, sys, time
     import keras
-    from srnn_tf import recipes, training
+    from srnn_tf import SequenceModel, recipes
     from tests import harness, test_resume
     from zoo import runs, train
 
@@ -56,8 +56,8 @@ SCRIPT = """
         for name in (recipe.name, recipe.name + recipes.TRANSPOSED):
             recipes.RECIPES[name] = dataclasses.replace(recipes.get(name), **changed)
         runs.EPOCH = 3
-        compile, stop = training.TrainedModel.compile, train.StopAt.on_train_batch_end
-        training.TrainedModel.compile = functools.partialmethod(compile, run_eagerly=True)
+        compile, stop = SequenceModel.compile, train.StopAt.on_train_batch_end
+        SequenceModel.compile = functools.partialmethod(compile, run_eagerly=True)
 
         def on_train_batch_end(self, batch, logs=None):
             if wait and int(self.model.step) == 7:
@@ -185,15 +185,17 @@ def test_a_config_is_json_and_rebuilds_the_model(case):
 
 
 def test_a_keras_file_holds_everything(tmp_path):
-    settings = {"kl_schedule": {"initial": 0.1, "increment": 0.01, "final": 0.5}, "window": 2}
-    model = harness.build(SRNN, dtype="mixed_bfloat16", seed=5, **settings)
+    objective = ELBO({"initial": 0.1, "increment": 0.01, "final": 0.5}, free_nats=0.1)
+    model = harness.build(SRNN, dtype="mixed_bfloat16", seed=5, window=2)
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.02, 10))
-    model.compile(optimizer, clipnorm=2.0, loss_per="value", run_eagerly=True)
+    how = {"clipnorm": 2.0, "loss_per": "value", "objective": objective}
+    model.compile(optimizer, run_eagerly=True, **how)
     x = harness.frames(SRNN, rows=4, steps=4)
     model.fit(x, batch_size=4, epochs=2, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert again.get_config() == model.get_config()
+    assert again.objective == objective
     assert (int(again.step), again.clipnorm, again.loss_per) == (2, 2.0, "value")
     assert not again.xla and again.run_eagerly
     for a, b in zip(again.optimizer.variables, model.optimizer.variables, strict=True):

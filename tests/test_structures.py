@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from srnn_tf import emissions, likelihoods, registry, structures
+from srnn_tf.core.random import Key
 from tests import harness
 
 ROWS, STEPS, WIDTH = 3, 6, harness.EVENT_SIZE
@@ -225,8 +226,8 @@ def test_dropout_needs_a_seed(pair, structure):
     x, noise = data(0), draws(structure)
 
     def context(layer, seed=None):
-        seed = None if seed is None else tf.constant([seed, 0])
-        return np.asarray(layer(x, targets=x, noise=noise, seed=seed).context)
+        key = None if seed is None else Key([seed, 0])
+        return np.asarray(layer(x, targets=x, noise=noise, key=key).context)
 
     np.testing.assert_array_equal(context(dropped), context(structure))
     np.testing.assert_array_equal(context(dropped, 1), context(dropped, 1))

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import KLSchedule, data, metrics
+from srnn_tf import ELBO, KLSchedule, data
+from srnn_tf.training import metrics
 from tests import harness
 
 RNN = harness.cases(structure="rnn", cell="lstm", likelihood="bernoulli", flat=False)[0]
@@ -72,7 +73,7 @@ def by_hand(model, x, mask):
     out = model(x, mask=mask)
     terms = {k: np.asarray(v) for k, v in out.items() if k in ("log_likelihood", "kl")}
     terms["bound"] = terms["log_likelihood"] - terms["kl"]
-    weight = float(model.kl_schedule(model.step.value))
+    weight = float(model.objective.kl_weight(model.step.value))
     terms["loss"] = weight * terms["kl"] - terms["log_likelihood"]
     return {k: v.sum() / mask.sum() for k, v in terms.items()} | {"kl_weight": weight}
 
@@ -138,7 +139,7 @@ class Record(keras.callbacks.Callback):
 
 def test_kl_weight_follows_its_schedule_by_step():
     schedule = {"initial": 0.3, "increment": 0.25, "final": 0.7}
-    model, record = compiled(SRNN, model={"kl_schedule": schedule}), Record()
+    model, record = compiled(SRNN, objective=ELBO(schedule)), Record()
     model.fit(frames(), batch_size=5, epochs=4, verbose=0, callbacks=[record])
     weights = [logs["kl_weight"] for logs in record.steps]
     np.testing.assert_allclose(weights, [0.3, 0.55, 0.7, 0.7], rtol=1e-6)
@@ -179,8 +180,9 @@ def test_loss_per_value(flat):
 def learner(case, **how):
     schedule = {"initial": 1.0, "increment": 0.0, "final": 1.0}
     small = {"dropout": 0.05, "num_layers": 1}
-    model = harness.build(case, kl_schedule=schedule, scale=0.2, structure=small)
-    model.compile(keras.optimizers.Adam(0.03), clipnorm=5.0, **how)
+    model = harness.build(case, scale=0.2, structure=small)
+    objective = ELBO(schedule) if case.latent else "elbo"
+    model.compile(keras.optimizers.Adam(0.03), clipnorm=5.0, objective=objective, **how)
     return model
 
 

@@ -33,8 +33,8 @@ def test_a_run_begins_with_the_weights_of_another(first, arguments, tmp_path, ca
     assert any((a != b).any() for a, b in pairs)
     begun = json.loads((second.folder / provenance.BEGUN).read_text())
     assert begun == provenance.training(first) and begun["begun_with"] is None
-    assert float(first.build().kl_schedule(0)) < 1.0
-    assert float(second.build().kl_schedule(0)) == 1.0
+    assert float(first.build().objective.kl_weight(0)) < 1.0
+    assert float(second.build().objective.kl_weight(0)) == 1.0
     # The same command goes on, wherever the first run lies now.
     first.folder.rename(tmp_path / "moved")
     command[command.index(str(first.folder))] = str(tmp_path / "moved")

@@ -11,7 +11,8 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srnn_tf import SequenceModel, checks, scoring
+from srnn_tf import SequenceModel, checks
+from srnn_tf.inference import scoring
 from zoo import evaluate, runs
 
 

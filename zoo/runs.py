@@ -18,6 +18,7 @@ from srnn_tf import SequenceModel, checks, data, recipes, zoo
 from srnn_tf.data.splits import NUM_NOTES
 from srnn_tf.data.transposition import LARGEST
 from srnn_tf.files import replacing
+from srnn_tf.objectives import ELBO, Exact, KLSchedule, Objective
 
 POLICIES = ("float32", "mixed_bfloat16")
 # Updates between two validations, by default; checkpoints are written there.
@@ -202,15 +203,12 @@ class Run:
 
     def scorer(self) -> SequenceModel:
         """The model with fresh weights, in float32, not compiled: without an optimizer."""
-        return zoo.build(self.recipe.name, self.steps, self.seed, "float32", self.candidate)
+        return zoo.build(self.recipe.name, self.seed, "float32", self.candidate)
 
     def build(self, dtype: str = "float32") -> SequenceModel:
         """The model with fresh weights, compiled as its recipe says, with XLA if in float32."""
         keras.utils.set_random_seed(self.seed)
-        model = zoo.build(self.recipe.name, self.steps, self.seed, dtype, self.candidate)
-        if self.begin_with:  # the weight of the KL has grown already
-            full = model.kl_schedule.final
-            model.kl_schedule = dataclasses.replace(model.kl_schedule, initial=full)
+        model = zoo.build(self.recipe.name, self.seed, dtype, self.candidate)
         rate = self.learning_rate or self.recipe.learning_rate
         schedule = keras.optimizers.schedules.CosineDecay(
             rate, self.steps, alpha=self.recipe.final_learning_rate / rate
@@ -219,10 +217,20 @@ class Run:
             keras.optimizers.Adam(schedule),
             clipnorm=self.recipe.clipnorm,
             loss_per=self.recipe.loss_per,
+            objective=self._objective(model),
             jit_compile=None if dtype == "float32" else False,
         )
         model.optimizer.build(model.trainable_variables)
         return model
+
+    def _objective(self, model: SequenceModel) -> Objective:
+        """The recipe's, its KL schedule scaled to the length of the run."""
+        if not model.latent_size:
+            return Exact()
+        schedule = KLSchedule(**self.recipe.scaled_kl_schedule(self.steps))
+        if self.begin_with:  # the weight of the KL has grown already
+            schedule = dataclasses.replace(schedule, initial=schedule.final)
+        return ELBO(schedule)
 
     def best_model(self) -> SequenceModel:
         """The model with the weights that scored best on the validation split.

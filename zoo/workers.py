@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, inputs
+from srnn_tf import SequenceModel
 from srnn_tf.data import EpochDataset
+from srnn_tf.training import inputs
 
 KINDS = ("mirrored", "multiworker")
 LOST = (  # how TensorFlow tells that a worker is gone, or has come back as another one
@@ -89,7 +90,9 @@ class Loop:
     def _pipeline(self, context):
         """The batches of this worker, one for each of its replicas in turn."""
         parts = [
-            inputs.pipeline(self.model, p, endless=True, start=lambda: int(self.model.step.numpy()))
+            inputs.pipeline(
+                self.model.density, p, endless=True, start=lambda: int(self.model.step.numpy())
+            )
             for p in self._parts
         ]
         if len(parts) == 1:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import checks, nn, recurrent, scan
+from srnn_tf.core.random import fold
 from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.chain import chained, dims, draw_in_turn
 from srnn_tf.emissions.heads import ValueHeads
@@ -111,35 +112,35 @@ class AutoregressiveRNN(Emission):
             shape = (2, self.units)
             self.initial_value = self.add_weight(name="initial", shape=shape, initializer=small)
 
-    def call(self, context, temperature=1.0, seed=None):
-        def score(context, x, seed=None):
-            features = self._features(context, x, seed)
+    def call(self, context, temperature=1.0, key=None):
+        def score(context, x, key=None):
+            features = self._features(context, x, key)
             return self.heads.log_prob(features, tf.transpose(x), temperature)
 
         def draw(context, draws):
             return self._draw(context, draws, temperature)
 
         rows = RECOMPUTED_ROWS if self.recompute else None
-        return chained(self, context, score, draw, seed, rows)
+        return chained(self, context, score, draw, key, rows)
 
-    def _features(self, context, x, seed):
+    def _features(self, context, x, key):
         """What each value is predicted from: l before it has read the value, (D, N, units)."""
         (h, c), read = self._initial_state(context), tf.transpose(x)[:-1]
         features = h[None]
         if self.event_size > 1:
-            features = self._scan(context, read, (h, c), seed)
-        return nn.dropout(features, self.dropout, nn.site(seed, 1))
+            features = self._scan(context, read, (h, c), key)
+        return nn.dropout(features, self.dropout, fold(key, "features"))
 
-    def _scan(self, context, read, state, seed):
+    def _scan(self, context, read, state, key):
         """The initial l and that after each value read, from these (D - 1, N)."""
         dtype, options = self.compute_dtype, dict(time_major=True, return_initial=True)
         recurrent_kernel = tf.cast(self.low.recurrent_kernel, dtype)
-        if seed is None or self.embedding_dropout == 0.0:
+        if key is None or self.embedding_dropout == 0.0:
             row, base = self._projections(context)
             read = tf.cast(read, dtype)
             return scan.lstm_rank_one(read, row, base, recurrent_kernel, state, **options)[0]
         embedded = self.embed(read[..., None])
-        embedded = nn.dropout(embedded, self.embedding_dropout, nn.site(seed, 0))
+        embedded = nn.dropout(embedded, self.embedding_dropout, fold(key, "embedded"))
         kernel = self.low.kernel[: self.embedding_size]
         inputs = nn.project(embedded, kernel, self.low.bias, dtype) + self._from_context(context)
         return scan.lstm(inputs, recurrent_kernel, state, **options)[0]

@@ -10,9 +10,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from srnn_tf import checks, registry
+from srnn_tf.core import random
 from srnn_tf.likelihoods import LIKELIHOODS, Likelihood
-
-SITE = 100  # of the seed of a model's terms, for its emission; structures draw at lower ones
 
 
 class Emission(keras.layers.Layer):
@@ -30,17 +29,17 @@ class Emission(keras.layers.Layer):
         self.event_size = event_size
         self.likelihood = registry.create("likelihood", LIKELIHOODS, likelihood, Likelihood)
 
-    def __call__(self, context, temperature=1.0, seed=None):
+    def __call__(self, context, temperature=1.0, key=None):
         checks.temperature(temperature)
         if tf.is_tensor(temperature):
             temperature = tf.stop_gradient(temperature)
         if self.built:
             checks.width("context", context.shape, self.get_build_config()["input_shape"][-1])
-        return super().__call__(context, temperature=temperature, seed=seed)
+        return super().__call__(context, temperature=temperature, key=key)
 
     @abc.abstractmethod
     def call(
-        self, context: tf.Tensor, temperature: float = 1.0, seed: tf.Tensor | None = None
+        self, context: tf.Tensor, temperature: float = 1.0, key: random.Key | None = None
     ) -> tfp.distributions.Distribution:
         """(B, T, H) -> a distribution of batch shape (B, T) and event shape (D,).
 
@@ -48,7 +47,7 @@ class Emission(keras.layers.Layer):
             context: h_t.
             temperature: t divides logits by t and multiplies scales by sqrt(t). A constant: it has
                 no gradient.
-            seed: (2,) int32 for dropout; None for no dropout.
+            key: of dropout; None for no dropout.
 
         Returns:
             A distribution with `log_prob`, all values at once, `sample`, value after value where

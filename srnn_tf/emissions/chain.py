@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import checks, nn, replicas, scan
+from srnn_tf import checks, scan
+from srnn_tf.core import random
 from srnn_tf.likelihoods import Likelihood, ValueLikelihood
 
 tfd = tfp.distributions
@@ -137,7 +138,7 @@ def draw_in_turn(
         temperature: of each draw.
     """
     # All randomness is laid out before the loop.
-    seeds = None if seed is None else nn.split(seed, runs[-1].stop)
+    seeds = None if seed is None else random.split(seed, runs[-1].stop)
     pieces = []
     for r, run in enumerate(runs):
 
@@ -163,24 +164,24 @@ def chained(
     context: tf.Tensor,
     score: Callable,
     draw: Callable,
-    seed: tf.Tensor | None,
+    key: random.Key | None,
     recomputed_rows: int | None = None,
 ) -> Chain:
     """A `Chain` of (B, T, H) contexts that is scored block after block, which bounds memory.
 
     Args:
         layer: the emission.
-        score: from contexts (N, H), frames (N, D) and a seed to log p(x | h), (N,).
+        score: from contexts (N, H), frames (N, D) and a key to log p(x | h), (N,).
         draw: as a `Chain` has it.
-        seed: of dropout. In training all rows are scored at once, which is faster,
+        key: of dropout. In training all rows are scored at once, which is faster,
         recomputed_rows: unless blocks of so many rows are to be worked out again for the gradient.
     """
 
     def scored(context, x):
-        if seed is not None and recomputed_rows is None:
-            return score(context, x, seed)
+        if key is not None and recomputed_rows is None:
+            return score(context, x, key)
         rows = recomputed_rows or scored_rows(layer.event_size)
-        return in_blocks(layer, score, context, x, rows, seed)
+        return in_blocks(layer, score, context, x, rows, key)
 
     return Chain(context, layer.event_size, scored, draw)
 
@@ -198,16 +199,17 @@ def scored_rows(event_size: int) -> int:
 class _Score:
     """A score of rows as a cell of `scan.unroll`, which works it out again for its gradient."""
 
-    def __init__(self, layer, score):
+    def __init__(self, layer, score, key):
         self.variables, self.score = layer.variables, score
+        self.key = key and key.without_rows()  # a block may end within a row
 
     def __call__(self, inputs, states, training=False):
-        with replicas.sharing(replicas.UNKNOWN):  # a block may end within a row
-            return self.score(*inputs), states
+        context, x, *seeds = inputs
+        return self.score(context, x, self.key and self.key.at(seeds[0])), states
 
 
-def in_blocks(layer: Any, score: Callable, context: tf.Tensor, x: tf.Tensor, size: int, seed: Any):
-    """`score(context, x, seed)` of all rows, (N,), block after block.
+def in_blocks(layer: Any, score: Callable, context: tf.Tensor, x: tf.Tensor, size: int, key: Any):
+    """`score(context, x, key)` of all rows, (N,), block after block.
 
     One block is alive at a time, in the backward pass too, where it is worked out again.
 
@@ -215,11 +217,11 @@ def in_blocks(layer: Any, score: Callable, context: tf.Tensor, x: tf.Tensor, siz
         layer: whose variables `score` reads.
         context, x: (N, H) and (N, D).
         size: the most rows of a block.
-        seed: of dropout, or None.
+        key: of dropout, or None.
     """
     rows = dims(x)[0]
     if isinstance(rows, int) and rows <= size:
-        return score(context, x, seed)
+        return score(context, x, key)
     # Blocks of one size: less than a row of each is padding.
     count = -(-rows // size)
     if not isinstance(rows, int):
@@ -230,7 +232,7 @@ def in_blocks(layer: Any, score: Callable, context: tf.Tensor, x: tf.Tensor, siz
         padded = tf.pad(a, [[0, count * size - rows], [0, 0]])
         return tf.reshape(padded, [count, size, a.shape[-1]])
 
-    seeds = () if seed is None else (nn.split(seed, count),)
+    seeds = () if key is None else (key.split(count),)
     inputs = (blocks(context), blocks(x), *seeds)
-    scores, _ = scan.unroll(_Score(layer, score), inputs, (), time_major=True)
+    scores, _ = scan.unroll(_Score(layer, score, key), inputs, (), time_major=True)
     return tf.reshape(scores, [-1])[:rows]

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf import checks, nn
+from srnn_tf.core import random
 from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.chain import Chain
 from srnn_tf.emissions.factorized import Factorized
@@ -110,29 +111,31 @@ class DeltaSplit(Emission):
         for head in (self.first_head, self.rest_head):
             head.build((None, width))
 
-    def call(self, context, temperature=1.0, seed=None):
+    def call(self, context, temperature=1.0, key=None):
         def score(context, x):
             first, rest = (tf.gather(x, part, axis=-1) for part in (self.first, self.rest))
             log_prob = self.first_head(context, temperature=temperature).log_prob(first)
-            return log_prob + self._rest(context, first, temperature, seed).log_prob(rest)
+            return log_prob + self._rest(context, first, temperature, key).log_prob(rest)
 
         def draw(context, draws):
             def take(part, index):
-                return part.greedy() if draws is None else part.sample(seed=nn.site(draws, index))
+                if draws is None:
+                    return part.greedy()
+                return part.sample(seed=random.fold_in(draws, index))
 
             first = take(self.first_head(context, temperature=temperature), 0)
-            rest = take(self._rest(context, first, temperature, seed), 1)
+            rest = take(self._rest(context, first, temperature, key), 1)
             order = np.argsort(np.concatenate([self.first, self.rest]))
             return tf.gather(tf.concat([first, rest], axis=-1), order, axis=-1)
 
         return Chain(context, self.event_size, score, draw)
 
-    def _rest(self, context, first, temperature, seed):
+    def _rest(self, context, first, temperature, key):
         """The distribution of x_b, from contexts (N, H) and x_a."""
         x = tf.concat([context, tf.cast(first, context.dtype)], axis=-1)
         for dense, norm in zip(self.hidden, self.norms, strict=True):
             x = tf.nn.relu(norm(dense(x)))
-        x = nn.dropout(x, self.dropout, seed, axis=0)
+        x = nn.dropout(x, self.dropout, key, axis=0)
         return self.rest_head(x, temperature=temperature)
 
     def get_config(self):

@@ -44,7 +44,7 @@ class Factorized(Emission):
             size = self.dense.units - self.likelihood.num_unbiased
             self.bias = self.add_weight(shape=(size,), initializer="zeros", name="bias")
 
-    def call(self, context, temperature=1.0, seed=None):
+    def call(self, context, temperature=1.0, key=None):
         params = self.dense(context)
         if self.bias is not None:
             bias = tf.pad(tf.convert_to_tensor(self.bias), [[0, self.likelihood.num_unbiased]])

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf import checks, nn
+from srnn_tf.core.random import fold
 from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.chain import chained, dims, draw_in_turn, runs_of
 from srnn_tf.emissions.heads import ValueHeads, fan_in
@@ -87,19 +88,19 @@ class MaskedMLP(Emission):
             self.hidden.build((None, None, self.units))
             self.heads.build((None, None, self.units))
 
-    def call(self, context, temperature=1.0, seed=None):
-        def score(context, x, seed=None):
+    def call(self, context, temperature=1.0, key=None):
+        def score(context, x, key=None):
             outputs = self.first(context, x)
             if not self.num_layers:
                 return self._linear_log_prob(outputs, x, temperature)
             features = tf.reshape(outputs, [-1, self.event_size, self.units])
-            features = self.hidden(nn.time_major(features), seed=seed)
+            features = self.hidden(nn.time_major(features), key=key)
             return self.heads.log_prob(features, tf.transpose(x), temperature)
 
         def draw(context, draws):
             return self._draw(context, draws, temperature)
 
-        return chained(self, context, score, draw, seed)
+        return chained(self, context, score, draw, key)
 
     def _linear_log_prob(self, outputs, x, temperature):
         total = 0.0
@@ -221,20 +222,20 @@ class HiddenLayers(keras.layers.Layer):
         self.kernels = [add(f"kernel_{i}", square, start) for i in layers[1:]]
         self.biases = [add(f"bias_{i}", size, "zeros") for i in layers[1:]]
 
-    def call(self, x, seed=None):
-        return self._transformed(x, tf.convert_to_tensor, seed)
+    def call(self, x, key=None):
+        return self._transformed(x, tf.convert_to_tensor, key)
 
     def of_value(self, i: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
         """The layers of value i alone, (N, units) in and out."""
         return self._transformed(x[None], lambda weight: tf.convert_to_tensor(weight)[i][None])[0]
 
-    def _transformed(self, x, read: Callable, seed=None):
+    def _transformed(self, x, read: Callable, key=None):
         for layer in range(self.num_layers):
             if layer:
                 kernel, bias = read(self.kernels[layer - 1]), read(self.biases[layer - 1])
                 x = tf.matmul(x, tf.cast(kernel, x.dtype)) + tf.cast(bias, x.dtype)[:, None]
             x = self._normalized(x, read(self.scales[layer]), read(self.shifts[layer]))
-            x = nn.dropout(tf.nn.relu(x), self.dropout, nn.site(seed, layer))
+            x = nn.dropout(tf.nn.relu(x), self.dropout, fold(key, layer))
         return x
 
     def _normalized(self, x, scale, shift):

@@ -1,6 +1,6 @@
 """Axis 1 of a model, the latent structure: contexts h_t and the price of the latents.
 
-To add one: a file beside this one and a line in `STRUCTURES`.
+To add one: a class in a file of its own, and `register`; ours have a line in `STRUCTURES`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ STRUCTURES: dict[str, type[Structure]] = {
     "zforcing": ZForcing,
     "parallel_srnn": ParallelSRNN,
 }
+register = registry.register("structure", STRUCTURES, Structure)
 
 
 def get(config: str | dict[str, Any] | Structure) -> Structure:
@@ -54,4 +55,5 @@ __all__ = [
     "ZForcing",
     "ZForcingCell",
     "get",
+    "register",
 ]

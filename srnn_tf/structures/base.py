@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import checks, nn, recurrent
+from srnn_tf.core.random import Key, fold
 
 Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 
@@ -72,7 +73,7 @@ class Structure(keras.layers.Layer):
         states: Any = None,
         noise: tf.Tensor | None = None,
         mask: tf.Tensor | None = None,
-        seed: tf.Tensor | None = None,
+        key: Key | None = None,
         evidence: Any = None,
     ) -> Trace:
         """Contexts of every step.
@@ -83,7 +84,7 @@ class Structure(keras.layers.Layer):
             states: where to start; `initial_states` by default.
             noise: (B, T, Z), the standard normal draws of the latents.
             mask: (B, T) bool, right-padded.
-            seed: (2,) int32 for dropout; None for no dropout.
+            key: of dropout; None for no dropout.
             evidence: in place of `targets`, what `evidence` says of them; unless `filtering`.
         """
 
@@ -92,7 +93,7 @@ class Structure(keras.layers.Layer):
         inputs: tf.Tensor,
         targets: tf.Tensor,
         mask: tf.Tensor | None = None,
-        seed: tf.Tensor | None = None,
+        key: Key | None = None,
     ) -> Any:
         """What a posterior that reads the future reads of the whole sequence.
 
@@ -151,19 +152,19 @@ class Cell(keras.layers.Layer):
         """The states before the first step, a nest of (batch_size, ...)."""
 
     @abc.abstractmethod
-    def over_time(self, x, noise, evidence, states, lengths=None, seed=None) -> tuple[Draws, Any]:
+    def over_time(self, x, noise, evidence, states, lengths=None, key=None) -> tuple[Draws, Any]:
         """All steps at once, time major: (`Draws`, states)."""
 
     def call(self, inputs, states, training=False):
         for name in inputs:
             checks.choice("inputs", name, ("x", "noise", "evidence", "seed"))
 
+        key = None if inputs.get("seed") is None else Key(inputs["seed"])
+
         def lift(name):
             return None if inputs.get(name) is None else inputs[name][None]
 
-        draws, states = self.over_time(
-            lift("x"), lift("noise"), lift("evidence"), states, seed=inputs.get("seed")
-        )
+        draws, states = self.over_time(lift("x"), lift("noise"), lift("evidence"), states, key=key)
         return tf.nest.map_structure(lambda a: a[0], draws), states
 
     def get_config(self):
@@ -171,25 +172,25 @@ class Cell(keras.layers.Layer):
 
 
 def cell_trace(
-    structure: Any, inputs: Any, evidence: Any, states: Any, noise: Any, mask: Any, seed: Any
+    structure: Any, inputs: Any, evidence: Any, states: Any, noise: Any, mask: Any, key: Any
 ) -> tuple[Draws, Trace]:
     """What a structure says that is its `embed`, its `cell` over time, and `dropout`.
 
     Args:
         structure: with these three.
-        inputs, states, noise, mask, seed: as in `Structure.call`.
+        inputs, states, noise, mask, key: as in `Structure.call`.
         evidence: of the cell, time major; None to draw from the prior.
     """
     states = structure.initial_states(tf.shape(inputs)[0]) if states is None else states
     draws, states = structure.cell.over_time(
-        structure.embed(inputs, nn.site(seed, 0)),
+        structure.embed(inputs, key=fold(key, "inputs")),
         nn.time_major(noise),
         evidence,
         states,
         sequence_lengths(mask),
-        nn.site(seed, 2),
+        fold(key, "cell"),
     )
-    context = nn.dropout(draws.context, structure.dropout, nn.site(seed, 3))
+    context = nn.dropout(draws.context, structure.dropout, fold(key, "context"))
     return draws, latent_trace(draws, context, states)
 
 
@@ -225,7 +226,7 @@ def sequence_lengths(mask: tf.Tensor | None) -> tf.Tensor | None:
 class Embedding(keras.layers.Layer):
     """The linear embedding of a step, shared by all recurrences of a structure, then dropout.
 
-    Shapes: call(x (B, T, D), seed) -> (T, B, E); for D = 1 without dropout, `nn.Scalars`.
+    Shapes: call(x (B, T, D), key) -> (T, B, E); for D = 1 without dropout, `nn.Scalars`.
     """
 
     def __init__(self, size: int, dropout: float, **kwargs):
@@ -236,12 +237,12 @@ class Embedding(keras.layers.Layer):
     def build(self, input_shape):
         self.dense.build(input_shape)
 
-    def call(self, x, seed=None):
+    def call(self, x, key=None):
         x = nn.time_major(x)
-        if x.shape[-1] == 1 and (seed is None or self.dropout == 0.0):
+        if x.shape[-1] == 1 and (key is None or self.dropout == 0.0):
             kernel, bias = self.dense.kernel.value, self.dense.bias.value
             return nn.Scalars(x[..., 0], kernel[0], bias)
-        return nn.dropout(self.dense(x), self.dropout, seed)
+        return nn.dropout(self.dense(x), self.dropout, key)
 
 
 class RecurrentStack(keras.layers.Layer):
@@ -267,11 +268,11 @@ class RecurrentStack(keras.layers.Layer):
             layer.build(input_shape)
             input_shape = (*input_shape[:-1], layer.units)
 
-    def call(self, x, states=None, lengths=None, reverse=False, seed=None):
+    def call(self, x, states=None, lengths=None, reverse=False, key=None):
         ends = []
         for i, layer in enumerate(self.layers):
             if i > 0:
-                x = nn.dropout(x, self.dropout, nn.site(seed, i))
+                x = nn.dropout(x, self.dropout, fold(key, i))
             state = None if states is None else states[i]
             x, end = layer(x, state, lengths=lengths, reverse=reverse)
             ends.append(end)

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import checks, nn
+from srnn_tf.core.random import fold
 from srnn_tf.structures.base import (
     Draws,
     Embedding,
@@ -125,32 +126,34 @@ class ParallelSRNN(Structure):
             "generator": self.generator.zero_states(batch_size),
         }
 
-    def evidence(self, inputs, targets, mask=None, seed=None):
+    def evidence(self, inputs, targets, mask=None, key=None):
         b, _ = self.backward(
-            self.embed(targets, nn.site(seed, 3)),
+            self.embed(targets, key=fold(key, "targets")),
             lengths=sequence_lengths(mask),
             reverse=True,
-            seed=nn.site(seed, 4),
+            key=fold(key, "backward"),
         )
         return nn.time_major(b)
 
     def call(
-        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+        self, inputs, targets=None, states=None, noise=None, mask=None, key=None, evidence=None
     ):
         states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
-        lengths, embedded = sequence_lengths(mask), self.embed(inputs, nn.site(seed, 0))
-        v, v_end = self.forward(embedded, states["forward"], lengths=lengths, seed=nn.site(seed, 1))
-        p = q = self.prior(v, nn.site(seed, 2))
+        lengths, embedded = sequence_lengths(mask), self.embed(inputs, key=fold(key, "inputs"))
+        v, v_end = self.forward(
+            embedded, states["forward"], lengths=lengths, key=fold(key, "forward")
+        )
+        p = q = self.prior(v, key=fold(key, "prior"))
         if targets is not None:
-            evidence = self.evidence(inputs, targets, mask, seed)
+            evidence = self.evidence(inputs, targets, mask, key)
         if evidence is not None:
             b = tf.cast(nn.time_major(evidence), v.dtype)
-            q = self.posterior(tf.concat([b, v], axis=-1), nn.site(seed, 5))
+            q = self.posterior(tf.concat([b, v], axis=-1), key=fold(key, "posterior"))
         z = nn.gaussian_draw(q, nn.time_major(noise))
         h, h_end = self.generator(
             self._generator_input(v, embedded, z), states["generator"], lengths=lengths
         )
-        context = nn.dropout(h, self.dropout, nn.site(seed, 6))
+        context = nn.dropout(h, self.dropout, fold(key, "context"))
         ends = {"forward": v_end, "generator": h_end}
         return latent_trace(Draws(h, z, q, p), context, ends)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from srnn_tf import nn
+from srnn_tf.core.random import fold
 from srnn_tf.structures.base import (
     Embedding,
     RecurrentStack,
@@ -81,13 +82,13 @@ class RNN(Structure):
         return {"forward": self.forward.zero_states(batch_size)}
 
     def call(
-        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+        self, inputs, targets=None, states=None, noise=None, mask=None, key=None, evidence=None
     ):
         states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
-        x = self.embed(inputs, nn.site(seed, 0))
+        x = self.embed(inputs, key=fold(key, "inputs"))
         v, ends = self.forward(
-            x, states["forward"], lengths=sequence_lengths(mask), seed=nn.site(seed, 1)
+            x, states["forward"], lengths=sequence_lengths(mask), key=fold(key, "forward")
         )
-        context = nn.time_major(nn.dropout(v, self.dropout, nn.site(seed, 2)))
+        context = nn.time_major(nn.dropout(v, self.dropout, fold(key, "context")))
         zero = tf.zeros(tf.shape(inputs)[:2])
         return Trace(context, zero, zero, zero, {"forward": ends})

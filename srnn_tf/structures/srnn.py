@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from srnn_tf import nn, scan
+from srnn_tf.core.random import fold
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -87,18 +88,18 @@ class SRNNCell(Cell):
         z = tf.zeros([batch_size, self.latent_size])
         return {"forward": self.forward.zero_states(batch_size), "z": z}
 
-    def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
+    def over_time(self, x, noise, evidence, states, lengths=None, key=None):
         v, forward = self.forward(x, states["forward"], lengths=lengths)
-        draws, z = self.chain(v, noise, evidence, states["z"], lengths, seed)
+        draws, z = self.chain(v, noise, evidence, states["z"], lengths, key)
         return draws, {"forward": forward, "z": z}
 
-    def chain(self, v, noise, evidence, z0, lengths=None, seed=None):
+    def chain(self, v, noise, evidence, z0, lengths=None, key=None):
         """The latents of all steps, one after another, given v (T, B, H): (`Draws`, last z)."""
         rows, parts = tf.shape(v)[:2], {}
         if evidence is not None:
-            parts["q"] = self.posterior.part(evidence, rows, nn.site(seed, 0))
+            parts["q"] = self.posterior.part(evidence, rows, fold(key, "posterior"))
         if evidence is None or self.residual_posterior:
-            parts["p"] = self.prior.part(v, rows, nn.site(seed, 1))
+            parts["p"] = self.prior.part(v, rows, fold(key, "prior"))
 
         def step(inputs, z, dense):
             found = {name: part.step(inputs[name], z, dense) for name, part in parts.items()}
@@ -119,7 +120,7 @@ class SRNNCell(Cell):
         )
         if "p" not in parts:  # the loop did not read it
             before = tf.cast(tf.concat([z0[None], z[:-1]], axis=0), v.dtype)
-            p = self.prior(tf.concat([v, before], axis=-1), nn.site(seed, 1))
+            p = self.prior(tf.concat([v, before], axis=-1), key=fold(key, "prior"))
         return Draws(tf.concat([v, tf.cast(z, v.dtype)], axis=-1), z, q, p), last
 
 
@@ -200,32 +201,32 @@ class SRNN(Structure):
     def initial_states(self, batch_size):
         return self.cell.get_initial_state(batch_size)
 
-    def evidence(self, inputs, targets, mask=None, seed=None):
+    def evidence(self, inputs, targets, mask=None, key=None):
         states = self.initial_states(tf.shape(inputs)[0])
-        v, _ = self._forward(inputs, states, sequence_lengths(mask), seed)
-        return nn.time_major(self._backward(v, targets, sequence_lengths(mask), seed))
+        v, _ = self._forward(inputs, states, sequence_lengths(mask), key)
+        return nn.time_major(self._backward(v, targets, sequence_lengths(mask), key))
 
     def call(
-        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+        self, inputs, targets=None, states=None, noise=None, mask=None, key=None, evidence=None
     ):
         states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
         lengths = sequence_lengths(mask)
-        v, forward = self._forward(inputs, states, lengths, seed)
+        v, forward = self._forward(inputs, states, lengths, key)
         b = None if evidence is None else nn.time_major(evidence)
         if targets is not None:
-            b = self._backward(v, targets, lengths, seed)
+            b = self._backward(v, targets, lengths, key)
         draws, z = self.cell.chain(
-            v, nn.time_major(noise), b, states["z"], lengths, nn.site(seed, 2)
+            v, nn.time_major(noise), b, states["z"], lengths, fold(key, "chain")
         )
-        context = nn.dropout(draws.context, self.dropout, nn.site(seed, 3))
+        context = nn.dropout(draws.context, self.dropout, fold(key, "context"))
         return latent_trace(draws, context, {"forward": forward, "z": z})
 
-    def _forward(self, inputs, states, lengths, seed):
-        x = self.embed(inputs, nn.site(seed, 0))
+    def _forward(self, inputs, states, lengths, key):
+        x = self.embed(inputs, key=fold(key, "inputs"))
         return self.cell.forward(x, states["forward"], lengths=lengths)
 
-    def _backward(self, v, targets, lengths, seed):
-        y = nn.embedded(self.embed(targets, nn.site(seed, 1)))
+    def _backward(self, v, targets, lengths, key):
+        y = nn.embedded(self.embed(targets, key=fold(key, "targets")))
         b, _ = self.backward(
             tf.concat([tf.cast(y, v.dtype), v], axis=-1), lengths=lengths, reverse=True
         )

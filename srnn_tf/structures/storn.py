@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from srnn_tf import nn
+from srnn_tf.core.random import fold
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -85,22 +86,22 @@ class STORNCell(Cell):
             "generator": self.generator.zero_states(batch_size),
         }
 
-    def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
+    def over_time(self, x, noise, evidence, states, lengths=None, key=None):
         x = nn.embedded(x)
         standard = tf.zeros([*tf.unstack(tf.shape(x)[:2]), self.latent_size])
         p = q = (standard, standard)
         recognition = states["recognition"]
         if evidence is not None:
             r, recognition = self.recognition(
-                evidence, recognition, lengths=lengths, seed=nn.site(seed, 0)
+                evidence, recognition, lengths=lengths, key=fold(key, "recognition")
             )
-            q = self.posterior(r, nn.site(seed, 1))
+            q = self.posterior(r, key=fold(key, "posterior"))
         z = nn.gaussian_draw(q, noise)
         h, generator = self.generator(
             tf.concat([tf.cast(x, self.compute_dtype), tf.cast(z, self.compute_dtype)], axis=-1),
             states["generator"],
             lengths=lengths,
-            seed=nn.site(seed, 2),
+            key=fold(key, "generator"),
         )
         return Draws(h, z, q, p), {"recognition": recognition, "generator": generator}
 
@@ -178,7 +179,7 @@ class STORN(Structure):
         return self.cell.get_initial_state(batch_size)
 
     def call(
-        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+        self, inputs, targets=None, states=None, noise=None, mask=None, key=None, evidence=None
     ):
-        evidence = None if targets is None else self.embed(targets, nn.site(seed, 1))
-        return cell_trace(self, inputs, evidence, states, noise, mask, seed)[1]
+        evidence = None if targets is None else self.embed(targets, key=fold(key, "targets"))
+        return cell_trace(self, inputs, evidence, states, noise, mask, key)[1]

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from srnn_tf import nn, recurrent, scan
+from srnn_tf.core.random import fold
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -79,11 +80,11 @@ class VRNNCell(Cell):
         state = self.recurrent.zero_state(batch_size)
         return {"recurrent": state, "z": tf.zeros([batch_size, self.latent_size])}
 
-    def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
+    def over_time(self, x, noise, evidence, states, lengths=None, key=None):
         from_data = evidence is not None
         part = self.recurrent.part(x)
         head = (self.posterior if from_data else self.prior).part(
-            evidence, tf.shape(part.inputs)[:2], nn.site(seed, 0)
+            evidence, tf.shape(part.inputs)[:2], fold(key, "drawn")
         )
 
         def step(inputs, states, dense):
@@ -101,7 +102,7 @@ class VRNNCell(Cell):
             time_major=True,
         )
         # The loop does not read the prior where the posterior is drawn from.
-        p = self.prior(v, nn.site(seed, 1)) if from_data else q
+        p = self.prior(v, key=fold(key, "prior")) if from_data else q
         return Draws(tf.concat([v, tf.cast(z, v.dtype)], axis=-1), z, q, p), states
 
 
@@ -178,7 +179,7 @@ class VRNN(Structure):
         return self.cell.get_initial_state(batch_size)
 
     def call(
-        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+        self, inputs, targets=None, states=None, noise=None, mask=None, key=None, evidence=None
     ):
-        evidence = None if targets is None else self.embed(targets, nn.site(seed, 1))
-        return cell_trace(self, inputs, evidence, states, noise, mask, seed)[1]
+        evidence = None if targets is None else self.embed(targets, key=fold(key, "targets"))
+        return cell_trace(self, inputs, evidence, states, noise, mask, key)[1]

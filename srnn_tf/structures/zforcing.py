@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import checks, nn, recurrent, scan
+from srnn_tf.core.random import fold
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -88,11 +89,11 @@ class ZForcingCell(Cell):
     def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
         return {"recurrent": self.recurrent.zero_state(batch_size)}
 
-    def over_time(self, x, noise, evidence, states, lengths=None, seed=None):
+    def over_time(self, x, noise, evidence, states, lengths=None, key=None):
         from_data = evidence is not None
         part = self.recurrent.part(x)
         head = (self.posterior if from_data else self.prior).part(
-            evidence, tf.shape(part.inputs)[:2], nn.site(seed, 0)
+            evidence, tf.shape(part.inputs)[:2], fold(key, "drawn")
         )
         linear = (self.latent_embedding.kernel, self.latent_embedding.bias)
         linear = tuple(tf.cast(w, self.compute_dtype) for w in linear)
@@ -114,7 +115,7 @@ class ZForcingCell(Cell):
         p = q
         if from_data:  # the loop did not read it
             before = tf.concat([states["recurrent"][0][None], v[:-1]], axis=0)
-            p = self.prior(before, nn.site(seed, 1))
+            p = self.prior(before, key=fold(key, "prior"))
         return Draws(v, z, q, p), ends
 
 
@@ -221,26 +222,29 @@ class ZForcing(Structure):
     def initial_states(self, batch_size):
         return self.cell.get_initial_state(batch_size)
 
-    def evidence(self, inputs, targets, mask=None, seed=None):
+    def evidence(self, inputs, targets, mask=None, key=None):
         b, _ = self.backward(
-            self.embed(targets, nn.site(seed, 1)), lengths=sequence_lengths(mask), reverse=True
+            self.embed(targets, key=fold(key, "targets")),
+            lengths=sequence_lengths(mask),
+            reverse=True,
         )
         return nn.time_major(b)
 
     def call(
-        self, inputs, targets=None, states=None, noise=None, mask=None, seed=None, evidence=None
+        self, inputs, targets=None, states=None, noise=None, mask=None, key=None, evidence=None
     ):
         if targets is not None:
-            evidence = self.evidence(inputs, targets, mask, seed)
+            evidence = self.evidence(inputs, targets, mask, key)
         b = None if evidence is None else nn.time_major(evidence)
-        draws, trace = cell_trace(self, inputs, b, states, noise, mask, seed)
+        draws, trace = cell_trace(self, inputs, b, states, noise, mask, key)
         if evidence is None or self.auxiliary is None:
             return trace
-        cost = self._predict_evidence(draws.z, b, nn.site(seed, 4))  # (T, B), as all that drops out
+        # (T, B), as all that drops out.
+        cost = self._predict_evidence(draws.z, b, fold(key, "auxiliary"))
         return trace._replace(auxiliary=nn.time_major(cost))
 
-    def _predict_evidence(self, z, b, seed):
-        mean, log_variance = self.auxiliary(z, seed)
+    def _predict_evidence(self, z, b, key):
+        mean, log_variance = self.auxiliary(z, key=key)
         b = tf.stop_gradient(tf.cast(b, tf.float32))
         log_prob = nn.gaussian_log_prob(b, tf.tanh(mean), log_variance)
         return self.options["alpha"] * tf.reduce_sum(log_prob, axis=-1)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from srnn_tf import checks
 from srnn_tf.data.epochs import EpochDataset, array_batches
+from srnn_tf.density import Density
 
 KEYS = ("frames", "previous", "mask")
 # Nothing here needs AutoGraph, which would wrap our errors in its own.
@@ -22,9 +23,10 @@ ACCEPTED = (
 
 
 def pipeline(
-    model: Any,
+    density: Density,
     data: Any,
     batch_size: int | None = None,
+    seed: int = 0,
     shuffle: bool = False,
     endless: bool = False,
     start: Callable[[], int] = lambda: 0,
@@ -32,9 +34,10 @@ def pipeline(
     """Batches, dicts of tensors, that have passed every check.
 
     Args:
-        model: whose sizes and likelihood the data must fit.
+        density: whose sizes and likelihood the data must fit.
         data: see `ACCEPTED`.
         batch_size: of arrays; 32 by default.
+        seed: of the order of arrays.
         shuffle: arrays only.
         endless: go on past the end of the epoch (`steps_per_epoch` was given).
         start: the step to begin at, asked when an iterator is made.
@@ -47,13 +50,13 @@ def pipeline(
     if isinstance(data, tf.data.Dataset):
         if data.cardinality() == 0:
             raise ValueError("the dataset is empty: it holds no batch")
-        return data.map(plain(lambda *batch: _checked(model, as_dict(batch))))
+        return data.map(plain(lambda *batch: _checked(density, as_dict(batch))))
     if not isinstance(data, EpochDataset):
-        arrays = _arrays(model, data)
+        arrays = _arrays(density, data)
         batch_size = 32 if batch_size is None else batch_size
         checks.sizes(batch_size=batch_size)
-        data = array_batches(arrays, batch_size, model.seed, shuffle)
-    batches = data.as_dataset(start, endless).map(plain(lambda batch: _checked(model, batch)))
+        data = array_batches(arrays, batch_size, seed, shuffle)
+    batches = data.as_dataset(start, endless).map(plain(lambda batch: _checked(density, batch)))
     # Nothing in it can be tuned, and the end of `fit` would wait for the tuner's next look.
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -102,7 +105,7 @@ def our_errors():
         raise ValueError(f"{message.strip(' ]')}, in a batch of the dataset") from None
 
 
-def _arrays(model, data) -> dict[str, np.ndarray]:
+def _arrays(density, data) -> dict[str, np.ndarray]:
     if not isinstance(data, (Mapping, np.ndarray, list, tuple, tf.Tensor)):
         raise ValueError(f"the data must be {ACCEPTED}; received {type(data).__name__}")
     given = data if isinstance(data, Mapping) else {"frames": data}
@@ -111,7 +114,7 @@ def _arrays(model, data) -> dict[str, np.ndarray]:
         raise ValueError(f"the data must be {ACCEPTED}; received keys {sorted(given)}")
 
     def check(name):
-        return checks.frames(given[name], model.event_size, model.binary, name)
+        return checks.frames(given[name], density.event_size, density.binary, name)
 
     arrays = {"frames": check("frames")}
     shape = arrays["frames"].shape
@@ -127,9 +130,9 @@ def _arrays(model, data) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _checked(model, batch):
+def _checked(density, batch):
     batch = dict(batch)
     index = batch.pop("index", None)
     if index is not None:  # `data.batches` fills a batch up with rows that are no data
         batch = {name: tf.boolean_mask(x, index >= 0) for name, x in batch.items()}
-    return checks.check_batch(batch, model.event_size, model.binary, empty=index is not None)
+    return checks.check_batch(batch, density.event_size, density.binary, empty=index is not None)

@@ -1,4 +1,4 @@
-"""Compiled programs of a model, one per shape."""
+"""Compiled programs, one per function and shape."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import tensorflow as tf
 
 
 class Programs:
-    """The `tf.function` of each function asked for, compiled with XLA where the model is.
+    """The `tf.function` of each function asked for, compiled with XLA where it is wanted.
 
     Args:
-        model: what `xla` is read from at each call.
+        xla: asked at each call.
     """
 
-    def __init__(self, model: Any):
-        self.model = model
+    def __init__(self, xla: Callable[[], bool]):
+        self.xla = xla
         self.made: dict[tuple, Any] = {}
 
     def __call__(self, function: Callable, *key: Any) -> Callable:
         """The program of `function`; `key` tells apart functions of one name."""
-        key = (function.__qualname__, self.model.xla, *key)
+        xla = self.xla()
+        key = (function.__qualname__, xla, *key)
         if key not in self.made:
             # Loops and branches are TensorFlow's already; AutoGraph would only take time.
-            program = tf.function(function, jit_compile=self.model.xla, autograph=False)
+            program = tf.function(function, jit_compile=xla, autograph=False)
             # Every new shape is compiled, on purpose: TensorFlow need not warn of it.
             program._omit_frequent_tracing_warning = True
             self.made[key] = program

@@ -1,15 +1,31 @@
-"""A particle filter over the latents of a model: one step of it, a cell for `scan.unroll`."""
+"""A particle filter over the latents of a density: one step, and its run over a batch."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from srnn_tf import objectives
+from srnn_tf import nn, scan
+from srnn_tf.core.random import Key, Rows, fold
+from srnn_tf.density import Batch, Density
+from srnn_tf.objectives import functions
 
 PROPOSALS = ("posterior", "prior")
+
+
+class Filtered(NamedTuple):
+    """What a filter says of each step, nats, zero where it is not real.
+
+    All but `bound` are means over the weights of the particles before the step.
+    """
+
+    bound: tf.Tensor  # (B,), log p_hat(x_t | x_<t)
+    log_likelihood: tf.Tensor  # (B,)
+    kl: tf.Tensor  # (B,)
+    auxiliary: tf.Tensor  # (B,)
+    posterior_mean: tf.Tensor  # (B, Z)
 
 
 class ParticleFilter:
@@ -28,38 +44,39 @@ class ParticleFilter:
     States: `structure`, a nest of (B * K, ...), and `log_weights` (B, K).
 
     Args:
-        model: a `SequenceModel` with latents.
+        density: with latents.
         num_particles: K.
         ess_threshold: the share of K that the effective sample size may fall to.
         proposal: "posterior", or "prior" (a bootstrap filter).
+        rows: those of a replica, for dropout.
 
-    Outputs, each of B rows: `bound`, log p_hat, zero where not `real`; and the means over the
-    weights before the step of `log_likelihood`, `kl`, `auxiliary` and `posterior_mean`.
+    Outputs `Filtered`, each of B rows.
 
     Reference: Maddison et al., arXiv:1705.09279.
     """
 
     def __init__(
         self,
-        model: Any,
+        density: Density,
         num_particles: int,
         ess_threshold: float = 0.5,
         proposal: str = "posterior",
+        rows: Rows | None = None,
     ):
-        self.model, self.num_particles = model, num_particles
+        self.density, self.num_particles, self.rows = density, num_particles, rows
         self.ess_threshold, self.proposal = ess_threshold, proposal
-        self.variables = [*model.structure.variables, *model.emission.variables]
+        self.variables = density.variables
 
     def initial_states(self, rows: Any) -> dict[str, Any]:
         """Equal weights, all particles at the structure's initial state."""
         equal = tf.fill([rows, self.num_particles], -math.log(self.num_particles))
-        states = self.model.structure.initial_states(rows * self.num_particles)
+        states = self.density.initial_states(rows * self.num_particles)
         return {"structure": states, "log_weights": equal}
 
     def __call__(self, inputs, states, training=False):
         rows, real = tf.shape(inputs["x"])[0], inputs["real"]
         uniform = spread(inputs["uniform"], rows)
-        ancestors, log_weights = objectives.resample(
+        ancestors, log_weights = functions.resample(
             states["log_weights"], uniform, self.ess_threshold
         )
         index = tf.reshape(ancestors + tf.range(rows)[:, None] * self.num_particles, [-1])
@@ -77,13 +94,13 @@ class ParticleFilter:
         def mean(x):
             return tf.einsum("bk,bk...->b...", weights, x)
 
-        outputs = {
-            "bound": total,
-            "log_likelihood": mean(log_likelihood),
-            "kl": mean(per_particle(trace.kl)),
-            "auxiliary": mean(per_particle(trace.auxiliary)),
-            "posterior_mean": mean(per_particle(trace.posterior_mean)),
-        }
+        outputs = Filtered(
+            total,
+            mean(log_likelihood),
+            mean(per_particle(trace.kl)),
+            mean(per_particle(trace.auxiliary)),
+            mean(per_particle(trace.posterior_mean)),
+        )
         # Rows past their end keep what they had.
         each = tf.repeat(real, self.num_particles)
         new = {
@@ -98,24 +115,66 @@ class ParticleFilter:
         """The structure's trace of one step of all particles, and log p(x_t | h_t) of each."""
 
         def particles(x):
-            return tf.repeat(x, self.num_particles, axis=0)[:, None]
+            return tf.repeat(x, self.num_particles, axis=0)
 
-        x, structure = particles(inputs["x"]), self.model.structure
-        source = {}
-        if self.proposal == "posterior" and structure.filtering:
-            source = {"targets": x}
+        x, source = particles(inputs["x"]), {}
+        if self.proposal == "posterior" and self.density.filtering:
+            source = {"target": x}
         elif self.proposal == "posterior":
             source = {"evidence": tf.nest.map_structure(particles, inputs["evidence"])}
-        noise = spread(inputs["noise"], rows)
-        seed = None if isinstance(inputs["seed"], tuple) else inputs["seed"]
-        trace = structure(
+        noise, seed = spread(inputs["noise"], rows), inputs["seed"]
+        trace, distribution = self.density.step(
             particles(inputs["previous"]),
-            states=states,
-            noise=tf.reshape(noise, [-1, 1, noise.shape[-1]]),
-            seed=seed,
+            states,
+            tf.reshape(noise, [-1, noise.shape[-1]]),
+            key=None if isinstance(seed, tuple) else Key(seed, self.rows),
             **source,
         )
-        return trace, self.model.emitted(trace.context, seed).log_prob(x)
+        return trace, distribution.log_prob(x[:, None])
+
+
+def filtering(
+    cell: ParticleFilter,
+    batch: Batch,
+    noise: tf.Tensor,
+    uniform: tf.Tensor,
+    evidence: Any = None,
+    states: Any = None,
+    key: Key | None = None,
+) -> tuple[Filtered, Any]:
+    """The particle filter over a batch: its outputs per step, and its states.
+
+    Args:
+        cell: the filter.
+        batch: of steps.
+        noise: (S, G, K, Z) standard normal draws of G groups of rows.
+        uniform: (S, G) in [0, 1).
+        evidence: nest of (B, S, ...), what the posterior reads of the data; worked out from the
+            steps by default.
+        states: where to start; equal weights at the structure's initial state by default.
+        key: of dropout.
+
+    Returns:
+        `Filtered`, each (B, S, ...); and the states after each row's last real step.
+    """
+    rows, length = tf.unstack(tf.shape(batch.steps)[:2])
+    if cell.proposal == "prior":
+        evidence = None
+    elif evidence is None:
+        evidence = cell.density.evidence(batch, fold(key, "evidence"))
+    real = tf.ones([rows, length], tf.bool) if batch.mask is None else batch.mask
+    inputs = {
+        "x": nn.time_major(batch.steps),
+        "previous": nn.time_major(batch.previous),
+        "real": nn.time_major(real),
+        "noise": noise,
+        "uniform": uniform,
+        "evidence": () if evidence is None else tf.nest.map_structure(nn.time_major, evidence),
+        "seed": () if key is None else key.fold("steps").split(length),
+    }
+    states = cell.initial_states(rows) if states is None else states
+    outputs, states = scan.unroll(cell, inputs, states, time_major=True)
+    return tf.nest.map_structure(nn.time_major, outputs), states
 
 
 def spread(groups: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
+
+from srnn_tf.objectives.moments import moments
 
 
 def active_units(
@@ -60,11 +64,43 @@ class ActiveUnits(keras.metrics.Metric):
         return tf.reduce_sum(tf.cast(variance > self.threshold, tf.float32))
 
 
-def moments(mean: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
-    """The number of real steps, and the sums over them of means and of their squares."""
-    weight = tf.ones(tf.shape(mean)[:2]) if mask is None else tf.cast(mask, tf.float32)
-    sums = (tf.einsum("btz,bt->z", x, weight) for x in (mean, tf.square(mean)))
-    return tf.reduce_sum(weight), *sums
+class Metrics:
+    """The metrics of training: means over real frames, and the number of active units.
+
+    They do not depend on how data are batched.
+
+    Args:
+        latent_size: Z.
+    """
+
+    def __init__(self, latent_size: int):
+        self.means = [
+            keras.metrics.Mean(name=name)
+            for name in ("loss", "bound", "log_likelihood", "kl", "kl_weight")
+        ]
+        self.active_units = ActiveUnits(max(1, latent_size))
+
+    @property
+    def all(self) -> list[keras.metrics.Metric]:
+        """Every metric, in the order of the logs."""
+        return [*self.means, self.active_units]
+
+    def update(
+        self, totals: dict[str, Any], count: tf.Tensor, kl_weight: tf.Tensor | float
+    ) -> dict[str, tf.Tensor]:
+        """Add sums over a batch, and return what all metrics are now.
+
+        Args:
+            totals: of what has a mean, by name; `moments` of the posterior's means.
+            count: real frames of the batch.
+            kl_weight: of this update.
+        """
+        if "moments" in totals:
+            self.active_units.add(totals["moments"])
+        for mean in self.means:
+            value = kl_weight if mean.name == "kl_weight" else totals[mean.name] / count
+            mean.update_state(value, sample_weight=count)
+        return {metric.name: metric.result() for metric in self.all}
 
 
 def _variance(count, total, squares):

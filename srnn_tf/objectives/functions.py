@@ -1,36 +1,10 @@
-"""Objectives and estimators: pure functions of what a model says of its draws. Nats, float32."""
+"""Bounds as pure functions of what a density says of its draws. Nats, float32."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Sequence
 
 import tensorflow as tf
-
-
-@dataclasses.dataclass(frozen=True)
-class KLSchedule:
-    """The weight of the KL term: linear in the number of updates made, then constant.
-
-        w(step) = min(final, initial + increment * step)
-
-    Example:
-        >>> float(KLSchedule()(1000))
-        0.25
-    """
-
-    initial: float = 0.2
-    increment: float = 5e-5
-    final: float = 1.0
-
-    def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            if value < 0.0:
-                raise ValueError(f"`{name}` of a KL schedule must be >= 0; received {value!r}")
-
-    def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
-        return tf.minimum(self.final, self.initial + self.increment * tf.cast(step, tf.float32))
 
 
 def elbo(
@@ -131,26 +105,3 @@ def resample(
         tf.where(again[:, None], ancestors, tf.range(count)),
         tf.where(again[:, None], equal, log_weights),
     )
-
-
-def clip(gradients: Sequence[tf.Tensor], norm: float) -> list[tf.Tensor]:
-    """Gradients scaled down to a global norm; all zero where any is infinite or NaN.
-
-    The latents of some structures form a chain, through which gradients can grow past what float32
-    holds: such an update counts as one of gradient zero, instead of making every weight NaN. The
-    squares are taken of scaled values, so that large gradients are clipped as long as they are
-    finite themselves. None stays None.
-
-    Example:
-        >>> [g.numpy().tolist() for g in clip([tf.constant([3e30, 4e30])], 5.0)]
-        [[3.0, 4.0]]
-    """
-    found = [g for g in gradients if g is not None]
-    largest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(g)) for g in found]))
-    scale = tf.maximum(largest, 1e-30)
-    total = tf.add_n([tf.reduce_sum(tf.square(g / scale)) for g in found])
-    factor = tf.minimum(1.0, norm / tf.maximum(tf.sqrt(total), 1e-30) / scale)
-    usable = tf.math.is_finite(total)
-    return [
-        None if g is None else tf.where(usable, g * factor, tf.zeros_like(g)) for g in gradients
-    ]

@@ -9,74 +9,72 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import estimators, nn, scoring
+from srnn_tf import nn
+from srnn_tf.core import draws, random
 from srnn_tf.data import frames as framing
-from srnn_tf.particles import ParticleFilter
-from srnn_tf.programs import Programs
+from srnn_tf.density import Batch, Density
+from srnn_tf.inference.programs import Programs
+from srnn_tf.objectives.particles import ParticleFilter, filtering
 
 
 class Streamer:
-    """`SequenceModel.score_step` behind its checks; compiled once per shape.
+    """log p(x_t | x_<t), frame by frame; compiled once per shape.
 
     States are a dict of `structure`, a nest of (B * K, ...), and `previous`, the last step read;
     with latents also `log_weights` (B, K), and per row the `seed` (2,) and the `step` that its
     particles are drawn by. K is 1 without latents.
 
     Args:
-        model: a `SequenceModel`.
+        density: what is scored.
+        programs: where compiled functions are kept.
     """
 
-    def __init__(self, model: Any):
-        self.model = model
-        self.program = Programs(model)
-        self.wanted = {}
+    def __init__(self, density: Density, programs: Programs):
+        self.density, self.programs = density, programs
+        self.wanted: dict[tuple[int, int | None], Any] = {}
 
     def initial_states(self, rows: int, num_particles: int | None, seed: int) -> dict[str, Any]:
-        previous = {"previous": tf.zeros([rows, self.model.frame_size])}
+        previous = {"previous": tf.zeros([rows, self.density.frame_size])}
         if num_particles is None:
-            return {"structure": self.model.structure.initial_states(rows), **previous}
-        seed = nn.fold_in(tf.constant([seed % 2**31, 3]), 0)
+            return {"structure": self.density.initial_states(rows), **previous}
+        seed = random.fold_in(draws.request_seed(seed, draws.STREAMS), 0)
         return {
-            **ParticleFilter(self.model, num_particles).initial_states(rows),
+            **ParticleFilter(self.density, num_particles).initial_states(rows),
             **previous,
-            "seed": nn.split(seed, rows),
+            "seed": random.split(seed, rows),
             "step": tf.zeros([rows], tf.int32),
         }
 
     def __call__(self, frame, states) -> tuple[tf.Tensor, dict[str, Any]]:
         states = self._checked(states, len(frame))
-        return self.program(self.step)(tf.constant(frame), states)
+        return self.programs(self.step)(tf.constant(frame), states)
 
     def step(self, frame, states) -> tuple[tf.Tensor, dict[str, Any]]:
         """log p(x_t | x_<t) of a frame, (B,), and the states after it."""
-        model = self.model
-        steps = framing.reframe(frame[:, None], model.frame_size)
-        before = framing.shift(steps, states["previous"])
+        density = self.density
+        steps = framing.reframe(frame[:, None], density.frame_size)
+        batch = Batch(steps, framing.shift(steps, states["previous"]))
         new = {"previous": steps[:, -1]}
-        if not model.latent_size:
-            terms = model.terms(steps, before, states=states["structure"])
-            return tf.reduce_sum(terms["log_likelihood"], axis=1), {
-                "structure": terms["states"],
-                **new,
-            }
+        if not density.latent_size:
+            terms = density.terms(batch, states=states["structure"])
+            nats = tf.reduce_sum(terms.log_likelihood, axis=1)
+            return nats, {"structure": terms.states, **new}
         particles = {name: states[name] for name in ("structure", "log_weights")}
         noise, uniform = self._noise(states, steps.shape[1])
-        proposal = "posterior" if model.structure.filtering else "prior"
-        cell = ParticleFilter(model, states["log_weights"].shape[1], proposal=proposal)
-        outputs, particles = estimators.filtering(
-            cell, steps, before, None, noise, uniform, states=particles
-        )
+        proposal = "posterior" if density.filtering else "prior"
+        cell = ParticleFilter(density, states["log_weights"].shape[1], proposal=proposal)
+        outputs, particles = filtering(cell, batch, noise, uniform, states=particles)
         new |= {"seed": states["seed"], "step": states["step"] + 1, **particles}
-        return tf.reduce_sum(outputs["bound"], axis=1), new
+        return tf.reduce_sum(outputs.bound, axis=1), new
 
     def _noise(self, states, steps):
         """Every row draws by its own seed and step, whatever rows it is batched with."""
 
         def draw(row):
             seed, step = row
-            return scoring.filter_noise(
-                self.model, nn.fold_in(seed, step), steps, 1, states["log_weights"].shape[1]
-            )
+            key = random.Key(random.fold_in(seed, step))
+            particles = states["log_weights"].shape[1]
+            return draws.filter_noise(key, self.density.latent_size, steps, 1, particles)
 
         noise, uniform = tf.map_fn(
             draw,
@@ -88,14 +86,14 @@ class Streamer:
     def _checked(self, states, rows):
         """The states as tensors, of this model and of this many rows."""
         names, count = ["previous", "structure"], None
-        names += ["log_weights", "seed", "step"] if self.model.latent_size else []
+        names += ["log_weights", "seed", "step"] if self.density.latent_size else []
         if not isinstance(states, dict) or set(states) != set(names):
             received = list(states) if isinstance(states, dict) else type(states).__name__
             raise ValueError(
                 "`states` must be a dict as this model's `initial_states` or `score_step` gives, "
                 f"of {', '.join(names)}; received {received}"
             )
-        if self.model.latent_size:
+        if self.density.latent_size:
             shape = getattr(states["log_weights"], "shape", ())
             if len(shape) != 2 or 0 in shape:
                 raise ValueError(

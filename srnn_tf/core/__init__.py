@@ -1,0 +1,1 @@
+"""What everything else is made of: random keys, and no model."""

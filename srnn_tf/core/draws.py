@@ -1,0 +1,102 @@
+"""The seeds of scores, samples and streams: numbers that are part of what was published.
+
+A seed given by a user is folded with what it is for, so that scores and samples of one seed have
+nothing in common; without one, scores use a fixed table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf.core import random
+
+# The seed of the fixed table of draws: part of the definition of a published score.
+TABLE_SEED = (1902, 1388)
+# What a user's seed is for.
+SCORES, SAMPLES, STREAMS = 1, 2, 3
+# Places of a score's seed: the latents of whole sequences, and what particle filters draw.
+LATENTS, FILTER = 0, 1
+# Places of a filter's seed.
+NORMAL, UNIFORM = 0, 1
+# Places of a sample's seed: the latents of the prefix, the values, the latents.
+PREFIX, VALUES, DRAWN_LATENTS = 0, 1, 2
+
+
+def request_seed(seed: int, kind: int) -> tf.Tensor:
+    """The seed (2,) of a request, from a user's."""
+    return tf.constant([seed % 2**31, kind])
+
+
+def draw_seed(seed: Any = None, sample: int | tf.Tensor = 0) -> tf.Tensor:
+    """The seed of one draw of the latents: (2,), or (B, 2) from B integers, one per row.
+
+    Without a seed, that of the fixed table.
+    """
+    if np.ndim(seed):
+        kinds = np.full_like(seed, SCORES)
+        start = np.stack([np.asarray(seed) % 2**31, kinds], axis=1).astype(np.int32)
+    else:
+        start = TABLE_SEED if seed is None else [seed % 2**31, SCORES]
+    return _fold_in(_fold_in(tf.convert_to_tensor(start), LATENTS), sample)
+
+
+def _fold_in(seed, data):
+    """`random.fold_in` of a seed (2,), or of each of (B, 2)."""
+    if seed.shape.rank == 1:
+        return random.fold_in(seed, data)
+    return tf.map_fn(lambda s: random.fold_in(s, data), seed)
+
+
+def draw_seeds(seed: Any, start: int, num: int) -> tf.Tensor:
+    """`draw_seed` of `num` samples, (num, 2) or (num, B, 2)."""
+    samples = tf.range(start, start + num)
+    return tf.map_fn(lambda s: draw_seed(seed, s), samples, fn_output_signature=tf.int32)
+
+
+def filter_seed(
+    seed: Any = None, group: int | None = None, start: int = 0, windows: int = 1
+) -> tf.Tensor:
+    """The seed of `filter_noise` from step `start` on, (2,); `group` is that of the rows.
+
+    From a seed per row, one for each of its `windows`, (B * windows, 2).
+    """
+    found = _fold_in(draw_seed(seed), FILTER)
+    if found.shape.rank == 2:
+        found = tf.stack([_fold_in(found, w) for w in range(windows)], axis=1)
+        return _fold_in(tf.reshape(found, [-1, 2]), start)
+    found = found if group is None else random.fold_in(found, group)
+    return random.fold_in(found, start)
+
+
+def filter_noise(
+    key: random.Key, latent_size: int, steps: int, groups: Any, num_particles: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What a particle filter draws: normal (S, G, K, Z) and uniform (S, G).
+
+    Those of a group do not depend on how many groups there are.
+    """
+    shape = [groups, steps, num_particles, latent_size]
+    normal = key.fold(NORMAL).normal(shape, axis=0)
+    uniform = key.fold(UNIFORM).uniform(shape[:2], axis=0)
+    return tf.transpose(normal, [1, 0, 2, 3]), tf.transpose(uniform)
+
+
+def filter_noise_of_each(
+    seeds: tf.Tensor, latent_size: int, steps: int, num_particles: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """`filter_noise` of groups that each have a seed, (G, 2), and depend on it alone."""
+
+    def one(seed):
+        drawn = filter_noise(random.Key(seed), latent_size, steps, 1, num_particles)
+        return tuple(x[:, 0] for x in drawn)
+
+    normal, uniform = tf.map_fn(one, seeds, fn_output_signature=(tf.float32, tf.float32))
+    return tf.transpose(normal, [1, 0, 2, 3]), tf.transpose(uniform)
+
+
+def table(steps: Any, latent_size: int) -> tf.Tensor:
+    """The fixed table's draws of the latents, (1, S, Z), the same for all rows."""
+    return tf.transpose(random.normal([steps, 1, latent_size], draw_seed()), [1, 0, 2])

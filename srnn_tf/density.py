@@ -1,0 +1,310 @@
+"""Densities of sequences: what p(x, z) and q(z | x) are, without loss, protocol or optimizer."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from srnn_tf import checks, emissions, nn, structures
+from srnn_tf.core import draws
+from srnn_tf.core.random import Key, fold
+from srnn_tf.data import frames as framing
+from srnn_tf.structures import Trace
+
+
+class Batch(NamedTuple):
+    """Steps of a structure; B rows, S steps, F values of a step."""
+
+    steps: tf.Tensor  # (B, S, F), x_t
+    previous: tf.Tensor  # (B, S, F), x_{t-1}
+    mask: tf.Tensor | None = None  # (B, S) bool, right-padded; None where all steps are real
+
+
+class Terms(NamedTuple):
+    """What a density says of a batch at one draw of the latents: nats, zero under the mask."""
+
+    log_likelihood: tf.Tensor  # (B, S), log p(x_t | z_<=t, x_<t), KL not subtracted
+    kl: tf.Tensor  # (B, S), KL(q_t || p_t)
+    log_ratio: tf.Tensor  # (B, S), log q(z_t) - log p(z_t) at the draw
+    auxiliary: tf.Tensor  # (B, S), costs that training adds, and no bound has
+    states: Any  # after each row's last real step
+    posterior_mean: tf.Tensor | None = None  # (B, S, Z), with latents
+
+
+class Density(abc.ABC):
+    """A density of sequences, with or without latents.
+
+        log p(x) = sum{ log p(x_t | x_<t) : t = 1, ..., T }
+
+    Attributes:
+        event_size: D, the values of a frame of the data.
+        frame_size: F, the values of a step; D is a multiple of it.
+        latent_size: Z, 0 without latents.
+        binary: which values of a frame must be 0 or 1, D booleans.
+        filtering: whether the posterior of z_t reads nothing after x_t, and `step` takes x_t.
+    """
+
+    event_size: int
+    frame_size: int
+    latent_size: int
+    binary: tuple[bool, ...]
+    filtering: bool
+    trains_on_evidence = False  # whether `reconstruction_cost` is not 0
+
+    @property
+    def steps_per_frame(self) -> int:
+        """How many steps a frame is."""
+        return self.event_size // self.frame_size
+
+    @property
+    @abc.abstractmethod
+    def variables(self) -> list[Any]:
+        """All that `terms` and `step` read."""
+
+    @abc.abstractmethod
+    def initial_states(self, rows: Any) -> Any:
+        """The states before the first step, a nest of (rows, ...)."""
+
+    @abc.abstractmethod
+    def terms(
+        self,
+        batch: Batch,
+        noise: tf.Tensor | None = None,
+        states: Any = None,
+        key: Key | None = None,
+        evidence: Any = None,
+    ) -> Terms:
+        """Score every step of a batch, the latents drawn from the posterior.
+
+        Args:
+            batch: the steps.
+            noise: (B, S, Z) standard normal, or (1, S, Z) for all rows alike.
+            states: where to start; `initial_states` by default.
+            key: of dropout; None for none.
+            evidence: of `evidence`, worked out here by default.
+        """
+
+    @abc.abstractmethod
+    def evidence(self, batch: Batch, key: Key | None = None) -> Any:
+        """What a posterior that reads the future reads of a batch, a nest of (B, S, ...), or None.
+
+        With it, such a density can be stepped through.
+        """
+
+    @abc.abstractmethod
+    def step(
+        self,
+        previous: tf.Tensor,
+        states: Any,
+        noise: tf.Tensor,
+        target: tf.Tensor | None = None,
+        evidence: Any = None,
+        temperature: Any = 1.0,
+        key: Key | None = None,
+    ) -> tuple[Trace, tfp.distributions.Distribution]:
+        """One step: the structure's trace, and the distribution of x_t, batch shape (B, 1).
+
+        The latents come from the prior; with `target`, x_t, or with `evidence` from the posterior.
+
+        Args:
+            previous: x_{t-1}, (B, F).
+            states: those before the step.
+            noise: (B, Z).
+            target: (B, F), for densities that filter; others take
+            evidence: of the step, a nest of (B, ...).
+            temperature: of the distribution.
+            key: of dropout.
+        """
+
+    def latents(self, batch: Batch, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Mean, log variance and KL, nats, of each latent under the posterior, (B, S, Z) each.
+
+        Raises:
+            NotImplementedError: the density does not tell.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not tell of its latents")
+
+    def reconstruction_cost(self, evidence: Any, batch: Batch) -> tf.Tensor | float:
+        """What training adds for what the evidence says of the data, (B, S) nats; 0 by default."""
+        return 0.0
+
+    def table(self, steps: Any) -> tf.Tensor | None:
+        """The fixed table of noise, (1, S, Z): a row's score depends neither on its batch nor on
+        padding. None without latents."""
+        return draws.table(steps, self.latent_size) if self.latent_size else None
+
+    def noise(self, rows: Any, steps: Any, key: Key) -> tf.Tensor | None:
+        """Noise of each row's own, (B, S, Z); None without latents."""
+        if not self.latent_size:
+            return None
+        return nn.time_major(key.normal([steps, rows, self.latent_size], axis=1))
+
+    def sum_frames(self, values: tf.Tensor) -> tf.Tensor:
+        """(B, T * steps_per_frame) to (B, T)."""
+        if self.steps_per_frame == 1:
+            return values
+        rows = tf.shape(values)[0]
+        return tf.reduce_sum(tf.reshape(values, [rows, -1, self.steps_per_frame]), axis=-1)
+
+    def batch(
+        self, frames: tf.Tensor, previous: tf.Tensor | None = None, mask: tf.Tensor | None = None
+    ) -> Batch:
+        """Frames (B, T, D) as steps, the step before each, and their mask.
+
+        Args:
+            frames: x_t.
+            previous: x_{t-1}; `frames` shifted by one by default, zeros first.
+            mask: (B, T).
+        """
+        frames = tf.cast(frames, tf.float32)
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            frames = tf.where(mask[..., None], frames, 0.0)
+            mask = tf.repeat(mask, self.steps_per_frame, axis=1)
+        steps = framing.reframe(frames, self.frame_size)
+        if previous is None:
+            return Batch(steps, framing.shift(steps), mask)
+        previous = tf.cast(previous, tf.float32)
+        if self.steps_per_frame > 1:
+            # The value before the first one is the last value of the frame before.
+            previous = framing.shift(steps, previous[:, 0, -self.frame_size :])
+        return Batch(steps, previous, mask)
+
+
+class SequenceDensity(Density):
+    """A latent structure joined to an emission.
+
+        log p(x) = sum{ log p(x_t | h_t) : t = 1, ..., T }
+        h_t = structure(x_<t [, z_<=t])        p(x_t | h_t) = emission(h_t)
+
+    Args:
+        structure: a `Structure`, or its config.
+        emission: an `Emission`, or its config.
+        event_size: D; the emission's by default. A multiple k of it makes each frame k consecutive
+            steps: flat models have an emission of one value.
+        build: make the weights now; else `build` does, within the names of a model.
+
+    Raises:
+        ValueError: unknown names, or sizes that do not fit.
+
+    Example:
+        >>> density = SequenceDensity(
+        ...     {"class": "vrnn", "units": 8, "latent_size": 3, "embedding_size": 4},
+        ...     {"class": "factorized", "event_size": 88, "likelihood": "bernoulli"})
+        >>> batch = density.batch(tf.zeros([2, 5, 88]))
+        >>> density.terms(batch, density.table(5)).kl.shape
+        TensorShape([2, 5])
+
+    Reference: Lai et al., arXiv:1902.01388.
+    """
+
+    def __init__(
+        self,
+        structure: structures.Structure | dict[str, Any],
+        emission: emissions.Emission | dict[str, Any],
+        event_size: int | None = None,
+        build: bool = True,
+    ):
+        self.structure, self.emission = structures.get(structure), emissions.get(emission)
+        self.frame_size = self.emission.event_size
+        event_size = self.frame_size if event_size is None else event_size
+        checks.sizes(event_size=event_size)
+        if event_size % self.frame_size:
+            raise ValueError(
+                f"`event_size` must be a multiple of the emission's, {self.frame_size}; "
+                f"received {event_size}"
+            )
+        self.event_size, self.latent_size = event_size, self.structure.latent_size
+        self.filtering = self.structure.filtering
+        values = self.emission.likelihood.values(self.frame_size)
+        self.binary = tuple(value.binary for value in values) * self.steps_per_frame
+        self.trains_on_evidence = bool(self.structure.reconstruction_weight)
+        self.reconstruction = None  # of x_{t-1} from the backward recurrence, a cost in training
+        if self.trains_on_evidence:
+            self.reconstruction = emissions.Factorized(
+                self.frame_size,
+                self.emission.likelihood,
+                dtype=self.emission.dtype_policy,
+                name="reconstruction",
+            )
+        if build:
+            self.build()
+
+    def build(self) -> None:
+        """Make all weights."""
+        nn.build(self.structure, "structure", self.frame_size)
+        nn.build(self.emission, "emission", self.structure.context_size)
+        if self.reconstruction is not None:
+            nn.build(self.reconstruction, "reconstruction", self.structure.evidence_size)
+
+    @property
+    def layers(self) -> list[Any]:
+        """The structure, the emission, and what else has weights, in this order."""
+        found = [self.structure, self.emission, self.reconstruction]
+        return [layer for layer in found if layer is not None]
+
+    @property
+    def variables(self):
+        return [v for layer in self.layers for v in layer.variables]
+
+    def initial_states(self, rows):
+        return self.structure.initial_states(rows)
+
+    def evidence(self, batch, key=None):
+        return self.structure.evidence(batch.previous, batch.steps, batch.mask, key)
+
+    def terms(self, batch, noise=None, states=None, key=None, evidence=None):
+        structure_key = fold(key, "structure")
+        if evidence is None and self.reconstruction is not None:
+            evidence = self.evidence(batch, structure_key)
+        trace = self.structure(
+            batch.previous,
+            targets=batch.steps if evidence is None else None,
+            states=states,
+            noise=noise,
+            mask=batch.mask,
+            key=structure_key,
+            evidence=evidence,
+        )
+        log_likelihood = self._emitted(trace, 1.0, key).log_prob(batch.steps)
+        auxiliary = trace.auxiliary + self.reconstruction_cost(evidence, batch)
+
+        def real(x):
+            return x if batch.mask is None else tf.where(batch.mask, x, 0.0)
+
+        parts = map(real, (log_likelihood, trace.kl, trace.log_ratio, auxiliary))
+        return Terms(*parts, trace.states, trace.posterior_mean)
+
+    def step(self, previous, states, noise, target=None, evidence=None, temperature=1.0, key=None):
+        trace = self.structure(
+            previous[:, None],
+            targets=None if target is None else target[:, None],
+            states=states,
+            noise=noise[:, None],
+            key=fold(key, "structure"),
+            evidence=None
+            if evidence is None
+            else tf.nest.map_structure(lambda x: x[:, None], evidence),
+        )
+        return trace, self._emitted(trace, temperature, key)
+
+    def latents(self, batch, noise):
+        trace = self.structure(batch.previous, targets=batch.steps, noise=noise, mask=batch.mask)
+        return trace.posterior_mean, trace.posterior_log_variance, trace.kl_per_unit
+
+    def _emitted(self, trace, temperature, key):
+        return self.emission(trace.context, temperature=temperature, key=fold(key, "emission"))
+
+    def reconstruction_cost(self, evidence: Any, batch: Batch) -> tf.Tensor | float:
+        """The weighted log p(x_{t-1} | evidence_t), (B, S), that some structures are trained with.
+
+        The first step has none: what precedes it need not be data.
+        """
+        if self.reconstruction is None:
+            return 0.0
+        log_prob = self.reconstruction(evidence).log_prob(batch.previous)
+        first = tf.range(tf.shape(log_prob)[1]) == 0
+        return tf.where(first, 0.0, self.structure.reconstruction_weight * log_prob)

@@ -1,0 +1,1 @@
+"""What a trained density is asked: scores under the two protocols, samples, streams, posteriors."""

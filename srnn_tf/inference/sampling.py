@@ -1,0 +1,73 @@
+"""Drawing sequences: the one call of the structure, a step at a time, compiled into one loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from srnn_tf import nn
+from srnn_tf.core import draws, random
+from srnn_tf.density import Density
+from srnn_tf.inference.programs import Programs
+
+
+class Sampler:
+    """Sequences drawn from a density; compiled once per shape.
+
+    Args:
+        density: what is drawn from.
+        programs: where compiled functions are kept.
+    """
+
+    def __init__(self, density: Density, programs: Programs):
+        self.density, self.programs = density, programs
+
+    def __call__(self, batch_size, num_steps, seed, prefix, temperature) -> tf.Tensor:
+        length = 0 if prefix is None else prefix.shape[1]
+
+        def draw(*args):
+            return self.draw(batch_size, num_steps * self.density.steps_per_frame, *args)
+
+        program = self.programs(draw, batch_size, num_steps, length)
+        seed = random.fold_in(draws.request_seed(seed, draws.SAMPLES), 0)
+        return program(prefix, seed, tf.constant(temperature, tf.float32))
+
+    def draw(self, rows: Any, steps: Any, prefix, seed, temperature) -> tf.Tensor:
+        """(rows, steps / steps_per_frame, D); `steps` are those of the structure.
+
+        `rows` and `steps` are integers, or tensors outside XLA.
+        """
+        density = self.density
+        previous, states = self._begin(rows, prefix, random.fold_in(seed, draws.PREFIX))
+        # All randomness is laid out before the loop; a longer run begins like a shorter one.
+        seeds = random.split(random.fold_in(seed, draws.VALUES), steps)
+        noise = tf.zeros([steps, rows, 0])
+        if density.latent_size:
+            drawn = random.fold_in(seed, draws.DRAWN_LATENTS)
+            noise = random.normal([steps, rows, density.latent_size], drawn)
+        noise *= tf.sqrt(temperature)
+
+        def body(t, previous, states, drawn):
+            trace, distribution = density.step(previous, states, noise[t], temperature=temperature)
+            x = distribution.sample(seed=seeds[t])[:, 0]
+            return t + 1, x, trace.states, drawn.write(t, x)
+
+        drawn = tf.TensorArray(tf.float32, size=steps, element_shape=[None, density.frame_size])
+        *_, drawn = tf.while_loop(
+            lambda t, *_: t < steps,
+            body,
+            (0, previous, states, drawn),
+            maximum_iterations=steps,
+        )
+        values = nn.time_major(drawn.stack())
+        return tf.reshape(values, [rows, steps // density.steps_per_frame, density.event_size])
+
+    def _begin(self, rows, prefix, seed):
+        """The step before the first drawn one, and the states after the prefix."""
+        density = self.density
+        if prefix is None:
+            return tf.zeros([rows, density.frame_size]), density.initial_states(rows)
+        batch = density.batch(prefix)
+        noise = density.noise(rows, batch.steps.shape[1], random.Key(seed))
+        return batch.steps[:, -1], density.terms(batch, noise).states

@@ -1,0 +1,255 @@
+"""Scoring whole sequences under the two protocols, compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf.core import draws
+from srnn_tf.core.random import Key
+from srnn_tf.data import frames as framing
+from srnn_tf.density import Batch, Density
+from srnn_tf.inference.programs import Programs
+from srnn_tf.objectives import FIVO, Objective, functions
+from srnn_tf.objectives.importance import ImportanceSamples
+from srnn_tf.objectives.particles import filtering
+
+PROTOCOLS = ("full", "paper")
+# Steps that a particle filter advances in one call of its program, whatever the sequence's length.
+BLOCK = 50
+# The most particles, of all rows, that it moves at once; at least those of one row.
+MAX_PARTICLES = 4096
+
+
+class Protocol(NamedTuple):
+    """How sequences are cut: "full" or "paper", and the frames of a window of the latter."""
+
+    name: str = "full"
+    window: int | None = None
+
+
+class Scorer:
+    """Bounds on log p(x) of whole sequences; compiled once per shape.
+
+    Without a seed, draws are a function of the step and the sample alone: a row's score depends
+    neither on its batch nor on padding.
+
+    Args:
+        density: what is scored.
+        programs: where compiled functions are kept.
+    """
+
+    def __init__(self, density: Density, programs: Programs):
+        self.density, self.programs = density, programs
+
+    def __call__(
+        self, frames: np.ndarray, mask: Any, objective: Objective, protocol: Protocol, seed: Any
+    ) -> tf.Tensor:
+        """The bound of each row, (B,)."""
+        return objective.score(Job(self, *_padded(frames, mask), protocol, seed))
+
+    def latents(self, frames: np.ndarray, mask: Any, seed: int | None) -> tuple:
+        """Mean, log variance and KL of each latent at each step, (B, S, Z) each."""
+        steps = frames.shape[1] * self.density.steps_per_frame
+        frames, mask = _padded(frames, mask)
+        found = self.programs(self.posterior)(frames, mask, draws.draw_seed(seed), seed is None)
+        return tuple(x[:, :steps] for x in found)
+
+    # What follows is compiled.
+
+    def elbo(self, frames, mask, seed, shared, protocol) -> tf.Tensor:
+        """The bound (B,) from one draw of the latents."""
+        bound, _ = self.per_step(frames, mask, seed, shared, protocol)
+        return tf.reduce_sum(tf.reshape(bound, [tf.shape(frames)[0], -1]), axis=1)
+
+    def per_step(self, frames, mask, seed, shared, protocol) -> tuple[tf.Tensor, tf.Tensor]:
+        """The bound of each step from one draw of the latents, and its KL, (windows, S) each."""
+        batch, cut = self._batch(frames, mask, protocol)
+        noise = self._noise(seed, frames, shared, protocol, cut)
+        terms = self.density.terms(batch, noise)
+        return functions.elbo(terms.log_likelihood, terms.kl), terms.kl
+
+    def log_weights(self, frames, mask, seeds, shared, protocol) -> tf.Tensor:
+        """log p(x, z) / q(z | x) of each window, (K, windows), one draw per seed."""
+        batch, cut = self._batch(frames, mask, protocol)
+
+        def noise(seed):
+            return self._noise(seed, frames, shared, protocol, cut)
+
+        return ImportanceSamples(self.density, batch, noise)({"seeds": seeds}, ())[0].log_weights
+
+    def windows(self, frames, mask, protocol, proposal="prior") -> tuple:
+        """The steps of all windows, and what the posterior reads, () for nothing."""
+        batch, _ = self._batch(frames, mask, protocol)
+        if proposal == "prior" or self.density.filtering:
+            return batch, ()
+        return batch, self.density.evidence(batch)
+
+    def advance(self, batch, evidence, states, seed, groups, *options) -> tuple:
+        """The sum of log p_hat over a block of steps, (B,), and the filter's states after it."""
+        objective = FIVO(*options)
+        steps, size, k = batch.steps.shape[1], self.density.latent_size, objective.num_particles
+        if seed.shape.rank == 2:
+            drawn = draws.filter_noise_of_each(seed, size, steps, k)
+        else:
+            drawn = draws.filter_noise(Key(seed), size, steps, groups, k)
+        cell = objective.filter(self.density)
+        outputs, states = filtering(cell, batch, *drawn, evidence, states)
+        return tf.reduce_sum(outputs.bound, axis=1), states
+
+    def posterior(self, frames, mask, seed, shared) -> tuple:
+        """Mean, log variance and KL of each latent, zero under the mask, (B, S, Z) each."""
+        batch, cut = self._batch(frames, mask, Protocol())
+        noise = self._noise(seed, frames, shared, Protocol(), cut)
+        return tuple(
+            tf.where(batch.mask[..., None], x, 0.0) for x in self.density.latents(batch, noise)
+        )
+
+    def _batch(self, frames, mask, protocol):
+        """The steps of all windows, and what cuts windows."""
+        batch = self.density.batch(frames, mask=mask)
+        if protocol.name == "paper":  # the first step is context only
+            batch = Batch(batch.steps[:, 1:], batch.steps[:, :-1], batch.mask[:, 1:])
+
+        def cut(x):
+            if protocol.name == "full" or protocol.window is None:
+                return x
+            return framing.windows(x, protocol.window * self.density.steps_per_frame)
+
+        return Batch(*map(cut, batch)), cut
+
+    def _noise(self, seed, frames, shared, protocol, cut):
+        """One draw of the latents of all windows."""
+        density, rows = self.density, framing.size(frames, 0)
+        if not density.latent_size:
+            return None
+        length = framing.size(frames, 1) * density.steps_per_frame - (protocol.name == "paper")
+
+        def draw(rows, seed):
+            return density.noise(rows, length, Key(seed))
+
+        if seed.shape.rank == 2:
+            noise = tf.map_fn(lambda s: draw(1, s)[0], seed, fn_output_signature=tf.float32)
+        else:
+            noise = draw(1 if shared else rows, seed)
+        return cut(tf.broadcast_to(noise, [rows, length, density.latent_size]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A request for the bounds of some sequences, in programs that an objective puts together.
+
+    Args:
+        scorer: that compiles.
+        frames: (B, T, D), padded to a length that is compiled.
+        mask: (B, T).
+        protocol: how sequences are cut.
+        seed: None for the fixed table, an integer, or an array of one for each row.
+    """
+
+    scorer: Scorer
+    frames: np.ndarray
+    mask: np.ndarray
+    protocol: Protocol
+    seed: Any
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of the structure, of all rows."""
+        rows, frames = self.mask.shape
+        return rows * frames * self.scorer.density.steps_per_frame
+
+    def bound(self, objective: Objective) -> tf.Tensor:
+        """The sum over its windows of each sequence's `objective.bound`, (B,)."""
+        if np.ndim(self.seed):
+            raise ValueError("`seed` must be one integer, or None, for this bound")
+        scorer = self.scorer
+
+        def score(frames, mask, seed):
+            batch, _ = scorer._batch(frames, mask, self.protocol)
+            return objective.bound(scorer.density, batch, None if seed is None else Key(seed))
+
+        # Objectives of one configuration share a program, unless they own variables.
+        which = id(objective) if objective.variables else objective
+        program = scorer.programs(score, which, self.protocol, self.seed is None)
+        seed = None if self.seed is None else draws.draw_seed(self.seed)
+        return self.sum_windows(program(self.frames, self.mask, seed))
+
+    def elbo(self, seed: tf.Tensor) -> tf.Tensor:
+        """The ELBO from the draw of a seed, (B,)."""
+        program = self.scorer.programs(self.scorer.elbo)
+        return program(self.frames, self.mask, seed, self.seed is None, self.protocol)
+
+    def log_weights(self, seeds: tf.Tensor) -> tf.Tensor:
+        """Importance weights of each window, (K, windows), one draw per seed."""
+        program = self.scorer.programs(self.scorer.log_weights)
+        return program(self.frames, self.mask, seeds, self.seed is None, self.protocol)
+
+    def sum_windows(self, values: tf.Tensor) -> tf.Tensor:
+        """(windows,) to (B,)."""
+        return tf.reduce_sum(tf.reshape(values, [len(self.frames), -1]), axis=1)
+
+    def filtered(self, objective: FIVO) -> tf.Tensor:
+        """The particle filter's bound, (B,): some rows at once, which bounds memory."""
+        rows, k = len(self.frames), objective.num_particles
+        size = min(rows, max(1, MAX_PARTICLES // (self._num_windows() * k)))
+        totals = []
+        for start in range(0, rows, size):
+            index = np.minimum(np.arange(start, start + size), rows - 1)  # always `size` rows
+            seed = self.seed[index] if np.ndim(self.seed) else self.seed
+            part = dataclasses.replace(
+                self, frames=self.frames[index], mask=self.mask[index], seed=seed
+            )
+            totals.append(part.sum_windows(part._advanced(objective, start)))
+        return tf.concat(totals, axis=0)[:rows]
+
+    def _advanced(self, objective, group):
+        """The filter over all rows, block by block: memory does not grow with their length."""
+        programs, scorer, shared = self.scorer.programs, self.scorer, self.seed is None
+        batch, evidence = programs(scorer.windows)(
+            self.frames, self.mask, self.protocol, objective.proposal
+        )
+        count, steps = batch.steps.shape[:2]
+        states = objective.filter(scorer.density).initial_states(count)
+        windows, group = count // len(self.frames), None if shared else group
+        groups = windows if shared else count
+        length, options = min(BLOCK, rounded(steps)), objective.get_config().values()
+        total = tf.zeros([count])
+        for start in range(0, steps, length):
+            block = tf.nest.map_structure(
+                lambda x, start=start: _block(x, start, length), (batch, evidence)
+            )
+            seed = draws.filter_seed(self.seed, group, start, windows)
+            program = programs(scorer.advance)
+            bound, states = program(*block, states, seed, groups, *options)
+            total += bound
+        return total
+
+    def _num_windows(self):
+        window, spf = self.protocol.window, self.scorer.density.steps_per_frame
+        if self.protocol.name == "full" or window is None:
+            return 1
+        return -(-(self.frames.shape[1] * spf - 1) // (window * spf))
+
+
+def rounded(steps: int) -> int:
+    """`steps` rounded up to 3 significant bits, so that few lengths are ever compiled."""
+    unit = max(1, 2 ** (steps.bit_length() - 3))
+    return -(-steps // unit) * unit
+
+
+def _padded(frames, mask):
+    rows, steps = frames.shape[:2]
+    mask = np.ones([rows, steps], bool) if mask is None else mask
+    padding = rounded(steps) - steps
+    return np.pad(frames, [(0, 0), (0, padding), (0, 0)]), np.pad(mask, [(0, 0), (0, padding)])
+
+
+def _block(x, start, length):
+    """(B, T, ...) to the `length` steps from `start` on, padded with zeros."""
+    part = x[:, start : start + length]
+    padding = length - part.shape[1]
+    return tf.pad(part, [(0, 0), (0, padding)] + [(0, 0)] * (part.shape.rank - 2))

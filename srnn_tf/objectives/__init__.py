@@ -1,0 +1,57 @@
+"""Axis 4 of a model, the objective: what training maximizes, and bounds on log p(x).
+
+To add one: a class in a file of its own, and `register`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from srnn_tf import registry
+from srnn_tf.objectives.base import Loss, Objective, noise_of
+from srnn_tf.objectives.evidence import ELBO, Exact
+from srnn_tf.objectives.filtering import FIVO
+from srnn_tf.objectives.functions import effective_sample_size, elbo, iwae, resample
+from srnn_tf.objectives.importance import Weights, importance
+from srnn_tf.objectives.importance_weighted import IWAE
+from srnn_tf.objectives.schedule import KLSchedule
+from srnn_tf.objectives.shorthand import OBJECTIVES, default_of, for_scoring, for_training
+
+register = registry.register("objective", OBJECTIVES, Objective)
+
+
+def get(config: str | dict[str, Any] | Objective) -> Objective:
+    """An objective from its config, `{"class": name, **arguments}`, or its name.
+
+    Raises:
+        ValueError: an unknown name; the error suggests the nearest known one.
+
+    Example:
+        >>> get({"class": "iwae", "num_samples": 4}).num_samples
+        4
+    """
+    return registry.create("objective", OBJECTIVES, config, Objective)
+
+
+__all__ = [
+    "ELBO",
+    "Exact",
+    "FIVO",
+    "IWAE",
+    "KLSchedule",
+    "Loss",
+    "OBJECTIVES",
+    "Objective",
+    "Weights",
+    "default_of",
+    "effective_sample_size",
+    "elbo",
+    "for_scoring",
+    "for_training",
+    "get",
+    "importance",
+    "iwae",
+    "noise_of",
+    "register",
+    "resample",
+]

@@ -1,0 +1,110 @@
+"""What every objective is."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from srnn_tf.core.random import Key
+from srnn_tf.density import Batch, Density
+
+
+class Loss(NamedTuple):
+    """What an objective says of a batch in training: nats, summed over all real steps."""
+
+    value: tf.Tensor  # what is minimized
+    bound: tf.Tensor  # (B, S), or (B,) of whole sequences: what is claimed about log p(x)
+    log_likelihood: tf.Tensor  # (B, S)
+    kl: tf.Tensor  # (B, S)
+    posterior_moments: Any = None  # `metrics.moments` of the posterior's means, with latents
+
+
+class Objective(abc.ABC):
+    """What is maximized in training, and what is reported as a bound on log p(x).
+
+    One object serves `compile(objective=...)`, `evaluate` and `log_prob(bound=...)`. Subclasses
+    define `loss` and `bound`; constructor arguments are attributes of the same names, and come back
+    from `get_config`. An objective may own Keras variables, in `variables`; they are trained and
+    saved with the model.
+    """
+
+    variables: tuple[Any, ...] = ()
+    # Constructor arguments, kept as attributes of the same names.
+    arguments: tuple[str, ...] = ()
+
+    def check(self, density: Density) -> None:
+        """Refuse a density that this objective is not for; by default one without latents.
+
+        Raises:
+            ValueError: it is.
+        """
+        if not density.latent_size:
+            raise ValueError(
+                f"{type(self).__name__} needs a model with latents; the likelihood of one without "
+                "is exact: use Exact()"
+            )
+
+    def check_training(self) -> None:  # noqa: B027, most have nothing to refuse
+        """Refuse to be trained with; by default nothing is refused.
+
+        Raises:
+            ValueError: it is a bound that only `log_prob` takes.
+        """
+
+    @abc.abstractmethod
+    def loss(self, density: Density, batch: Batch, key: Key | None, step: tf.Tensor) -> Loss:
+        """What training minimizes, and what is reported beside it.
+
+        Args:
+            density: p(x, z) and q(z | x).
+            batch: steps of the structure.
+            key: of noise and dropout; None for the fixed table of noise and no dropout.
+            step: updates made so far.
+        """
+
+    @abc.abstractmethod
+    def bound(self, density: Density, batch: Batch, key: Key | None) -> tf.Tensor:
+        """A bound from below on log p(x) of each row, (B,) nats; no schedule acts on it.
+
+        Args:
+            density, batch, key: as in `loss`, but that nothing is dropped out.
+        """
+
+    def score(self, job: Any) -> tf.Tensor:
+        """`bound` of the rows of a request, (B,); subclasses bound its memory.
+
+        Args:
+            job: an `inference.scoring.Job`.
+
+        Raises:
+            ValueError: a seed for each row.
+        """
+        return job.bound(self)
+
+    def kl_weight(self, step: tf.Tensor) -> tf.Tensor | float:
+        """The weight of the KL in the loss."""
+        return 1.0
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {name: getattr(self, name) for name in self.arguments}
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.get_config() == self.get_config()
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(self)))
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({given})"
+
+
+def noise_of(density: Density, batch: Batch, key: Key | None) -> tf.Tensor | None:
+    """One draw of the latents of a batch, by a key or from the fixed table."""
+    rows, steps = tf.shape(batch.steps)[0], tf.shape(batch.steps)[1]
+    if key is None:
+        return density.table(steps)
+    return density.noise(rows, steps, key.fold("noise"))

@@ -1,0 +1,118 @@
+"""One draw of the latents: the evidence lower bound, and the exact likelihood without latents."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from srnn_tf import checks
+from srnn_tf.core import draws
+from srnn_tf.core.random import fold
+from srnn_tf.objectives import functions
+from srnn_tf.objectives.base import Loss, Objective, noise_of
+from srnn_tf.objectives.moments import moments
+from srnn_tf.objectives.schedule import KLSchedule
+
+
+class Exact(Objective):
+    """The log likelihood of a density without latents.
+
+        log p(x) = sum{ log p(x_t | x_<t) : t = 1, ..., T }
+
+    Example:
+        >>> Exact()
+        Exact()
+    """
+
+    def check(self, density):
+        if density.latent_size:
+            raise ValueError(
+                "Exact needs a model without latents; of one with latents only bounds are known: "
+                "use ELBO(), IWAE() or FIVO()"
+            )
+
+    def loss(self, density, batch, key, step):
+        terms = density.terms(batch, key=fold(key, "terms"))
+        nats = terms.log_likelihood
+        value = -tf.reduce_sum(nats + terms.auxiliary)
+        return Loss(value, nats, nats, terms.kl)
+
+    def bound(self, density, batch, key):
+        return tf.reduce_sum(density.terms(batch).log_likelihood, axis=1)
+
+    def score(self, job):
+        # Nothing is drawn; folding a seed takes 10 ms.
+        return job.elbo(tf.zeros([2], tf.int32))
+
+
+class ELBO(Objective):
+    """The evidence lower bound, its KL annealed in training.
+
+        L = sum{ E_q log p(x_t | z_<=t, x_<t) - w max(KL(q_t || p_t), f) : t = 1, ..., T }
+
+    The bound has w = 1 and f = 0.
+
+    Args:
+        kl_schedule: a `KLSchedule` or its arguments: w, as a function of the updates made.
+        free_nats: f, what the latents of a frame may cost without being pressed to cost less.
+        num_samples: draws that `log_prob` takes the mean over; training takes one.
+
+    Raises:
+        ValueError: a negative number; `num_samples` below 1.
+
+    Example:
+        >>> ELBO(free_nats=0.5).kl_schedule
+        KLSchedule(initial=0.2, increment=5e-05, final=1.0)
+
+    Reference: Kingma and Welling, arXiv:1312.6114; free nats: Kingma et al., arXiv:1606.04934.
+    """
+
+    arguments = ("kl_schedule", "free_nats", "num_samples")
+
+    def __init__(
+        self,
+        kl_schedule: KLSchedule | dict[str, float] | None = None,
+        free_nats: float = 0.0,
+        num_samples: int = 1,
+    ):
+        if not isinstance(kl_schedule, KLSchedule):
+            kl_schedule = KLSchedule(**(kl_schedule or {}))
+        checks.weight(free_nats=free_nats)
+        checks.sizes(num_samples=num_samples)
+        self.kl_schedule, self.free_nats, self.num_samples = kl_schedule, free_nats, num_samples
+
+    def check_training(self):
+        if self.num_samples > 1:
+            raise ValueError(
+                f"`num_samples` of an ELBO must be 1 in training; received {self.num_samples}"
+            )
+
+    def loss(self, density, batch, key, step):
+        terms = density.terms(batch, noise_of(density, batch, key), key=fold(key, "terms"))
+        log_likelihood, kl, auxiliary = (
+            density.sum_frames(x) for x in (terms.log_likelihood, terms.kl, terms.auxiliary)
+        )
+        weight = self.kl_weight(step)
+        values = functions.elbo(log_likelihood, kl, auxiliary, weight, self.free_nats)
+        if self.free_nats and batch.mask is not None:  # padding is free of them
+            real = batch.mask[:, :: density.steps_per_frame]
+            values = tf.where(real, values, 0.0)
+        found = moments(terms.posterior_mean, batch.mask)
+        bound = functions.elbo(log_likelihood, kl)
+        return Loss(-tf.reduce_sum(values), bound, log_likelihood, kl, found)
+
+    def bound(self, density, batch, key):
+        terms = density.terms(batch, noise_of(density, batch, key))
+        return tf.reduce_sum(functions.elbo(terms.log_likelihood, terms.kl), axis=1)
+
+    def score(self, job):
+        seeds = (draws.draw_seed(job.seed, s) for s in range(self.num_samples))
+        return sum(job.elbo(seed) for seed in seeds) / self.num_samples
+
+    def kl_weight(self, step):
+        return self.kl_schedule(step)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "kl_schedule": dataclasses.asdict(self.kl_schedule)}

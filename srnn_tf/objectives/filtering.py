@@ -1,0 +1,81 @@
+"""The filtering variational objective, a bound by a particle filter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from srnn_tf import checks
+from srnn_tf.core import draws
+from srnn_tf.core.random import Key, fold
+from srnn_tf.density import Batch, Density
+from srnn_tf.objectives.base import Loss, Objective
+from srnn_tf.objectives.moments import moments
+from srnn_tf.objectives.particles import PROPOSALS, Filtered, ParticleFilter, filtering
+
+
+class FIVO(Objective):
+    """The filtering variational objective: log p(x) estimated by K particles.
+
+        L = sum{ log p_hat(x_t | x_<t) : t = 1, ..., T }
+
+    Args:
+        num_particles: K.
+        ess_threshold: the share of K under which the effective sample size of the particles leads
+            to resampling; 0 for never.
+        proposal: what the particles are drawn from, "posterior" or "prior".
+
+    Raises:
+        ValueError: `num_particles` below 1, an unknown proposal, a negative threshold.
+
+    Example:
+        >>> FIVO(16, proposal="prior")
+        FIVO(num_particles=16, ess_threshold=0.5, proposal='prior')
+
+    Reference: Maddison et al., arXiv:1705.09279.
+    """
+
+    arguments = ("num_particles", "ess_threshold", "proposal")
+
+    def __init__(
+        self, num_particles: int = 16, ess_threshold: float = 0.5, proposal: str = "posterior"
+    ):
+        checks.sizes(num_particles=num_particles)
+        checks.weight(ess_threshold=ess_threshold)
+        checks.choice("proposal", proposal, PROPOSALS)
+        self.num_particles, self.ess_threshold = num_particles, ess_threshold
+        self.proposal = proposal
+
+    def filter(self, density: Density, key: Key | None = None) -> ParticleFilter:
+        """The particle filter over a density; the key says which rows are dropped out for."""
+        rows = None if key is None else key.rows
+        return ParticleFilter(density, self.num_particles, self.ess_threshold, self.proposal, rows)
+
+    def loss(self, density, batch, key, step):
+        evidence = None
+        if density.trains_on_evidence:
+            evidence = density.evidence(batch, fold(key, "evidence"))
+        found = self._filtered(density, batch, key, evidence)
+        auxiliary = found.auxiliary + density.reconstruction_cost(evidence, batch)
+        if batch.mask is not None:
+            auxiliary = tf.where(batch.mask, auxiliary, 0.0)
+        value = -tf.reduce_sum(found.bound) - tf.reduce_sum(auxiliary)
+        per_frame = (density.sum_frames(x) for x in (found.bound, found.log_likelihood, found.kl))
+        return Loss(value, *per_frame, moments(found.posterior_mean, batch.mask))
+
+    def bound(self, density, batch, key):
+        return tf.reduce_sum(self._filtered(density, batch, key, None).bound, axis=1)
+
+    def _filtered(self, density: Density, batch: Batch, key: Key | None, evidence: Any) -> Filtered:
+        rows, steps = tf.unstack(tf.shape(batch.steps)[:2])
+        # Without a key the draws of `log_prob`, up to its block of steps.
+        source = Key(draws.filter_seed()) if key is None else key.fold("noise")
+        drawn = draws.filter_noise(
+            source, density.latent_size, steps, 1 if key is None else rows, self.num_particles
+        )
+        cell, dropped = self.filter(density, key), fold(key, "dropout")
+        return filtering(cell, batch, *drawn, evidence, key=dropped)[0]
+
+    def score(self, job):
+        return job.filtered(self)

@@ -1,0 +1,136 @@
+"""Importance weights of whole paths of the latents, in chunks of draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from srnn_tf import scan
+from srnn_tf.core import draws
+from srnn_tf.core.random import Key, fold
+from srnn_tf.density import Batch, Density
+from srnn_tf.objectives.base import Loss
+from srnn_tf.objectives.moments import moments
+
+
+def chunk_size(num_samples: int, most: int) -> int:
+    """The largest number of draws, at most `most`, that divides all of them into equal chunks.
+
+    Example:
+        >>> chunk_size(48, 20)
+        16
+    """
+    return max(n for n in range(1, max(1, min(most, num_samples)) + 1) if num_samples % n == 0)
+
+
+class Weights(NamedTuple):
+    """K draws of all latents of a batch; means are those over the draws, nats."""
+
+    log_weights: tf.Tensor  # (K, B), log p(x, z_k) - log q(z_k | x)
+    log_likelihood: tf.Tensor  # (B, S)
+    kl: tf.Tensor  # (B, S)
+    auxiliary: tf.Tensor  # (B, S)
+    posterior_moments: tuple[tf.Tensor, ...]
+
+    def loss(self, bound: tf.Tensor, density: Density) -> Loss:
+        """The loss of a bound (B,) that was made of the weights."""
+        value = -tf.reduce_sum(bound) - tf.reduce_sum(self.auxiliary)
+        log_likelihood, kl = (density.sum_frames(x) for x in (self.log_likelihood, self.kl))
+        return Loss(value, bound, log_likelihood, kl, self.posterior_moments)
+
+
+class ImportanceSamples:
+    """Some draws of all latents of a batch: a cell for `scan.unroll` over chunks of draws.
+
+    One chunk is alive at a time, in the backward pass too, where it is recomputed.
+
+    Args:
+        density: with latents.
+        batch: of steps.
+        noise: from the seed of a draw to standard normal (B, S, Z), or (1, S, Z) for all rows.
+        key: of dropout, or None.
+
+    Inputs `seeds` (k, 2), one per draw. Outputs `Weights` of the draws.
+    """
+
+    def __init__(self, density: Density, batch: Batch, noise: Callable, key: Key | None = None):
+        self.density, self.batch, self.noise, self.key = density, batch, noise, key
+        self.variables = density.variables
+
+    def __call__(self, inputs, states, training=False):
+        seeds, batch, density = inputs["seeds"], self.batch, self.density
+        number, rows, length = seeds.shape[0], *tf.unstack(tf.shape(batch.steps)[:2])
+        noise = tf.map_fn(self.noise, seeds, fn_output_signature=tf.float32)
+        noise = tf.broadcast_to(noise, [number, rows, length, density.latent_size])
+        key = fold(self.key, seeds[0, 0])
+        evidence = density.evidence(batch, fold(key, "evidence"))  # the same for all draws
+
+        def repeat(x):
+            return tf.tile(x, [number, *[1] * (x.shape.rank - 1)])
+
+        mask = None if batch.mask is None else repeat(batch.mask)
+        terms = density.terms(
+            Batch(repeat(batch.steps), repeat(batch.previous), mask),
+            tf.reshape(noise, [-1, length, density.latent_size]),
+            key=None if key is None else key.fold("terms").repeated(number),
+            evidence=None if evidence is None else tf.nest.map_structure(repeat, evidence),
+        )
+
+        def per_draw(x):
+            return tf.reshape(x, [number, rows, *tf.unstack(tf.shape(x))[1:]])
+
+        log_weights = per_draw(terms.log_likelihood - terms.log_ratio)
+        means = (
+            tf.reduce_mean(per_draw(x), axis=0)
+            for x in (terms.log_likelihood, terms.kl, terms.auxiliary)
+        )
+        found = moments(terms.posterior_mean, mask)
+        return Weights(tf.reduce_sum(log_weights, axis=2), *means, found), states
+
+
+def importance(
+    density: Density, batch: Batch, key: Key | None, num_samples: int, max_samples: int = 16
+) -> Weights:
+    """Importance weights of K draws of the latents of a batch.
+
+    Args:
+        density: with latents.
+        batch: of steps.
+        key: of noise and dropout; None for the draws of the fixed table and no dropout.
+        num_samples: K.
+        max_samples: draws evaluated at once, or the next smaller divisor of K; with more, memory
+            grows by a few numbers a step only.
+    """
+    rows, steps = tf.shape(batch.steps)[0], tf.shape(batch.steps)[1]
+    if key is None:
+        seeds, rows = draws.draw_seeds(None, 0, num_samples), 1
+    else:
+        seeds = key.fold("noise").split(num_samples)
+
+    def noise(seed):
+        return density.noise(rows, steps, Key(seed) if key is None else key.at(seed))
+
+    return weights_of(density, batch, seeds, noise, chunk_size(num_samples, max_samples), key)
+
+
+def weights_of(
+    density: Density, batch: Batch, seeds: Any, noise: Callable, chunk: int, key: Key | None = None
+) -> Weights:
+    """`Weights` of the draws of some seeds, so many at once.
+
+    Args:
+        density, batch: as in `importance`.
+        seeds: (K, 2).
+        noise: as in `ImportanceSamples`.
+        chunk: draws at once; it must divide K.
+        key: of dropout.
+    """
+    samples = ImportanceSamples(density, batch, noise, fold(key, "dropout"))
+    chunks = tf.reshape(seeds, [-1, chunk, 2])
+    found, _ = scan.unroll(samples, {"seeds": chunks}, (), time_major=True)
+    log_weights = tf.reshape(found.log_weights, [-1, tf.shape(found.log_weights)[2]])
+    means = (tf.reduce_mean(x, axis=0) for x in (found.log_likelihood, found.kl, found.auxiliary))
+    totals = tuple(tf.reduce_sum(x, axis=0) for x in found.posterior_moments)
+    return Weights(log_weights, *means, totals)

@@ -1,0 +1,60 @@
+"""The importance weighted bound."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from srnn_tf import checks
+from srnn_tf.core import draws
+from srnn_tf.objectives import functions
+from srnn_tf.objectives.base import Objective
+from srnn_tf.objectives.importance import importance
+
+# The most steps (rows times draws times steps) that are evaluated at once, which bounds memory.
+MAX_STEPS = 2**16
+
+
+class IWAE(Objective):
+    """The importance weighted bound from K draws of all latents of a sequence.
+
+        log( 1/K sum{ p(x, z_k) / q(z_k | x) : k = 1, ..., K } )        z_k ~ q(z | x)
+
+    Args:
+        num_samples: K.
+        max_samples: draws evaluated at once in training, or the next smaller divisor of K.
+
+    Raises:
+        ValueError: a number below 1.
+
+    Example:
+        >>> IWAE(16)
+        IWAE(num_samples=16, max_samples=16)
+
+    Reference: Burda et al., arXiv:1509.00519.
+    """
+
+    arguments = ("num_samples", "max_samples")
+
+    def __init__(self, num_samples: int = 16, max_samples: int = 16):
+        checks.sizes(num_samples=num_samples, max_samples=max_samples)
+        self.num_samples, self.max_samples = num_samples, max_samples
+
+    def loss(self, density, batch, key, step):
+        weights = importance(density, batch, key, self.num_samples, self.max_samples)
+        return weights.loss(functions.iwae(weights.log_weights), density)
+
+    def bound(self, density, batch, key):
+        weights = importance(density, batch, key, self.num_samples, self.max_samples)
+        return functions.iwae(weights.log_weights)
+
+    def score(self, job):
+        most = max(1, MAX_STEPS // job.num_steps)
+        chunks = -(-self.num_samples // most)
+        size = -(-self.num_samples // chunks)
+        found = [
+            job.log_weights(draws.draw_seeds(job.seed, start, size))
+            for start in range(0, self.num_samples, size)
+        ]
+        # The last chunk may hold more than was asked for.
+        log_weights = tf.concat(found, axis=0)[: self.num_samples]
+        return job.sum_windows(functions.iwae(log_weights))

@@ -1,0 +1,114 @@
+"""Objectives by name: what `compile(objective="iwae", num_samples=8)` stands for."""
+
+from __future__ import annotations
+
+from srnn_tf import checks, registry
+from srnn_tf.density import Density
+from srnn_tf.objectives.base import Objective
+from srnn_tf.objectives.evidence import ELBO, Exact
+from srnn_tf.objectives.filtering import FIVO
+from srnn_tf.objectives.importance_weighted import IWAE
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "exact": Exact,
+    "elbo": ELBO,
+    "iwae": IWAE,
+    "fivo": FIVO,
+}
+
+
+def default_of(density: Density) -> Objective:
+    """What a density is trained on unless something else is asked for: its ELBO, or exactly."""
+    return ELBO() if density.latent_size else Exact()
+
+
+def for_training(
+    density: Density,
+    objective: str | Objective,
+    default: Objective,
+    num_samples: int | None = None,
+    max_samples: int | None = None,
+    free_nats: float | None = None,
+) -> Objective:
+    """The objective of `SequenceModel.compile`.
+
+    Args:
+        density: what it must be for.
+        objective: an object, or a registered name with options.
+        default: whose KL schedule "elbo" takes.
+        num_samples, max_samples, free_nats: options of the shorthands, None where not given.
+
+    Raises:
+        ValueError: an unknown name, options beside an object or of another objective, an objective
+            that is not for this density.
+    """
+    given = dict(num_samples=num_samples, max_samples=max_samples, free_nats=free_nats)
+    given = {name: value for name, value in given.items() if value is not None}
+    found = _given_object("objective", objective, density, given)
+    if found is None:
+        checks.sizes(**{n: v for n, v in given.items() if n != "free_nats"})
+        checks.weight(free_nats=free_nats or 0.0)
+        found = _named("objective", objective, density, given, default)
+    found.check_training()
+    if free_nats and (objective != "elbo" or not density.latent_size):
+        raise ValueError(
+            f"`free_nats` belongs to the ELBO of a model with latents; received {free_nats!r}"
+        )
+    return found
+
+
+def for_scoring(
+    density: Density,
+    bound: str | Objective,
+    num_samples: int | None = None,
+    proposal: str | None = None,
+    ess_threshold: float | None = None,
+) -> Objective:
+    """The bound of `SequenceModel.log_prob`.
+
+    Args:
+        density: what it must be for.
+        bound: an object, or a registered name with options.
+        num_samples, proposal, ess_threshold: options of the shorthands, None where not given.
+
+    Raises:
+        ValueError: as in `for_training`.
+    """
+    given = dict(num_samples=num_samples, proposal=proposal, ess_threshold=ess_threshold)
+    given = {name: value for name, value in given.items() if value is not None}
+    found = _given_object("bound", bound, density, given)
+    if found is not None:
+        return found
+    FIVO(1, **{n: v for n, v in given.items() if n != "num_samples"})  # checked for all bounds
+    return _named("bound", bound, density, given, ELBO())
+
+
+def _given_object(argument, value, density, given):
+    if not isinstance(value, Objective):
+        return None
+    if given:
+        raise ValueError(
+            f"{', '.join(f'`{name}`' for name in given)} must be left out where `{argument}` is an "
+            f"objective; received {value!r} and {given}"
+        )
+    value.check(density)
+    return value
+
+
+def _named(argument, name, density, given, default):
+    """The objective of a registered name, with those of the options that it has."""
+    if name not in OBJECTIVES:
+        raise registry.unknown(f"`{argument}`", name, OBJECTIVES)
+    count = given.get("num_samples", 1)
+    checks.bound(argument, name, count, density.latent_size)
+    options = {"num_samples": count, **given}
+    if name == "elbo" and not density.latent_size:
+        return Exact()
+    if name == "elbo":
+        options = {"kl_schedule": default.get_config().get("kl_schedule"), **options}
+    if name == "fivo":
+        options["num_particles"] = count
+    cls = OBJECTIVES[name]
+    found = cls(**{key: value for key, value in options.items() if key in cls.arguments})
+    found.check(density)
+    return found

@@ -1,0 +1,1 @@
+"""Training: the update, the batches of `fit`, metrics, clipping, many devices."""

@@ -1,0 +1,30 @@
+"""Clipping gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+
+def clip(gradients: Sequence[tf.Tensor], norm: float) -> list[tf.Tensor]:
+    """Gradients scaled down to a global norm; all zero where any is infinite or NaN.
+
+    The latents of some structures form a chain, through which gradients can grow past what float32
+    holds: such an update counts as one of gradient zero, instead of making every weight NaN. The
+    squares are taken of scaled values, so that large gradients are clipped as long as they are
+    finite themselves. None stays None.
+
+    Example:
+        >>> [g.numpy().tolist() for g in clip([tf.constant([3e30, 4e30])], 5.0)]
+        [[3.0, 4.0]]
+    """
+    found = [g for g in gradients if g is not None]
+    largest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(g)) for g in found]))
+    scale = tf.maximum(largest, 1e-30)
+    total = tf.add_n([tf.reduce_sum(tf.square(g / scale)) for g in found])
+    factor = tf.minimum(1.0, norm / tf.maximum(tf.sqrt(total), 1e-30) / scale)
+    usable = tf.math.is_finite(total)
+    return [
+        None if g is None else tf.where(usable, g * factor, tf.zeros_like(g)) for g in gradients
+    ]
