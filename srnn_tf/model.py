@@ -18,7 +18,7 @@ from srnn_tf import (
     scoring,
     structures,
 )
-from srnn_tf.data import frames as framing
+from srnn_tf.data.batching import frames as framing
 from srnn_tf.inference import InferenceModel
 from srnn_tf.particles import ParticleFilter
 from srnn_tf.registry import describe

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from srnn_tf import nn
-from srnn_tf.data import frames as framing
+from srnn_tf.data.batching import frames as framing
 from srnn_tf.programs import Programs
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf import estimators, nn, objectives, replicas
-from srnn_tf.data import frames as framing
+from srnn_tf.data.batching import frames as framing
 from srnn_tf.particles import ParticleFilter
 from srnn_tf.programs import Programs
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from srnn_tf import estimators, scoring
-from srnn_tf.data.frames import shift
+from srnn_tf.data.batching.frames import shift
 from srnn_tf.particles import ParticleFilter
 from tests import harness
 

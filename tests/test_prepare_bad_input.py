@@ -10,7 +10,7 @@ import soundfile
 
 from srnn_tf import data
 from srnn_tf.data import __main__ as command
-from srnn_tf.data import info
+from srnn_tf.data.prepared import info
 from tests import corpora as mini
 from tests.preparing import content as content_of
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srnn_tf import serving, zoo
-from srnn_tf.data import audio, midi
+from srnn_tf.data.formats import audio, midi
 
 ARRAYS = (".npz", ".npy")
 MOST_BYTES = 1 << 31  # of an array file: what is read is not trusted

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn_tf.data.splits import PARTS
+from srnn_tf.data.corpora.splits import PARTS
 
 
 class Item(NamedTuple):

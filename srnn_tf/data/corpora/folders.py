@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from srnn_tf.data import audio, strokes
 from srnn_tf.data.corpora import base, speech
 from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
-from srnn_tf.data.midi import SUFFIXES as MIDI
-from srnn_tf.data.midi import read_midi
-from srnn_tf.data.splits import PARTS
+from srnn_tf.data.corpora.splits import PARTS
+from srnn_tf.data.formats import audio, strokes
+from srnn_tf.data.formats.midi import SUFFIXES as MIDI
+from srnn_tf.data.formats.midi import read_midi
 
 
 def find(suffixes: tuple[str, ...], source: Path, options: Options) -> Found:

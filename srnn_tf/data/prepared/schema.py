@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from srnn_tf.data import corpora
-from srnn_tf.data.splits import NUM_NOTES, PARTS
+from srnn_tf.data.corpora.splits import PARTS
+from srnn_tf.data.formats.rolls import NUM_NOTES
 
 DTYPES = {"speech": "<i2", "handwriting": "<i2", "pianoroll": "|u1"}
 FRAME_SIZES = {"handwriting": 3, "pianoroll": NUM_NOTES}  # speech: as the user likes

@@ -13,9 +13,11 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from srnn_tf.data import corpora, info, records, schema
+from srnn_tf.data import corpora
 from srnn_tf.data.corpora import Found, Item, Options, Record
-from srnn_tf.data.splits import NUM_NOTES, PARTS
+from srnn_tf.data.corpora.splits import PARTS
+from srnn_tf.data.formats.rolls import NUM_NOTES
+from srnn_tf.data.prepared import info, records, schema
 
 SHARD_BYTES = 1 << 26  # of source files that go into one shard
 COLUMNS = {"speech": 1, "handwriting": 3, "pianoroll": NUM_NOTES}
@@ -155,7 +157,7 @@ def run(
     if not tasks:
         return
     if runner is not None:
-        from srnn_tf.data import beam
+        from srnn_tf.data.prepared import beam
 
         beam.run(write, tasks, runner, runner_options)
         return

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf.data import corpora, preparation
+from srnn_tf.data import corpora
 from srnn_tf.data.corpora import Options
-from srnn_tf.data.splits import NUM_NOTES, PARTS
+from srnn_tf.data.corpora.splits import PARTS
+from srnn_tf.data.formats.rolls import NUM_NOTES
+from srnn_tf.data.prepared import preparation
 
 
 def builder(name: str, data_dir: str | None = None, **options: Any) -> Any:
