@@ -29,7 +29,7 @@ NEVER = {
     "serving": ["command", "bulk"],
 }
 # The same of the folders of `data`; from left to right, each imports only those before it.
-DATA = ("formats", "batching", "corpora", "prepared")
+DATA = ("formats", "modality", "batching", "corpora", "prepared")
 OUTSIDE = {"zoo", "benchmarks", "tests", "torch"}
 FORBIDDEN = (
     "tf.keras", "tensorflow.keras", "tensorflow.python", "tf_keras", "tfp.layers",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from srnn_tf.data import corpora
 from srnn_tf.data.batching.batches import batches, padded
 from srnn_tf.data.batching.epochs import EpochDataset
 from srnn_tf.data.batching.frames import reframe
@@ -14,13 +15,17 @@ from srnn_tf.data.batching.pool import Pool
 from srnn_tf.data.batching.sequences import pieces
 from srnn_tf.data.batching.streams import streams
 from srnn_tf.data.batching.transposition import transposed, transposition_range
+from srnn_tf.data.corpora import Corpus, register_corpus
 from srnn_tf.data.corpora.splits import Splits
 from srnn_tf.data.formats.midi import write_midi
 from srnn_tf.data.formats.standardization import Standardization
 from srnn_tf.data.formats.wav import write_wav
+from srnn_tf.data.modality import Modality, register_modality
 
 __all__ = [
+    "Corpus",
     "EpochDataset",
+    "Modality",
     "Pool",
     "Splits",
     "Standardization",
@@ -33,6 +38,8 @@ __all__ = [
     "plot_pianoroll",
     "prepare",
     "reframe",
+    "register_corpus",
+    "register_modality",
     "streams",
     "transposed",
     "transposition_range",
@@ -47,12 +54,6 @@ _FROM_FILE = {
     "jsb": "JSB_Chorales.mat or JSB Chorales.pickle",
     "piano_midi": "Piano_midi.mat or Piano-midi.de.pickle",
 }
-_PREPARED = (
-    "timit perm_timit vctk blizzard speech_commands perm_speech_commands iam_ondb unipen audio "
-    "pianoroll strokes"
-).split()
-
-
 _PICTURES = ("draw_strokes", "plot_pianoroll")
 
 
@@ -64,12 +65,13 @@ def __getattr__(name: str) -> Any:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `load` takes.
+    """Return the names that `load` takes, those of registered corpora too.
 
     Example:
         names()  # ("bach", "nottingham", "muse", "jsb", "piano_midi", "timit", ...)
     """
-    return ("bach", *_FROM_FILE, "music", *_PREPARED)
+    first = ("bach", *_FROM_FILE, "music")
+    return first + tuple(name for name in corpora.CORPORA if name not in first)
 
 
 def load(
@@ -121,11 +123,11 @@ def load(
         raise ValueError(f"without={list(without)} is for music; {name} is one data set")
     if name == "music" and down_sample == 1:
         splits = _load_music(path, without, edition)
-    elif path is not None and (name in _PREPARED or Path(path).is_dir()):
+    elif path is not None and (_is_prepared(name) or Path(path).is_dir()):
         splits = _load_prepared(name, Path(path), edition, down_sample)
     elif down_sample != 1:
         raise ValueError(f"down_sample={down_sample!r} is for prepared speech; {name} is not")
-    elif name in _PREPARED:
+    elif _is_prepared(name):
         raise ValueError(
             f"path=None: {name} is read from a prepared folder; make one with "
             f"`python -m srnn_tf.data prepare {name} --source DIR --out DIR`"
@@ -134,6 +136,11 @@ def load(
         splits = _load_bach(path, edition) if name == "bach" else _load_file(name, path, edition)
     print(splits.describe())
     return splits
+
+
+def _is_prepared(name: str) -> bool:
+    """Whether a data set is read from a prepared folder alone."""
+    return name not in ("bach", *_FROM_FILE, "music")
 
 
 def prepare(name: str, source: str | os.PathLike | None, out: str | os.PathLike, **options) -> Path:
