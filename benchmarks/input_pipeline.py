@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from srnn_tf import data
-from srnn_tf.data import audio
+from srnn_tf.data.formats import audio
 
 RATE = 44100  # of Blizzard's files
 

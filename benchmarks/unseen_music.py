@@ -4,9 +4,9 @@
 
 Pieces of two collections that come with music21, Palestrina's masses and the fiddle tunes of Ryan's
 Mammoth Collection, evenly spaced in the order of their file names, are written as MIDI, as any
-notation program would, and read back by `srnn_tf.data.midi.read_midi`. The table has nats per step
-of 88 keys, protocol full, total over total; higher is better. With latents a score is an ELBO. The
-baseline is notes that are independent of everything, fitted to each piece itself.
+notation program would, and read back by `srnn_tf.data.formats.midi.read_midi`. The table has nats
+per step of 88 keys, protocol full, total over total; higher is better. With latents a score is an
+ELBO. The baseline is notes that are independent of everything, fitted to each piece itself.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from srnn_tf import baselines, zoo
-from srnn_tf.data.midi import read_midi
-from srnn_tf.data.splits import NUM_NOTES
+from srnn_tf.data.formats.midi import read_midi
+from srnn_tf.data.formats.rolls import NUM_NOTES
 from zoo import evaluate, runs
 
 COLLECTIONS = ("palestrina", "ryansMammoth")

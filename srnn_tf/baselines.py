@@ -11,7 +11,7 @@ Example:
     baselines.markov(bach.train, bach.test)  # nats per step
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -173,25 +173,43 @@ def pen(train: Sequence[Any], test: Sequence[Any]) -> float:
     return float(coin) + mixture(train, test, 1) + mixture(train, test, 2)
 
 
+def _of_rolls(splits: Splits) -> dict[str, float]:
+    sets = getattr(splits.test, "sets", {"all": splits.test}).values()
+    found = {"independent notes": independent, "first-order Markov chain per note": markov}
+    return {
+        name: sum(baseline(splits.train, part) for part in sets) / len(sets)
+        for name, baseline in found.items()
+    }
+
+
+def _of_moves(splits: Splits) -> dict[str, float]:
+    return {"independent moves, 20-component mixtures": pen(splits.train, splits.test)}
+
+
+def _of_samples(splits: Splits) -> dict[str, float]:
+    return {
+        "independent samples, 20-component mixture": mixture(splits.train, splits.test),
+        "linear prediction of order 16": linear_prediction(splits.train, splits.test),
+    }
+
+
+# By the name of a modality: from the splits to the scores of baselines by what they are. To add one
+# for a modality of one's own, put it in.
+BASELINES: dict[str, Callable[[Splits], dict[str, float]]] = {
+    "pianoroll": _of_rolls,
+    "handwriting": _of_moves,
+    "speech": _of_samples,
+}
+
+
 def all_of(splits: Splits) -> dict[str, float]:
     """The baselines of a data set by what they are, nats per step, all steps scored.
 
-    Of a `data.Pool`: fitted to all of it, the unweighted mean of its sets' scores.
+    Of a `data.Pool`: fitted to all of it, the unweighted mean of its sets' scores. Of a modality
+    that has none in `BASELINES`: no baseline, an empty dictionary.
     """
-    parts = splits.train, splits.test
-    if splits.kind == "pianoroll":
-        sets = getattr(splits.test, "sets", {"all": splits.test}).values()
-        found = {"independent notes": independent, "first-order Markov chain per note": markov}
-        return {
-            name: sum(baseline(splits.train, part) for part in sets) / len(sets)
-            for name, baseline in found.items()
-        }
-    if splits.kind == "handwriting":
-        return {"independent moves, 20-component mixtures": pen(*parts)}
-    return {
-        "independent samples, 20-component mixture": mixture(*parts),
-        "linear prediction of order 16": linear_prediction(*parts),
-    }
+    of = BASELINES.get(splits.kind)
+    return of(splits) if of is not None else {}
 
 
 def _values(sequences, column):

@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from srnn_tf import checks, emissions, nn, structures
 from srnn_tf.core import draws
 from srnn_tf.core.random import Key, fold
-from srnn_tf.data import frames as framing
+from srnn_tf.data.batching import frames as framing
 from srnn_tf.structures import Trace
 
 

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 import soxr
 
-from srnn_tf.data import audio, mp3
+from srnn_tf.data.formats import audio, mp3
 from tests import corpora as mini
 
 REAL = os.environ.get("SRNN_TF_TEST_DATA")

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from srnn_tf import data
-from srnn_tf.data import bach, corpora
-from srnn_tf.data.splits import Splits, check_roll
+from srnn_tf.data import corpora
+from srnn_tf.data.corpora import bach
+from srnn_tf.data.corpora.splits import Splits
+from srnn_tf.data.formats.rolls import check_roll
 
 SOME = ("bwv66.6.mxl", "bwv1.6.mxl", "bwv281.mxl", "bwv190.7.mxl", "bwv190.7-inst.mxl")
 
@@ -280,7 +282,7 @@ def test_splits_check_their_rolls():
 def test_import_is_light():
     # Keras itself imports pyplot and TensorFlow parts of SciPy: the parts used here are sought.
     code = (
-        "import sys, srnn_tf.data, srnn_tf.data.bach, srnn_tf.data.pianoroll\n"
+        "import sys, srnn_tf.data, srnn_tf.data.corpora.bach, srnn_tf.data.corpora.pianorolls\n"
         "loaded = {'music21', 'mido', 'matplotlib.backends.backend_agg', 'scipy.io'}\n"
         "loaded &= set(sys.modules)\n"
         "assert not loaded, loaded"

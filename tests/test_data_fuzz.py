@@ -8,10 +8,11 @@ import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srnn_tf.data import audio, strokes, write_midi
+from srnn_tf.data import write_midi
 from srnn_tf.data.corpora import unipen
-from srnn_tf.data.midi import read_midi
-from srnn_tf.data.pianoroll import read_pianoroll
+from srnn_tf.data.corpora.pianorolls import read_pianoroll
+from srnn_tf.data.formats import audio, strokes
+from srnn_tf.data.formats.midi import read_midi
 from tests import corpora as mini
 
 

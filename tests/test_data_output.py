@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srnn_tf.data import Standardization, draw_strokes, write_midi, write_wav
-from srnn_tf.data.midi import read_midi
+from srnn_tf.data.formats.midi import read_midi
 from tests import corpora as mini
 
 LITTLE = dict(max_examples=25, derandomize=True, deadline=None)

@@ -9,8 +9,9 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from srnn_tf import data
-from srnn_tf.data.pianoroll import _mat_variables, read_pianoroll
-from srnn_tf.data.splits import EDITIONS
+from srnn_tf.data.corpora.pianorolls import read_pianoroll
+from srnn_tf.data.corpora.splits import EDITIONS
+from srnn_tf.data.formats.pianoroll import _mat_variables
 
 REAL = os.environ.get("SRNN_TF_TEST_DATA")
 NOTES = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srnn_tf.data import strokes
 from srnn_tf.data.corpora import unipen
+from srnn_tf.data.formats import strokes
 from tests import corpora as mini
 
 REAL = os.environ.get("SRNN_TF_TEST_DATA")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from srnn_tf import data
-from srnn_tf.data import tfds as builders
+from srnn_tf.data.prepared import tfds as builders
 from tests import corpora as mini
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from srnn_tf import SequenceModel, data
-from srnn_tf.data import corpora, info
+from srnn_tf.data import corpora
+from srnn_tf.data.prepared import info
 from tests import corpora as mini
 
 STANDARDIZED = ("timit", "perm_timit", "vctk", "blizzard", "speech_commands", "audio")

@@ -22,12 +22,14 @@ NEVER = {
     "registry": [*CODE, "recipes", "data", "nn"],
     "structures": ["emissions", "model", "zoo", "recipes"],
     "emissions": ["structures", "model", "zoo", "recipes"],
-    "data": [*CODE, "recipes"],
+    "data": [*CODE, "recipes", "plots"],
     "recipes": [*CODE, "nn", "scan", "likelihoods"],
     "model": ["zoo", "recipes", "serving", "command", "bulk"],
     "zoo": ["serving", "command", "bulk"],
     "serving": ["command", "bulk"],
 }
+# The same of the folders of `data`; from left to right, each imports only those before it.
+DATA = ("formats", "modality", "batching", "corpora", "prepared")
 OUTSIDE = {"zoo", "benchmarks", "tests", "torch"}
 FORBIDDEN = (
     "tf.keras", "tensorflow.keras", "tensorflow.python", "tf_keras", "tfp.layers",
@@ -35,7 +37,7 @@ FORBIDDEN = (
     "tf.random.uniform", "tf.random.set_seed", "tf.nn.dropout", "pickle.load", "pickle.loads",
     "pickle.Unpickler", "eval", "exec",
 )  # fmt: skip
-ALLOWED = {("data/pianoroll.py", "pickle.Unpickler")}  # the base of a restricted one
+ALLOWED = {("data/formats/pianoroll.py", "pickle.Unpickler")}  # the base of a restricted one
 
 
 def module_name(path):
@@ -90,6 +92,14 @@ def reached(start):
 def test_imports_point_one_way(part):
     assert part in PARTS
     assert not reached(part) & set(NEVER[part])
+
+
+@pytest.mark.parametrize("folder", DATA)
+def test_folders_of_data_import_those_before_them(folder):
+    own = [p for name, p in SOURCES.items() if name.split(".")[1:3] == ["data", folder]]
+    names = {n for path in own for n in imports(path.read_text("utf-8"))}
+    parts = {n.split(".")[2] for n in names if n.startswith("srnn_tf.data.")}
+    assert own and parts <= {*DATA[: DATA.index(folder) + 1]}
 
 
 @pytest.mark.parametrize("name", SOURCES)

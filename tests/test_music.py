@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 
 from srnn_tf import data, recipes, zoo
-from srnn_tf.data import bach, pooled_music
+from srnn_tf.data.corpora import bach, pooled_music
 from tests import harness, publishing
 from zoo import evaluate, provenance, publish, runs, train
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from srnn_tf import data
-from srnn_tf.data.overlap import repeated
+from srnn_tf.data.corpora.overlap import repeated
 
 
 def piece(seed, chords=40, notes=3):

@@ -11,7 +11,8 @@ import pytest
 
 from srnn_tf import data
 from srnn_tf.data import __main__ as command
-from srnn_tf.data import corpora, info, preparation, shards
+from srnn_tf.data import corpora
+from srnn_tf.data.prepared import info, preparation, shards
 from tests import corpora as mini
 from tests.preparing import beside, content, counted
 

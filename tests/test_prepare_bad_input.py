@@ -10,7 +10,7 @@ import soundfile
 
 from srnn_tf import data
 from srnn_tf.data import __main__ as command
-from srnn_tf.data import info
+from srnn_tf.data.prepared import info, preparation
 from tests import corpora as mini
 from tests.preparing import content as content_of
 
@@ -178,7 +178,7 @@ def test_what_was_skipped_is_an_error_without_skip_bad(vctk, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
-        patch.setattr(data.preparation, "_finish", full)
+        patch.setattr(preparation, "_finish", full)
         data.prepare("vctk", vctk / "source", vctk / "out", lists=found, skip_bad=True)
     assert (vctk / ".out.preparing").exists()
     with pytest.raises(ValueError, match="p225_001.wav: cut off"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from srnn_tf import data
 from srnn_tf.data import __main__ as command
-from srnn_tf.data import info, records
+from srnn_tf.data.prepared import info, records
 from tests import corpora as mini
 
 

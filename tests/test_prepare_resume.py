@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from srnn_tf import data
-from srnn_tf.data import info, records, shards
+from srnn_tf.data.prepared import info, records, shards
 from tests import corpora as mini
 from tests.preparing import beside, content, counted
 
@@ -33,7 +33,7 @@ def source(tmp_path):
 KILLED = """
     import os, sys
     from srnn_tf import data
-    from srnn_tf.data import records, shards
+    from srnn_tf.data.prepared import records, shards
 
     shards.SHARD_BYTES = 30_000
     write, count = records.write_shard, []
@@ -118,7 +118,7 @@ def test_damaged_leftovers_are_read_again(source, tmp_path, small_shards, monkey
 WORKERS = """
     import os, sys, time
     from pathlib import Path
-    from srnn_tf.data import shards
+    from srnn_tf.data.prepared import shards
 
     class Endless:
         def __init__(self, folder):

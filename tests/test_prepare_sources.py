@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from srnn_tf import data
-from srnn_tf.data import corpora, shards
+from srnn_tf.data import corpora
 from srnn_tf.data.corpora import Options
+from srnn_tf.data.prepared import shards
 from tests import corpora as mini
 from tests.preparing import beside
 

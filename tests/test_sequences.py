@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srnn_tf.data import pieces
-from srnn_tf.data.sequences import Standardization, Stored, View, num_values, read_values
+from srnn_tf.data.batching.sequences import num_values, read_values
+from srnn_tf.data.formats.standardization import Standardization
+from srnn_tf.data.prepared.sequences import Stored, View
 
 NUMBERS = np.random.default_rng(0).integers(-900, 900, 53).astype("<i2")
 OFFSET = 7  # odd: nothing is aligned in a record

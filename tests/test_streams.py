@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from srnn_tf.data import EpochDataset, batches, streams
-from srnn_tf.data.epochs import array_batches, epoch_order
+from srnn_tf.data.batching.epochs import array_batches, epoch_order
 
 WIDTH, ROWS, WINDOW = 2, 3, 4
 LENGTHS = (7, 11, 2, 9, 12, 1, 8)

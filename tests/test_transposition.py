@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from srnn_tf.data import streams, transposed, transposition_range
-from srnn_tf.data.transposition import at_random
+from srnn_tf.data.batching.transposition import at_random
 from tests import harness
 
 PLAIN = "dc33ab5b123a9e882e65c4abff0343d63dc1d66c1cb8587901421b81fcfac3d6"

@@ -15,8 +15,8 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import SequenceModel, checks, data, recipes, zoo
-from srnn_tf.data.splits import NUM_NOTES
-from srnn_tf.data.transposition import LARGEST
+from srnn_tf.data.batching.transposition import LARGEST
+from srnn_tf.data.formats.rolls import NUM_NOTES
 from srnn_tf.files import replacing
 from srnn_tf.objectives import ELBO, Exact, KLSchedule, Objective
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srnn_tf import serving, zoo
-from srnn_tf.data import audio, midi
+from srnn_tf.data import modality
+from srnn_tf.data.formats import audio, midi
 
 ARRAYS = (".npz", ".npy")
 MOST_BYTES = 1 << 31  # of an array file: what is read is not trusted
@@ -29,8 +30,8 @@ class Sequence(NamedTuple):
 
 
 def kind_of(card: Mapping[str, Any]) -> str:
-    """What a model's frames are: "pianoroll", "handwriting" or "speech"."""
-    return {88: "pianoroll", 3: "handwriting"}.get(card["event_size"], "speech")
+    """The modality of a model's frames: "pianoroll", "handwriting", "speech", ..."""
+    return modality.of_width(card["event_size"]).name
 
 
 def bound_of(card: Mapping[str, Any]) -> str:

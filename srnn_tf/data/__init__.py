@@ -1,23 +1,31 @@
 """Data sets, batches for training and scoring, and ways to hear and to see what a model draws."""
 
 import difflib
+import importlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from srnn_tf.data.batches import batches, padded
-from srnn_tf.data.epochs import EpochDataset
-from srnn_tf.data.frames import reframe
-from srnn_tf.data.music import plot_pianoroll, write_midi
-from srnn_tf.data.output import draw_strokes, write_wav
-from srnn_tf.data.pool import Pool
-from srnn_tf.data.sequences import Standardization, pieces
-from srnn_tf.data.splits import Splits
-from srnn_tf.data.streams import streams
-from srnn_tf.data.transposition import transposed, transposition_range
+from srnn_tf.data import corpora
+from srnn_tf.data.batching.batches import batches, padded
+from srnn_tf.data.batching.epochs import EpochDataset
+from srnn_tf.data.batching.frames import reframe
+from srnn_tf.data.batching.pool import Pool
+from srnn_tf.data.batching.sequences import pieces
+from srnn_tf.data.batching.streams import streams
+from srnn_tf.data.batching.transposition import transposed, transposition_range
+from srnn_tf.data.corpora import Corpus, register_corpus
+from srnn_tf.data.corpora.splits import Splits
+from srnn_tf.data.formats.midi import write_midi
+from srnn_tf.data.formats.standardization import Standardization
+from srnn_tf.data.formats.wav import write_wav
+from srnn_tf.data.modality import Modality, register_modality
 
 __all__ = [
+    "Corpus",
     "EpochDataset",
+    "Modality",
     "Pool",
     "Splits",
     "Standardization",
@@ -30,6 +38,8 @@ __all__ = [
     "plot_pianoroll",
     "prepare",
     "reframe",
+    "register_corpus",
+    "register_modality",
     "streams",
     "transposed",
     "transposition_range",
@@ -44,19 +54,24 @@ _FROM_FILE = {
     "jsb": "JSB_Chorales.mat or JSB Chorales.pickle",
     "piano_midi": "Piano_midi.mat or Piano-midi.de.pickle",
 }
-_PREPARED = (
-    "timit perm_timit vctk blizzard speech_commands perm_speech_commands iam_ondb unipen audio "
-    "pianoroll strokes"
-).split()
+_PICTURES = ("draw_strokes", "plot_pianoroll")
+
+
+def __getattr__(name: str) -> Any:
+    """What draws is in `srnn_tf.plots`, which this package does not import; old scripts find it."""
+    if name in _PICTURES:
+        return getattr(importlib.import_module("srnn_tf.plots"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `load` takes.
+    """Return the names that `load` takes, those of registered corpora too.
 
     Example:
         names()  # ("bach", "nottingham", "muse", "jsb", "piano_midi", "timit", ...)
     """
-    return ("bach", *_FROM_FILE, "music", *_PREPARED)
+    first = ("bach", *_FROM_FILE, "music")
+    return first + tuple(name for name in corpora.CORPORA if name not in first)
 
 
 def load(
@@ -108,11 +123,11 @@ def load(
         raise ValueError(f"without={list(without)} is for music; {name} is one data set")
     if name == "music" and down_sample == 1:
         splits = _load_music(path, without, edition)
-    elif path is not None and (name in _PREPARED or Path(path).is_dir()):
+    elif path is not None and (_is_prepared(name) or Path(path).is_dir()):
         splits = _load_prepared(name, Path(path), edition, down_sample)
     elif down_sample != 1:
         raise ValueError(f"down_sample={down_sample!r} is for prepared speech; {name} is not")
-    elif name in _PREPARED:
+    elif _is_prepared(name):
         raise ValueError(
             f"path=None: {name} is read from a prepared folder; make one with "
             f"`python -m srnn_tf.data prepare {name} --source DIR --out DIR`"
@@ -123,15 +138,20 @@ def load(
     return splits
 
 
+def _is_prepared(name: str) -> bool:
+    """Whether a data set is read from a prepared folder alone."""
+    return name not in ("bach", *_FROM_FILE, "music")
+
+
 def prepare(name: str, source: str | os.PathLike | None, out: str | os.PathLike, **options) -> Path:
-    """Read a corpus once and write it as shards: see `srnn_tf.data.preparation.prepare`."""
-    from srnn_tf.data.preparation import prepare as run
+    """Read a corpus once and write it as shards: see `data.prepared.preparation.prepare`."""
+    from srnn_tf.data.prepared.preparation import prepare as run
 
     return run(name, source, out, **options)
 
 
 def _load_prepared(name: str, path: Path, edition: str | None, down_sample: int) -> Splits:
-    from srnn_tf.data import info
+    from srnn_tf.data.prepared import info
 
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; {name} is read from a prepared folder")
@@ -144,7 +164,7 @@ def _load_prepared(name: str, path: Path, edition: str | None, down_sample: int)
 def _load_music(
     path: str | os.PathLike | None, without: Iterable[str], edition: str | None
 ) -> Splits:
-    from srnn_tf.data.pooled_music import load_music
+    from srnn_tf.data.corpora.pooled_music import load_music
 
     if path is None:
         files = ", ".join(f"{file} ({name})" for name, file in _FROM_FILE.items())
@@ -153,7 +173,7 @@ def _load_music(
 
 
 def _load_bach(path: str | os.PathLike | None, edition: str | None) -> Splits:
-    from srnn_tf.data.bach import load_bach
+    from srnn_tf.data.corpora.bach import load_bach
 
     if path is not None:
         raise ValueError(f"path={str(path)!r}: bach comes from the music21 package; omit path")
@@ -164,7 +184,7 @@ def _load_bach(path: str | os.PathLike | None, edition: str | None) -> Splits:
 
 
 def _load_file(name: str, path: str | os.PathLike | None, edition: str | None) -> Splits:
-    from srnn_tf.data.pianoroll import read_pianoroll
+    from srnn_tf.data.corpora.pianorolls import read_pianoroll
 
     if path is None:
         raise ValueError(

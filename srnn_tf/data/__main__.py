@@ -12,8 +12,9 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from srnn_tf.data import corpora, info, records
-from srnn_tf.data.preparation import prepare
+from srnn_tf.data import corpora
+from srnn_tf.data.prepared import info, records
+from srnn_tf.data.prepared.preparation import prepare
 
 _HELP = {
     "lists": "folder of the lists that make the parts (vctk, blizzard, iam_ondb)",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srnn_tf import checks
-from srnn_tf.data import audio
+from srnn_tf.data.formats import audio
 
 Tensors = dict[str, np.ndarray]
 MOST = 2**24  # steps, and rows, of a sample

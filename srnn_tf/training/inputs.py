@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf import checks
-from srnn_tf.data.epochs import EpochDataset, array_batches
+from srnn_tf.data.batching.epochs import EpochDataset, array_batches
 from srnn_tf.density import Density
 
 KEYS = ("frames", "previous", "mask")

@@ -1,10 +1,14 @@
 """Corpora by name: how each is found on disk, split and read.
 
-To add one: a file with a `Corpus`, and its line here.
+To add one of ours: a file with a `Corpus`, and its line here. One of one's own: `register_corpus`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
+from srnn_tf.data import modality
 from srnn_tf.data.corpora import blizzard, iam_ondb, speech_commands, timit, unipen, vctk
 from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
 from srnn_tf.data.corpora.folders import CORPORA as _FOLDERS
@@ -23,6 +27,53 @@ CORPORA: dict[str, Corpus] = {
     "unipen": unipen.CORPUS,
     **_FOLDERS,
 }
+_RESERVED = ("music",)  # a name that `load` takes and nothing prepares
+_MODULES: dict[str, str] = {}  # where the corpora of others are registered
+
+
+def register_corpus(name: str, corpus: Corpus) -> Corpus:
+    """Make a corpus known to `prepare`, `load` and `names`.
+
+    Workers of `prepare` import the module in which the corpus's `find` is defined, so the call
+    stands in that module, at its top level.
+
+    Args:
+        name: what it is called.
+        corpus: how it is found and read.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        ValueError: a name that is taken or is no identifier, no `Corpus`, an unknown modality.
+
+    Example:
+        register_corpus("my_counts", Corpus("counts", find, read, "step", "Mine."))
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"`name` must be letters, digits and _; received {name!r}")
+    if name in CORPORA or name in _RESERVED:
+        raise ValueError(f"the data set {name!r} is registered already; choose another name")
+    missing = [f.name for f in dataclasses.fields(Corpus) if not hasattr(corpus, f.name)]
+    if missing:
+        raise ValueError(f"`corpus` must be a Corpus; received {corpus!r}, without {missing[0]}")
+    modality.get(corpus.kind)
+    _MODULES[name] = _defined_in(corpus.find)
+    CORPORA[name] = corpus
+    return corpus
+
+
+def _defined_in(find: Any) -> str:
+    """The module of a function, also of a partial one."""
+    while hasattr(find, "func"):
+        find = find.func
+    return find.__module__
+
+
+def module_of(name: str) -> str | None:
+    """The module that a worker imports to know a corpus; None for ours."""
+    module = _MODULES.get(name)
+    return None if module == "__main__" else module  # which a new process imports by itself
 
 
 def get(name: str) -> Corpus:
@@ -36,4 +87,14 @@ def get(name: str) -> Corpus:
     return CORPORA[name]
 
 
-__all__ = ["CORPORA", "Corpus", "Found", "Item", "Options", "Record", "get"]
+__all__ = [
+    "CORPORA",
+    "Corpus",
+    "Found",
+    "Item",
+    "Options",
+    "Record",
+    "get",
+    "module_of",
+    "register_corpus",
+]

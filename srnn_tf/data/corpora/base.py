@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn_tf.data.splits import PARTS
+from srnn_tf.data.corpora.splits import PARTS
 
 
 class Item(NamedTuple):
@@ -33,7 +33,7 @@ class Record(NamedTuple):
 
     Args:
         key: unique in the data set.
-        values: int16 or uint8, (n,) samples or (T, D) frames.
+        values: of its modality's dtype, (n,) samples or (T, D) frames.
         scale: what `values` are multiplied by.
     """
 
@@ -91,7 +91,7 @@ class Corpus:
     """How a corpus is found and read.
 
     Args:
-        kind: "speech", "handwriting" or "pianoroll".
+        kind: the name of its modality: "speech", "handwriting", "pianoroll", or a registered one.
         find: from the source folder and options to what is there.
         read: from an item and options to its records.
         unit: what a score is nats per.

@@ -1,4 +1,4 @@
-"""A folder of one's own recordings, MIDI files or strokes.
+"""A folder of one's own files: recordings, MIDI files, strokes, or those of another modality.
 
 Folders train, valid and test in it are the parts; without them, files are split by their names.
 """
@@ -9,14 +9,12 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from srnn_tf.data import audio, strokes
-from srnn_tf.data.corpora import base, speech
+from srnn_tf.data import modality
+from srnn_tf.data.corpora import base
 from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
-from srnn_tf.data.midi import SUFFIXES as MIDI
-from srnn_tf.data.midi import read_midi
-from srnn_tf.data.splits import PARTS
+from srnn_tf.data.corpora.splits import PARTS
+
+OWN = "The terms of these files are their owner's."
 
 
 def find(suffixes: tuple[str, ...], source: Path, options: Options) -> Found:
@@ -36,40 +34,45 @@ def find(suffixes: tuple[str, ...], source: Path, options: Options) -> Found:
     return Found(parts, rule)
 
 
-def read_strokes(item: Item, options: Options) -> Iterator[Record]:
-    """The moves of one file."""
-    yield Record(item.key, *strokes.strokes_of(options, item.path))
+def read(kind: str, item: Item, options: Options) -> Iterator[Record]:
+    """The sequences of one file of a modality."""
+    found = modality.get(kind).reader(item.path, options)
+    for i, (values, scale) in enumerate(found):
+        yield Record(item.key if len(found) == 1 else f"{item.key}/{i:05d}", values, scale)
 
 
-def read_roll(item: Item, options: Options) -> Iterator[Record]:
-    """The piano roll of one MIDI file."""
-    yield Record(item.key, read_midi(item.path, options.steps_per_quarter).astype(np.uint8))
+def corpus(
+    kind: str, options: tuple[str, ...] = (), licence: str = OWN, unit: str | None = None
+) -> Corpus:
+    """A folder of files of a modality.
+
+    Args:
+        kind: the name of the modality; it has endings and a reader.
+        options: the names of the options that its reader looks at.
+        licence: whose terms the data are under, a sentence.
+        unit: what a score is nats per; that of the modality by default.
+
+    Raises:
+        ValueError: an unknown modality, or one without endings or a reader.
+
+    Example:
+        corpus("pianoroll", ("steps_per_quarter",)).unit  # step
+    """
+    of = modality.get(kind)
+    if of.reader is None or not of.endings:
+        raise ValueError(f"files of {kind} cannot be read: it has no `reader`, or no `endings`")
+    return Corpus(
+        kind,
+        functools.partial(find, of.endings),
+        functools.partial(read, kind),
+        unit or of.unit,
+        licence,
+        options,
+    )
 
 
-_OWN = "The terms of these files are their owner's."
 CORPORA = {
-    "audio": Corpus(
-        "speech",
-        functools.partial(find, audio.SUFFIXES),
-        speech.read,
-        "sequence",
-        _OWN,
-        ("sample_rate", "frame_size"),
-    ),
-    "pianoroll": Corpus(
-        "pianoroll",
-        functools.partial(find, MIDI),
-        read_roll,
-        "step",
-        _OWN,
-        ("steps_per_quarter",),
-    ),
-    "strokes": Corpus(
-        "handwriting",
-        functools.partial(find, strokes.SUFFIXES),
-        read_strokes,
-        "sequence",
-        _OWN,
-        ("std", "columns"),
-    ),
+    "audio": corpus("speech", ("sample_rate", "frame_size")),
+    "pianoroll": corpus("pianoroll", ("steps_per_quarter",)),
+    "strokes": corpus("handwriting", ("std", "columns")),
 }

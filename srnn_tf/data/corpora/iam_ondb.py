@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from srnn_tf.data import strokes
 from srnn_tf.data.corpora import base
 from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
+from srnn_tf.data.formats import strokes
 
 PAPER_STD = 56.04462  # what the paper's code divides moves by
 

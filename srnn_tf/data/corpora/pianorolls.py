@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
-from srnn_tf.data.pianoroll import read_pianoroll
-from srnn_tf.data.splits import PARTS, Splits
+from srnn_tf.data.corpora.splits import PARTS, Splits, check_edition
+from srnn_tf.data.formats import pianoroll
 
 # The names under which the files are in circulation.
 FILES = {
@@ -17,6 +18,31 @@ FILES = {
     "jsb": ("JSB_Chorales.mat", "JSB Chorales.pickle"),
     "piano_midi": ("Piano_midi.mat", "Piano-midi.de.pickle"),
 }
+
+
+def read_pianoroll(path: str | os.PathLike, name: str, edition: str | None = None) -> Splits:
+    """Read the piano rolls of one data set from a file and check which edition they are.
+
+    Args:
+        path: a `.mat`, `.pickle` or `.pkl` file; a pickle is read without running anything in it.
+        name: a key of `EDITIONS`.
+        edition: the edition the file must be; None accepts every known one, "any" accepts all.
+
+    Returns:
+        `Splits` of uint8 arrays of shape (T_i, 88).
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a folder, a file of another kind, a damaged file, or another edition.
+
+    Example:
+        read_pianoroll("Nottingham.mat", "nottingham").test[0].shape
+    """
+    rolls = pianoroll.read_parts(path)
+    counts = tuple(sum(len(roll) for roll in rolls[part]) for part in PARTS)
+    return Splits(
+        name=name, **rolls, edition=check_edition(name, counts, edition, path), source=str(path)
+    )
 
 
 def find(name: str, source: Path, options: Options) -> Found:
@@ -44,14 +70,14 @@ def _rolls(splits: Splits, part: str) -> Iterator[Record]:
 
 def find_bach(source: Path | None, options: Options) -> Found:
     """The parts of the chorales in music21's corpus."""
-    from srnn_tf.data.bach import load_bach
+    from srnn_tf.data.corpora.bach import load_bach
 
     parts = {part: [Item(part, Path("music21"), 0)] for part in PARTS}
     return Found(parts, "BWV number modulo 10: 0 is test, 1 is valid", edition=load_bach().edition)
 
 
 def read_bach(item: Item, options: Options) -> Iterator[Record]:
-    from srnn_tf.data.bach import load_bach
+    from srnn_tf.data.corpora.bach import load_bach
 
     return _rolls(load_bach(), item.key)
 

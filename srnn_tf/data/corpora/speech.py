@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from srnn_tf.data import audio
 from srnn_tf.data.corpora.base import Item, Options, Record
+from srnn_tf.data.formats import audio
 
 
 def read(item: Item, options: Options, expected: int | None = None) -> Iterator[Record]:

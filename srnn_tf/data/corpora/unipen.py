@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from srnn_tf.data import strokes
 from srnn_tf.data.corpora import base
 from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
-from srnn_tf.data.splits import PARTS
+from srnn_tf.data.corpora.splits import PARTS
+from srnn_tf.data.formats import strokes
 
 FILE = "unipen_bbn_sentences.npz"
 _LARGEST = 1 << 30  # bytes of one array, unpacked

@@ -18,7 +18,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from srnn_tf.data.splits import LOWEST_NOTE, NUM_NOTES, PARTS, Splits, check_edition, check_roll
+from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES, check_roll
+
+PARTS = ("train", "valid", "test")  # as the files name them
 
 ACCEPTED = (
     "accepted are a .mat file with the cell arrays traindata, validdata and testdata of "
@@ -35,23 +37,21 @@ _CELL, _NUMERIC, _IS_COMPLEX = 1, range(6, 16), 0x0800
 _LARGEST = 2**30  # bytes of one variable; the largest published one has 22 million
 
 
-def read_pianoroll(path: str | os.PathLike, name: str, edition: str | None = None) -> Splits:
-    """Read the piano rolls of one data set from a file and check which edition they are.
+def read_parts(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
+    """Read the piano rolls of train, valid and test from a file.
 
     Args:
         path: a `.mat`, `.pickle` or `.pkl` file; a pickle is read without running anything in it.
-        name: a key of `EDITIONS`.
-        edition: the edition the file must be; None accepts every known one, "any" accepts all.
 
     Returns:
-        `Splits` of uint8 arrays of shape (T_i, 88).
+        uint8 arrays of shape (T_i, 88), of each part.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a folder, a file of another kind, a damaged file, or another edition.
+        ValueError: a folder, a file of another kind, or a damaged file.
 
     Example:
-        read_pianoroll("Nottingham.mat", "nottingham").test[0].shape
+        read_parts("Nottingham.mat")["test"][0].shape
     """
     path = Path(path)
     if path.is_dir():
@@ -62,11 +62,7 @@ def read_pianoroll(path: str | os.PathLike, name: str, edition: str | None = Non
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise ValueError(f"{path} ends in {path.suffix!r}; {ACCEPTED}")
-    rolls = reader(path)
-    counts = tuple(sum(len(roll) for roll in rolls[part]) for part in PARTS)
-    return Splits(
-        name=name, **rolls, edition=check_edition(name, counts, edition, path), source=str(path)
-    )
+    return reader(path)
 
 
 def _read_mat(path: Path) -> dict[str, list[np.ndarray]]:

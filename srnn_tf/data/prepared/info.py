@@ -7,10 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from srnn_tf.data import audio, corpora, records, schema
+from srnn_tf.data import corpora, modality
 from srnn_tf.data.corpora import Found, Options
-from srnn_tf.data.sequences import Standardization, Stored, View
-from srnn_tf.data.splits import PARTS, Splits
+from srnn_tf.data.corpora.splits import PARTS, Splits
+from srnn_tf.data.formats.standardization import Standardization
+from srnn_tf.data.prepared import records, schema
+from srnn_tf.data.prepared.sequences import Stored, View
+from srnn_tf.registry import unknown
 
 FILE, INDEX = "dataset_info.json", "index.json"
 FORMAT = 1  # to be raised with every change of the files
@@ -33,7 +36,8 @@ def make(
         ValueError: a part without a sequence, or a signal that never changes.
     """
     corpus = corpora.get(name)
-    frame = _frame_size(corpus.kind, options)
+    kind = modality.get(corpus.kind)
+    frame = kind.width or options.frame_size
     entries = {part: _entries(reports, part) for part in PARTS}
     counts = {part: _counts(part, entries[part], frame) for part in PARTS}
     both = _standardization(name, entries["train"], options)
@@ -46,8 +50,8 @@ def make(
         "split_rule": found.rule,
         "licence": corpus.licence,
         "frame_size": frame,
-        "dtype": schema.DTYPES[corpus.kind],
-        "sample_rate": options.sample_rate if corpus.kind == "speech" else None,
+        "dtype": kind.dtype,
+        "sample_rate": options.sample_rate if kind.is_signal else None,
         "mean": list(both.mean),
         "std": list(both.std),
         "permutation": both.permutation and list(both.permutation),
@@ -85,14 +89,10 @@ def _counts(part: str, entries: list[records.Entry], frame: int) -> dict[str, in
     return {"sequences": sum(map(bool, steps)), "steps": sum(steps), "values": values}
 
 
-def _frame_size(kind: str, options: Options) -> int:
-    return schema.FRAME_SIZES.get(kind, options.frame_size)
-
-
 def _standardization(name: str, entries: list[records.Entry], options: Options) -> Standardization:
-    """Mean and standard deviation of the training part: of samples, or of dx and dy each."""
-    kind = corpora.get(name).kind
-    if kind == "pianoroll":
+    """Mean and standard deviation of the training part: of all samples, or of each column."""
+    kind = modality.get(corpora.get(name).kind)
+    if not kind.standardized:
         return Standardization()
     columns = len(entries[0].sums)
     means, stds = [], []
@@ -103,16 +103,13 @@ def _standardization(name: str, entries: list[records.Entry], options: Options) 
         square = math.fsum(e.squares[c] * e.scale**2 for e in entries) / count
         means.append(mean)
         stds.append(math.sqrt(max(0.0, square - mean * mean)))
-    if kind == "speech":
-        if not stds[0]:
-            raise NothingToLearn(
-                f"{name}: the training part is silent: all its samples are the same"
-            )
-        return Standardization((means[0],), (stds[0],), permutation_of(name, options))
-    if not all(stds[1:]):
-        raise NothingToLearn(f"{name}: in the training part the pen never moves along one axis")
-    moves = [options.std] * 2 if options.std is not None else stds[1:]
-    return Standardization((0.0, *means[1:]), (1.0, *moves))  # the pen's bit stays as it is
+    as_is = kind.unscaled
+    if not all(stds[as_is:]):
+        raise NothingToLearn(f"{name}: {kind.constant}")
+    if options.std is not None:
+        stds = [options.std] * columns
+    mean, std = (0.0,) * as_is + (*means[as_is:],), (1.0,) * as_is + (*stds[as_is:],)
+    return Standardization(mean, std, permutation_of(name, options))
 
 
 PERMUTED = ("perm_timit", "perm_speech_commands")
@@ -142,7 +139,7 @@ def permutation_of(name: str, options: Options) -> tuple[int, ...] | None:
 def versions(kind: str) -> dict[str, str]:
     """What made the files of a kind of data: this package and the libraries that decode."""
     own = {"srnn_tf": importlib.metadata.version("srnn-tf")}
-    return own | (audio.versions() if kind == "speech" else {})
+    return own | modality.get(kind).versions()
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -159,12 +156,19 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path / FILE} is of format {found!r}; this version reads {FORMAT}")
     wrong = schema.wrong_field(content)
     if wrong is not None:
-        raise ValueError(f"{path / FILE} is damaged: its {wrong} is {content.get(wrong)!r}")
+        reason = f"{path / FILE} is damaged: its {wrong} is {content.get(wrong)!r}"
+        raise ValueError(reason + (_unregistered(content) if wrong == "name" else ""))
     for file, expected in content["shards"].items():
         shard, size = path / file, expected["bytes"]
         if not shard.is_file() or shard.stat().st_size != size:
             raise ValueError(f"{shard} is missing or is not of {size} bytes; prepare again")
     return content
+
+
+def _unregistered(content: dict[str, Any]) -> str:
+    """What to do about a name that is not known: the folder may be of a corpus of one's own."""
+    near = unknown("data set", content.get("name"), corpora.CORPORA)
+    return f": {near}; a corpus of your own is known once `data.register_corpus` has run"
 
 
 def verify(path: Path) -> None:
@@ -194,14 +198,14 @@ def load(name: str | None, path: Path, down_sample: int = 1) -> Splits:
     content = read(path)
     if name not in (None, content["name"]):
         raise ValueError(f"path={path} holds {content['name']}, not {name}")
-    kind, frame = content["kind"], content["frame_size"]
+    kind, frame = modality.get(content["kind"]), content["frame_size"]
     permutation = content["permutation"]
-    if down_sample != 1 and (kind != "speech" or permutation is not None or down_sample < 1):
+    if down_sample != 1 and (not kind.is_signal or permutation is not None or down_sample < 1):
         raise ValueError(f"down_sample={down_sample!r} is for speech that is not permuted, from 1")
     both = Standardization(
         *(tuple(content[k]) for k in ("mean", "std")), permutation and tuple(permutation)
     )
-    view = View(frame, content["dtype"], both, down_sample, int(kind == "handwriting"))
+    view = View(frame, content["dtype"], both, down_sample, kind.unscaled)
     parts = {part: [] for part in PARTS}
     for file, entries in _index(path, content).items():
         found = [Stored(path / file, *entry[1:], view) for entry in entries]
@@ -211,7 +215,7 @@ def load(name: str | None, path: Path, down_sample: int = 1) -> Splits:
         **parts,
         edition=content["edition"] or "prepared",
         source=str(path),
-        kind=kind,
+        kind=kind.name,
         standardization=both,
         sample_rate=content["sample_rate"],
     )

@@ -35,7 +35,8 @@ from pathlib import Path
 
 import numpy as np
 
-from srnn_tf.data.splits import LOWEST_NOTE, NUM_NOTES, PARTS, Splits
+from srnn_tf.data.corpora.splits import PARTS, Splits
+from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES
 from srnn_tf.files import replacing
 
 VOICES = ("Alto", "Bass", "Soprano", "Tenor")

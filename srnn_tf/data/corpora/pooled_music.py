@@ -15,12 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from srnn_tf.data import bach
-from srnn_tf.data.corpora.pianorolls import FILES
-from srnn_tf.data.overlap import repeated
-from srnn_tf.data.pianoroll import read_pianoroll
-from srnn_tf.data.pool import Pool
-from srnn_tf.data.splits import PARTS, Splits
+from srnn_tf.data.batching.pool import Pool
+from srnn_tf.data.corpora import bach
+from srnn_tf.data.corpora.overlap import repeated
+from srnn_tf.data.corpora.pianorolls import FILES, read_pianoroll
+from srnn_tf.data.corpora.splits import PARTS, Splits
 
 SETS = ("bach", *FILES)
 TRANSPOSE = 6  # semitones, up or down, in training

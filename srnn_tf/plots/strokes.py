@@ -1,53 +1,16 @@
-"""Samples as things to hear and to look at: sound files and drawings of a pen's path."""
+"""Drawings of a pen's path."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from srnn_tf.data.music import matplotlib_of
-from srnn_tf.data.sequences import Standardization
+from srnn_tf.data.formats.standardization import Standardization
+from srnn_tf.data.formats.wav import finite
 from srnn_tf.files import replacing
-
-
-def write_wav(
-    frames: np.ndarray,
-    path: str | os.PathLike,
-    standardization: Standardization | None = None,
-    sample_rate: int = 16000,
-) -> None:
-    """Write frames of speech as a WAV file of 16-bit samples; louder than full scale is clipped.
-
-    Args:
-        frames: (T, D), or (n,) samples.
-        path: the file to write, replaced only once the new one is whole.
-        standardization: of the data set, `splits.standardization`, which is undone; None if the
-            numbers are samples in [-1, 1].
-        sample_rate: in Hz, `splits.sample_rate`.
-
-    Raises:
-        ImportError: soundfile is not installed.
-        ValueError: another shape, numbers that are not finite, a rate below 1.
-        OSError: `path` cannot be written.
-
-    Example:
-        write_wav(model.sample(1, 40, seed=0)[0], "speech.wav", splits.standardization)
-    """
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ImportError("write_wav needs soundfile: pip install 'srnn-tf[audio]'") from error
-    samples = _finite(frames, (1, 2), "(T, D) or (n,)")
-    if not isinstance(sample_rate, int) or sample_rate < 1:
-        raise ValueError(f"sample_rate={sample_rate!r}; accepted are integers from 1")
-    if standardization is not None:
-        samples = standardization.undo(samples if samples.ndim == 2 else samples[:, None])
-    pcm = np.clip(np.rint(samples.reshape(-1) * 32768.0), -32768, 32767).astype(np.int16)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        soundfile.write(file, pcm, sample_rate, "PCM_16", format="WAV")
+from srnn_tf.plots.figures import matplotlib_of
 
 
 def draw_strokes(
@@ -71,7 +34,7 @@ def draw_strokes(
         draw_strokes(splits.test[0], "line.png", splits.standardization)
     """
     Figure, FigureCanvasAgg = matplotlib_of("draw_strokes")
-    rows = _finite(frames, (2,), "(T, 3)")
+    rows = finite(frames, (2,), "(T, 3)")
     if rows.shape[1] != 3:
         raise ValueError(f"frames have shape {rows.shape}; accepted is (T, 3)")
     if standardization is not None:
@@ -93,15 +56,6 @@ def draw_strokes(
     axis.axis("off")
     with replacing(path) as temporary:
         figure.savefig(temporary, format=extension, dpi=150)
-
-
-def _finite(frames: Any, dimensions: tuple[int, ...], accepted: str) -> np.ndarray:
-    frames = np.asarray(frames, np.float64)
-    if frames.ndim not in dimensions or not frames.size:
-        raise ValueError(f"frames have shape {frames.shape}; accepted is {accepted}")
-    if not np.isfinite(frames).all():
-        raise ValueError("frames hold numbers that are not finite")
-    return frames
 
 
 def _lines(rows: np.ndarray) -> list[np.ndarray]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from srnn_tf import checks
-from srnn_tf.data.epochs import EpochDataset, epoch_order
-from srnn_tf.data.sequences import num_values, read_values, width_of
-from srnn_tf.data.transposition import at_random, check_transpose
+from srnn_tf.data.batching.epochs import EpochDataset, epoch_order
+from srnn_tf.data.batching.sequences import num_values, read_values, width_of
+from srnn_tf.data.batching.transposition import at_random, check_transpose
 
 
 def streams(

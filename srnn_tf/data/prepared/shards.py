@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -13,12 +14,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from srnn_tf.data import corpora, info, records, schema
+from srnn_tf.data import corpora, modality
 from srnn_tf.data.corpora import Found, Item, Options, Record
-from srnn_tf.data.splits import NUM_NOTES, PARTS
+from srnn_tf.data.corpora.splits import PARTS
+from srnn_tf.data.prepared import info, records, schema
 
 SHARD_BYTES = 1 << 26  # of source files that go into one shard
-COLUMNS = {"speech": 1, "handwriting": 3, "pianoroll": NUM_NOTES}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Task:
         items: what it holds.
         options: of the user.
         skip_bad: leave out what cannot be read.
+        module: that registers the corpus, for workers that have not imported it; None for ours.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Task:
     items: tuple[Item, ...]
     options: Options
     skip_bad: bool
+    module: str | None = None
 
     @property
     def identity(self) -> str:
@@ -74,7 +77,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def plan(name: str, found: Found, folder: Path, options: Options, skip_bad: bool) -> list[Task]:
     """The shards: items in the order of their keys, cut by the size of the source files."""
-    tasks = []
+    tasks, module = [], corpora.module_of(name)
     for part in PARTS:
         groups, size = [[]], 0
         for item in sorted(found.parts[part]):
@@ -85,12 +88,14 @@ def plan(name: str, found: Found, folder: Path, options: Options, skip_bad: bool
             size += item.size
         for i, group in enumerate(groups):
             file = f"{part}-{i:05d}-of-{len(groups):05d}.tfrecord"
-            tasks.append(Task(name, file, folder, tuple(group), options, skip_bad))
+            tasks.append(Task(name, file, folder, tuple(group), options, skip_bad, module))
     return tasks
 
 
 def write(task: Task) -> str:
     """Write one shard and the report beside it."""
+    if task.module and task.name not in corpora.CORPORA:
+        importlib.import_module(task.module)
     corpus, skipped = corpora.get(task.name), []
 
     def read() -> Iterator[Record]:
@@ -108,7 +113,7 @@ def write(task: Task) -> str:
                 skipped.append([item.key, _without_folders(item, _named(item, error))])
 
     identity, path = task.identity, task.folder / task.file
-    entries = records.write_shard(path, read(), COLUMNS[corpus.kind])
+    entries = records.write_shard(path, read(), modality.get(corpus.kind).columns)
     report = {
         "identity": identity,
         "bytes": path.stat().st_size,
@@ -155,7 +160,7 @@ def run(
     if not tasks:
         return
     if runner is not None:
-        from srnn_tf.data import beam
+        from srnn_tf.data.prepared import beam
 
         beam.run(write, tasks, runner, runner_options)
         return

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf.data import mp3
+from srnn_tf.data.formats import mp3
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".sph")
 FULL_SCALE = 32768.0  # of 16-bit samples

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from srnn_tf import checks
-from srnn_tf.data.splits import NUM_NOTES, check_roll
+from srnn_tf.data.formats.rolls import NUM_NOTES, check_roll
 
 LARGEST = 24  # semitones; two octaves
 # The last word of the random numbers' seed: without it, NumPy's would be that of the epoch's order

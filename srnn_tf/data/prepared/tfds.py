@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf.data import corpora, preparation
+from srnn_tf.data import corpora, modality
 from srnn_tf.data.corpora import Options
-from srnn_tf.data.splits import NUM_NOTES, PARTS
+from srnn_tf.data.corpora.splits import PARTS
+from srnn_tf.data.prepared import preparation
 
 
 def builder(name: str, data_dir: str | None = None, **options: Any) -> Any:
@@ -69,9 +70,9 @@ def builder(name: str, data_dir: str | None = None, **options: Any) -> Any:
 
 
 def _features(tfds: Any, kind: str) -> dict[str, Any]:
-    shapes = {"speech": (None,), "handwriting": (None, 3), "pianoroll": (None, NUM_NOTES)}
-    dtype = np.uint8 if kind == "pianoroll" else np.int16
-    values = tfds.features.Tensor(shape=shapes[kind], dtype=dtype)
+    of = modality.get(kind)
+    shape = (None,) if of.is_signal else (None, of.width)
+    values = tfds.features.Tensor(shape=shape, dtype=np.dtype(of.dtype).type)
     return {"id": tfds.features.Text(), "values": values, "scale": np.float32}
 
 

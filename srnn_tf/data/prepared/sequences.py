@@ -1,46 +1,14 @@
-"""Sequences that stay on disk until they are sliced, and what undoes their standardization."""
+"""Sequences of a prepared data set: arrays that stay on disk until they are sliced."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-
-@dataclasses.dataclass(frozen=True)
-class Standardization:
-    """How the numbers of a data set were made from its signal, and back.
-
-        frame = ((signal - mean) / std)[permutation]
-
-    Args:
-        mean, std: of each value of a frame, or one for all.
-        permutation: the order of the values of a frame; None for their own.
-
-    Example:
-        >>> both = Standardization((2.0,), (4.0,))
-        >>> both.undo(both.apply(np.array([[10.0, 2.0]])))
-        array([[10.,  2.]])
-    """
-
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    permutation: tuple[int, ...] | None = None
-
-    def apply(self, frames: np.ndarray) -> np.ndarray:
-        """(T, D) of the signal to (T, D) of the data set."""
-        frames = (frames - np.asarray(self.mean)) / np.asarray(self.std)
-        return frames if self.permutation is None else frames[..., list(self.permutation)]
-
-    def undo(self, frames: np.ndarray) -> np.ndarray:
-        """(T, D) of the data set, or of a sample, to (T, D) of the signal, float64."""
-        frames = np.asarray(frames, np.float64)
-        if self.permutation is not None:
-            frames = frames[..., np.argsort(self.permutation)]
-        return frames * np.asarray(self.std) + np.asarray(self.mean)
+from srnn_tf.data.formats.standardization import Standardization
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,56 +122,3 @@ class Stored:
             low, high = max(start - phase * length, 0), min(stop - phase * length, length)
             pieces.append(np.array(stored[phase : length * k : k][low:high]))
         return np.concatenate(pieces)
-
-
-def num_values(sequence: Any) -> int:
-    """How many numbers a stream may read of a sequence, an array (T, D) or `Stored`."""
-    count = getattr(sequence, "num_values", None)
-    return int(np.prod(np.shape(sequence))) if count is None else count
-
-
-def read_values(sequence: Any, start: int, stop: int) -> np.ndarray:
-    """Numbers `start` to `stop` of a sequence laid end to end, float32."""
-    if hasattr(sequence, "values"):
-        return sequence.values(start, stop)
-    return np.reshape(sequence, -1)[start:stop].astype(np.float32)
-
-
-def width_of(sequences: Sequence[Any]) -> int:
-    """D of sequences (T_i, D).
-
-    Raises:
-        ValueError: they have none in common.
-    """
-    shapes = {np.shape(s)[1:] for s in sequences}
-    if len(shapes) != 1 or any(len(shape) != 1 for shape in shapes):
-        raise ValueError(
-            f"`sequences` must be arrays (T, D) of one width D; received steps of {sorted(shapes)}"
-        )
-    return next(iter(shapes))[0]
-
-
-def pieces(sequences: Sequence[Any], max_steps: int | None) -> list[Any]:
-    """The same steps in sequences of at most `max_steps`, for corpora of very long ones.
-
-    Args:
-        sequences: arrays (T_i, D), or sequences of a prepared data set, which stay on disk.
-        max_steps: None leaves the sequences as they are.
-
-    Example:
-        >>> [len(p) for p in pieces([np.zeros([5, 3]), np.zeros([2, 3])], 2)]
-        [2, 2, 1, 2]
-    """
-    if max_steps is None:
-        return list(sequences)
-    if max_steps < 1:
-        raise ValueError(f"`max_steps` must be at least 1; received {max_steps}")
-    result = []
-    for sequence in sequences:
-        for start in range(0, len(sequence), max_steps):
-            stop = min(start + max_steps, len(sequence))
-            whole = start == 0 and stop == len(sequence)
-            cut = getattr(sequence, "cut", None)
-            piece = sequence if whole else cut(start, stop) if cut else sequence[start:stop]
-            result.append(piece)
-    return result

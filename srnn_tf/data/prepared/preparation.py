@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from srnn_tf import checks
-from srnn_tf.data import corpora, info, records, schema, shards
+from srnn_tf.data import corpora
 from srnn_tf.data.corpora import Corpus, Found, Options
 from srnn_tf.data.corpora.base import check_parts
+from srnn_tf.data.prepared import info, records, schema, shards
 
 _RANGES = {
     "sample_rate": (1000, 768_000),

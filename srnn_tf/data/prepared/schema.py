@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf.data import corpora
-from srnn_tf.data.splits import NUM_NOTES, PARTS
+from srnn_tf.data import corpora, modality
+from srnn_tf.data.corpora.splits import PARTS
 
-DTYPES = {"speech": "<i2", "handwriting": "<i2", "pianoroll": "|u1"}
-FRAME_SIZES = {"handwriting": 3, "pianoroll": NUM_NOTES}  # speech: as the user likes
 _SHARD = re.compile(rf"({'|'.join(PARTS)})-\d{{5}}-of-\d{{5}}\.tfrecord")
 MOST_VALUES = 1 << 20  # of a frame
 SCALES = (1e-30, 2.0**25)  # of a stored number, which has 16 bits: sums of squares stay finite
@@ -28,8 +26,8 @@ def wrong_field(content: dict[str, Any]) -> str | None:
     checks = {
         "name": lambda v: isinstance(v, str) and v in corpora.CORPORA,
         "kind": lambda v: isinstance(v, str) and v == corpora.get(content["name"]).kind,
-        "frame_size": lambda v: v == FRAME_SIZES.get(content["kind"], v),
-        "dtype": lambda v: v == DTYPES[content["kind"]],
+        "frame_size": lambda v: v == (modality.get(content["kind"]).width or v),
+        "dtype": lambda v: v == modality.get(content["kind"]).dtype,
         **{key: _text for key in ("unit", "edition", "split_rule", "licence", "index_sha256")},
         "sample_rate": lambda v: v is None or _whole(v, least=1),
         "mean": lambda v: _numbers(v, frame),

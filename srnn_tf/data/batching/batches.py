@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from srnn_tf import checks
-from srnn_tf.data.epochs import Batch, EpochDataset, epoch_order
-from srnn_tf.data.sequences import width_of
+from srnn_tf.data.batching.epochs import Batch, EpochDataset, epoch_order
+from srnn_tf.data.batching.sequences import width_of
 
 
 def padded(

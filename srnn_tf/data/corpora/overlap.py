@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from srnn_tf.data.splits import NUM_NOTES
+from srnn_tf.data.formats.rolls import NUM_NOTES
 
 # Chords in a row that are compared; chance does not repeat so many.
 CHORDS = 6

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf.data.sequences import Standardization
+from srnn_tf.data import modality
+from srnn_tf.data.formats.standardization import Standardization
 
-LOWEST_NOTE = 21  # MIDI number of column 0, the A of 27.5 Hz
-NUM_NOTES = 88  # the keys of a piano, MIDI notes 21..108
 PARTS = ("train", "valid", "test")
 
 # Frames of (train, valid, test). Other roll-outs of the same tunes exist, and scores on two
@@ -22,35 +21,6 @@ EDITIONS = {
     "jsb": {"boulanger-lewandowski": (13807, 4602, 4725)},
     "piano_midi": {"boulanger-lewandowski": (75911, 8540, 19036)},
 }
-
-
-def check_roll(roll: np.ndarray, what: str, path: str | None = None) -> np.ndarray:
-    """Return `roll` as a uint8 piano roll of shape (T, 88) with values 0 and 1.
-
-    Args:
-        roll: array of numbers or booleans, one row a frame, column `c` is MIDI note `c + 21`.
-        what: what the array is, for the error message.
-        path: the file it came from, if any, put in front of the error message.
-
-    Raises:
-        ValueError: another shape, no frame, or a value other than 0 and 1.
-
-    Example:
-        check_roll(np.eye(88), "roll").shape  # (88, 88)
-    """
-    prefix = f"{path}: " if path else ""
-    roll = np.asarray(roll)
-    if roll.dtype.kind not in "buif" or roll.ndim != 2 or roll.shape[1] != NUM_NOTES:
-        raise ValueError(
-            f"{prefix}{what} has shape {roll.shape} and type {roll.dtype}; accepted are numbers "
-            f"of shape (frames, {NUM_NOTES})"
-        )
-    if not len(roll):
-        raise ValueError(f"{prefix}{what} is empty; accepted are rolls of at least one frame")
-    foreign = roll[(roll != 0) & (roll != 1)]  # NaN differs from both, so it is caught too
-    if foreign.size:
-        raise ValueError(f"{prefix}{what} holds the value {foreign[0]}; accepted are 0 and 1")
-    return roll.astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value, so no generated __eq__
@@ -64,14 +34,14 @@ class Splits:
             stay on disk until they are sliced.
         edition: which published version of the data set this is.
         source: the file, folder or package it was read from.
-        kind: "pianoroll", "speech" or "handwriting".
+        kind: the name of its modality: "pianoroll", "speech", "handwriting", or a registered one.
         standardization: how the numbers were made from the signal; None if they are the signal.
         sample_rate: of speech, in Hz.
         remarks: what else is to be known of the sequences, such as what was left out.
 
     Raises:
-        ValueError: a part without a sequence, sequences of several widths, or an array that is not
-            a piano roll.
+        ValueError: an unknown modality, a part without a sequence, sequences of several widths, or
+            an array that its modality refuses.
 
     Example:
         Splits("two notes", [np.eye(88)], [np.eye(88)], [np.eye(88)], "made up", "nowhere")
@@ -89,14 +59,15 @@ class Splits:
     remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check = modality.get(self.kind).check
         for part in PARTS:
             found = getattr(self, part)
             if not len(found):
                 raise ValueError(f"{self.name}: {part} has no sequence; at least one is needed")
             if hasattr(found, "sets"):  # a pool of data sets, each checked when it was made
                 continue
-            if self.kind == "pianoroll":
-                found = [check_roll(r, f"{part} sequence {i}") for i, r in enumerate(found)]
+            if check is not None:
+                found = [check(r, f"{part} sequence {i}") for i, r in enumerate(found)]
             object.__setattr__(self, part, tuple(found))
         shapes = {np.shape(s)[1:] for part in PARTS for s in getattr(self, part)}
         if len(shapes) > 1 or len(next(iter(shapes))) != 1:
@@ -117,24 +88,18 @@ class Splits:
             print(splits.describe())
         """
         lines = [f"{self.name} ({self.edition}) from {self.source}"]
-        word = "frames" if self.kind == "pianoroll" else f"steps of {self.event_size}"
+        kind = modality.get(self.kind)
+        word = kind.step.format(width=self.event_size)
         for part in PARTS:
             sequences = getattr(self, part)
             steps = sum(len(sequence) for sequence in sequences)
+            more = kind.statistics(sequences, steps) if kind.statistics else ""
             lines.append(
                 f"  {part:<5} {len(sequences):>4} sequences {steps:>7} {word}"
-                f"  mean length {steps / len(sequences):7.2f}{self._notes(sequences, steps)}"
+                f"  mean length {steps / len(sequences):7.2f}{more}"
             )
         lines += [f"  {remark}" for remark in self.remarks]
         return "\n".join(lines)
-
-    def _notes(self, rolls: Sequence[np.ndarray], frames: int) -> str:
-        if self.kind != "pianoroll":
-            return ""
-        counts = np.sum([roll.sum(axis=0, dtype=np.int64) for roll in rolls], axis=0)
-        used = np.flatnonzero(counts) + LOWEST_NOTE
-        notes = f"{used[0]}..{used[-1]}" if len(used) else "none"
-        return f"  MIDI notes {notes:<7} {counts.sum() / frames:.3f} notes a frame"
 
 
 def check_edition(name: str, counts: tuple[int, ...], edition: str | None, path: object) -> str:

@@ -1,0 +1,1 @@
+"""Batches of sequences: streams of windows, and whole sequences, padded."""

@@ -1,0 +1,61 @@
+"""What batches need of a sequence, an array (T, D) or one on disk: width, values, pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def num_values(sequence: Any) -> int:
+    """How many numbers a stream may read of a sequence, an array (T, D) or `Stored`."""
+    count = getattr(sequence, "num_values", None)
+    return int(np.prod(np.shape(sequence))) if count is None else count
+
+
+def read_values(sequence: Any, start: int, stop: int) -> np.ndarray:
+    """Numbers `start` to `stop` of a sequence laid end to end, float32."""
+    if hasattr(sequence, "values"):
+        return sequence.values(start, stop)
+    return np.reshape(sequence, -1)[start:stop].astype(np.float32)
+
+
+def width_of(sequences: Sequence[Any]) -> int:
+    """D of sequences (T_i, D).
+
+    Raises:
+        ValueError: they have none in common.
+    """
+    shapes = {np.shape(s)[1:] for s in sequences}
+    if len(shapes) != 1 or any(len(shape) != 1 for shape in shapes):
+        raise ValueError(
+            f"`sequences` must be arrays (T, D) of one width D; received steps of {sorted(shapes)}"
+        )
+    return next(iter(shapes))[0]
+
+
+def pieces(sequences: Sequence[Any], max_steps: int | None) -> list[Any]:
+    """The same steps in sequences of at most `max_steps`, for corpora of very long ones.
+
+    Args:
+        sequences: arrays (T_i, D), or sequences of a prepared data set, which stay on disk.
+        max_steps: None leaves the sequences as they are.
+
+    Example:
+        >>> [len(p) for p in pieces([np.zeros([5, 3]), np.zeros([2, 3])], 2)]
+        [2, 2, 1, 2]
+    """
+    if max_steps is None:
+        return list(sequences)
+    if max_steps < 1:
+        raise ValueError(f"`max_steps` must be at least 1; received {max_steps}")
+    result = []
+    for sequence in sequences:
+        for start in range(0, len(sequence), max_steps):
+            stop = min(start + max_steps, len(sequence))
+            whole = start == 0 and stop == len(sequence)
+            cut = getattr(sequence, "cut", None)
+            piece = sequence if whole else cut(start, stop) if cut else sequence[start:stop]
+            result.append(piece)
+    return result

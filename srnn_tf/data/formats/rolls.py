@@ -1,0 +1,37 @@
+"""What a piano roll is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+LOWEST_NOTE = 21  # MIDI number of column 0, the A of 27.5 Hz
+NUM_NOTES = 88  # the keys of a piano, MIDI notes 21..108
+
+
+def check_roll(roll: np.ndarray, what: str, path: str | None = None) -> np.ndarray:
+    """Return `roll` as a uint8 piano roll of shape (T, 88) with values 0 and 1.
+
+    Args:
+        roll: array of numbers or booleans, one row a frame, column `c` is MIDI note `c + 21`.
+        what: what the array is, for the error message.
+        path: the file it came from, if any, put in front of the error message.
+
+    Raises:
+        ValueError: another shape, no frame, or a value other than 0 and 1.
+
+    Example:
+        check_roll(np.eye(88), "roll").shape  # (88, 88)
+    """
+    prefix = f"{path}: " if path else ""
+    roll = np.asarray(roll)
+    if roll.dtype.kind not in "buif" or roll.ndim != 2 or roll.shape[1] != NUM_NOTES:
+        raise ValueError(
+            f"{prefix}{what} has shape {roll.shape} and type {roll.dtype}; accepted are numbers "
+            f"of shape (frames, {NUM_NOTES})"
+        )
+    if not len(roll):
+        raise ValueError(f"{prefix}{what} is empty; accepted are rolls of at least one frame")
+    foreign = roll[(roll != 0) & (roll != 1)]  # NaN differs from both, so it is caught too
+    if foreign.size:
+        raise ValueError(f"{prefix}{what} holds the value {foreign[0]}; accepted are 0 and 1")
+    return roll.astype(np.uint8)

@@ -1,0 +1,197 @@
+"""What a kind of data is: how its files are read, what its frames are, how they are stored.
+
+To add one: `register_modality(Modality(...))`, in any module. Pictures and baselines are looked up
+by its name, in `srnn_tf.plots.PICTURES` and `srnn_tf.baselines.BASELINES`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srnn_tf.data.formats import audio, midi, strokes
+from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES, check_roll
+from srnn_tf.data.formats.wav import write_wav
+from srnn_tf.registry import unknown
+
+_DTYPES = ("<i2", "|u1")  # what a prepared folder stores
+
+
+@dataclasses.dataclass(frozen=True)
+class Modality:
+    """A kind of data: piano rolls, speech, handwriting, or one's own.
+
+    Args:
+        name: what cards and prepared folders call it, their `kind`.
+        width: D, the values of a frame; None if frames of any size are cut from a signal.
+        dtype: of stored numbers, little-endian: "<i2" (int16) or "|u1" (uint8).
+        endings: of its files, lower case, with the dot.
+        reader: from a file and `corpora.Options` to its sequences: pairs of an array, (n,) samples
+            or (T, D) frames of `dtype`, and the number that its values are multiplied by.
+        writer: from frames, a path, a `Standardization` and a sample rate to a file; None if there
+            is no such file.
+        written: the endings of the files that `writer` makes.
+        unit: what a score is nats per.
+        standardized: whether a data set is brought to mean 0 and standard deviation 1.
+        unscaled: values of a frame, from the first on, that are no quantity: neither multiplied nor
+            standardized, such as the bit of a pen.
+        check: from an array and what it is, for errors, to the array that is kept; None for none.
+        step: how steps are called in statistics; `{width}` is D.
+        statistics: from the sequences of a part and its steps to more statistics; None for none.
+        constant: the error for a training part whose standard deviation is 0.
+        versions: of the libraries that the stored numbers depend on.
+
+    Raises:
+        ValueError: a name or a number that cannot be.
+
+    Example:
+        >>> Modality("counts", width=5, dtype="|u1", standardized=False).columns
+        5
+    """
+
+    name: str
+    width: int | None = None
+    dtype: str = "<i2"
+    endings: tuple[str, ...] = ()
+    reader: Callable[[Path, Any], Sequence[tuple[np.ndarray, float]]] | None = None
+    writer: Callable[..., None] | None = None
+    written: tuple[str, ...] = ()
+    unit: str = "sequence"
+    standardized: bool = True
+    unscaled: int = 0
+    check: Callable[[Any, str], np.ndarray] | None = None
+    step: str = "steps of {width}"
+    statistics: Callable[[Sequence[np.ndarray], int], str] | None = None
+    constant: str = "in the training part one of the values never changes"
+    versions: Callable[[], dict[str, str]] = dict
+
+    def __post_init__(self) -> None:
+        if not str(self.name).isidentifier():
+            raise ValueError(f"`name` must be letters, digits and _; received {self.name!r}")
+        if self.dtype not in _DTYPES:
+            accepted = " or ".join(map(repr, _DTYPES))
+            raise ValueError(f"{self.name}: `dtype` must be {accepted}; received {self.dtype!r}")
+        if self.width is not None and (type(self.width) is not int or self.width < 1):
+            raise ValueError(
+                f"{self.name}: `width` must be None or from 1; received {self.width!r}"
+            )
+        if not 0 <= self.unscaled <= (self.width or 0):
+            raise ValueError(
+                f"{self.name}: `unscaled` must be 0 to the width; received {self.unscaled!r}"
+            )
+
+    @property
+    def is_signal(self) -> bool:
+        """Whether it is samples of a signal, of which frames of any size are cut."""
+        return self.width is None
+
+    @property
+    def columns(self) -> int:
+        """Columns that statistics are told apart by: one for a signal, else one for each value."""
+        return self.width or 1
+
+
+def _notes(rolls: Sequence[np.ndarray], frames: int) -> str:
+    counts = np.sum([roll.sum(axis=0, dtype=np.int64) for roll in rolls], axis=0)
+    used = np.flatnonzero(counts) + LOWEST_NOTE
+    notes = f"{used[0]}..{used[-1]}" if len(used) else "none"
+    return f"  MIDI notes {notes:<7} {counts.sum() / frames:.3f} notes a frame"
+
+
+def _read_midi(path: Path, options: Any) -> list[tuple[np.ndarray, float]]:
+    return [(midi.read_midi(path, options.steps_per_quarter).astype(np.uint8), 1.0)]
+
+
+def _read_audio(path: Path, options: Any) -> list[tuple[np.ndarray, float]]:
+    return [(audio.read_audio(path, options.sample_rate), 1 / audio.FULL_SCALE)]
+
+
+def _write_midi(frames: Any, path: Any, standardization: Any = None, sample_rate: Any = None):
+    midi.write_midi(np.asarray(frames).astype(np.uint8), path)
+
+
+MODALITIES: dict[str, Modality] = {
+    "pianoroll": Modality(
+        "pianoroll",
+        width=NUM_NOTES,
+        dtype="|u1",
+        endings=midi.SUFFIXES,
+        reader=_read_midi,
+        writer=_write_midi,
+        written=(".mid",),
+        unit="step",
+        standardized=False,
+        check=check_roll,
+        step="frames",
+        statistics=_notes,
+    ),
+    "handwriting": Modality(
+        "handwriting",
+        width=len(strokes.COLUMNS),
+        endings=strokes.SUFFIXES,
+        reader=lambda path, options: [strokes.strokes_of(options, path)],
+        unscaled=1,  # the bit of the pen
+        constant="in the training part the pen never moves along one axis",
+    ),
+    "speech": Modality(
+        "speech",
+        endings=audio.SUFFIXES,
+        reader=_read_audio,
+        writer=write_wav,
+        written=(".wav",),
+        constant="the training part is silent: all its samples are the same",
+        versions=audio.versions,
+    ),
+}
+
+
+def get(name: str) -> Modality:
+    """The modality of a name.
+
+    Raises:
+        ValueError: an unknown name; the error suggests the nearest known one.
+    """
+    if not isinstance(name, str) or name not in MODALITIES:
+        raise unknown("modality", name, MODALITIES)
+    return MODALITIES[name]
+
+
+def of_width(width: int) -> Modality:
+    """The modality whose frames have a width; the first one of signals where none has.
+
+    Example:
+        >>> of_width(88).name, of_width(200).name
+        ('pianoroll', 'speech')
+    """
+    exact = [m for m in MODALITIES.values() if m.width == width]
+    return (exact or [m for m in MODALITIES.values() if m.is_signal])[0]
+
+
+def register_modality(modality: Modality) -> Modality:
+    """Make a kind of data known, so that corpora can be of it.
+
+    Args:
+        modality: what it is.
+
+    Returns:
+        The modality.
+
+    Raises:
+        ValueError: no `Modality`, or a name that is taken.
+
+    Example:
+        register_modality(Modality("counts", width=5, dtype="|u1", standardized=False))
+    """
+    missing = [f.name for f in dataclasses.fields(Modality) if not hasattr(modality, f.name)]
+    if missing:
+        raise ValueError(
+            f"`modality` must be a Modality; received {modality!r}, without {missing[0]}"
+        )
+    if modality.name in MODALITIES:
+        raise ValueError(f"the modality {modality.name!r} is registered already; choose another")
+    MODALITIES[modality.name] = modality
+    return modality

@@ -1,0 +1,1 @@
+"""Prepared folders: shards, their index and statistics, and sequences that stay on disk."""

@@ -1,0 +1,93 @@
+"""Pictures of piano rolls."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srnn_tf.data.formats.midi import check_steps, held_notes
+from srnn_tf.data.formats.rolls import LOWEST_NOTE, check_roll
+from srnn_tf.files import replacing
+from srnn_tf.plots.figures import matplotlib_of
+
+BLACK_KEYS = (1, 3, 6, 8, 10)  # semitones above C
+C4 = 60
+
+
+def plot_pianoroll(
+    rolls: Mapping[str, np.ndarray] | np.ndarray,
+    path: str | os.PathLike,
+    steps_per_quarter: int = 2,
+) -> None:
+    """Draw piano rolls one under another, on one scale of pitch and one of time.
+
+    Args:
+        rolls: an array of 0 and 1 of shape (T, 88), or a dictionary of them with their titles.
+        path: the picture to write; its ending chooses the format (.png, .pdf, .svg).
+        steps_per_quarter: frames in a quarter note, the unit of the time axis.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: no roll, not a piano roll, or a picture format that is not known.
+        OSError: `path` cannot be written.
+
+    Example:
+        plot_pianoroll({"data": splits.test[0], "sample": sample}, "rolls.png")
+    """
+    Figure, FigureCanvasAgg = matplotlib_of("plot_pianoroll")
+    panels = dict(rolls) if isinstance(rolls, Mapping) else {"": rolls}
+    if not panels:
+        raise ValueError("rolls={}: at least one piano roll is needed")
+    panels = {title: check_roll(roll, f"rolls[{title!r}]") for title, roll in panels.items()}
+    check_steps(steps_per_quarter)
+    figure = Figure(figsize=(11, 0.6 + 2.4 * len(panels)), layout="constrained")
+    formats = FigureCanvasAgg(figure).get_supported_filetypes()
+    extension = Path(path).suffix.lower().lstrip(".")
+    if extension not in formats:
+        raise ValueError(f"path={str(path)!r}: accepted endings are {', '.join(sorted(formats))}")
+    axes = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    low, high = _pitch_range(panels.values())
+    for axis, (title, roll) in zip(axes, panels.items(), strict=True):
+        _draw(axis, roll, low, high, steps_per_quarter)
+        axis.set_title(title, loc="left", fontsize=11)
+    quarters = max(len(roll) for roll in panels.values()) / steps_per_quarter
+    axes[-1].set(xlim=(0, quarters), xlabel="time (quarter notes)")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=extension, dpi=150)
+
+
+def _pitch_range(rolls: Any) -> tuple[int, int]:
+    """Return the lowest and highest MIDI note of all rolls, with at least one C between them."""
+    used = np.concatenate([np.flatnonzero(roll.any(axis=0)) for roll in rolls]) + LOWEST_NOTE
+    low, high = (int(used.min()), int(used.max())) if used.size else (C4, C4 + 12)
+    has_c = any(note % 12 == 0 for note in range(low, high + 1))
+    return (low if has_c else low - low % 12), high
+
+
+def _draw(axis: Any, roll: np.ndarray, low: int, high: int, steps_per_quarter: int) -> None:
+    """Draw one roll as bars over a keyboard's light and dark rows."""
+    for note in range(low - 1, high + 2):
+        if note % 12 in BLACK_KEYS:
+            axis.axhspan(note - 0.5, note + 0.5, color="#f1f2f5", linewidth=0, zorder=0)
+    cs = [note for note in range(low - 1, high + 2) if note % 12 == 0]
+    for note in cs:
+        axis.axhline(note - 0.5, color="#c5cad3", linewidth=0.7, zorder=1)
+    bars = held_notes(roll)
+    if bars:
+        notes, starts, ends = (np.array(column) for column in zip(*bars, strict=True))
+        axis.barh(
+            notes,
+            (ends - starts) / steps_per_quarter,
+            left=starts / steps_per_quarter,
+            height=0.84,
+            color="#2b5c9e",
+            edgecolor="white",
+            linewidth=0.4,
+            zorder=2,
+        )
+    axis.set_yticks(cs, [f"C{note // 12 - 1}" for note in cs])
+    axis.set(ylim=(low - 1.5, high + 1.5), ylabel="pitch")
+    axis.tick_params(length=0, labelsize=9)
+    axis.spines[["top", "right", "left"]].set_visible(False)
