@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from srnn_tf import data, recipes, roots
+from srnn_tf import data, recipes
+from srnn_tf.zoo import store
 from tests import harness
 from zoo import evaluate, publish, runs, train
 
@@ -44,8 +45,8 @@ def made(folder):
 @pytest.fixture(autouse=True)
 def only_here(monkeypatch, tmp_path):
     """No root of the machine, nothing registered, an empty cache."""
-    monkeypatch.setattr(roots, "_registered", [])
-    monkeypatch.setattr(roots, "published", lambda: {})
+    monkeypatch.setattr(store, "_registered", [])
+    monkeypatch.setattr(store, "published", lambda: {})
     monkeypatch.setenv("SRNN_TF_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SRNN_TF_ZOO", raising=False)
     monkeypatch.delenv("SRNN_TF_ZOO_URL", raising=False)

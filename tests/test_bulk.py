@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srnn_tf import bulk, serving
+from srnn_tf import serving
+from srnn_tf.serving import bulk
 
 NAME = "f_srnn_bach"
 
@@ -61,7 +62,7 @@ def check(folder, good, bad, sample=20):
 
 
 def command(folder, *words):
-    begin = [sys.executable, "-m", "srnn_tf.bulk", "--model", NAME]
+    begin = [sys.executable, "-m", "srnn_tf.serving.bulk", "--model", NAME]
     return [*begin, "--input", f"{folder}/*.npz", "--output", f"{folder}/scores", *words]
 
 

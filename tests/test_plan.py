@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 
-from srnn_tf import artifacts, recipes
+from srnn_tf import recipes
+from srnn_tf.zoo import artifacts
 from zoo import plan, runs
 
 PLAN = plan.read()

@@ -12,7 +12,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import srnn_tf
-from srnn_tf import artifacts, data, export, recipes, zoo
+from srnn_tf import data, recipes, zoo
+from srnn_tf.serving import export
+from srnn_tf.zoo import artifacts
 from tests.test_export import ALLOWED, ALONE, nodes
 from zoo import cards, evaluate, pages, runs
 

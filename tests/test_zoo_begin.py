@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from srnn_tf import artifacts
+from srnn_tf.zoo import artifacts
 from tests import test_zoo_modes
 from zoo import keep, pages, provenance, runs, train
 

@@ -7,7 +7,8 @@ import warnings
 import numpy as np
 import pytest
 
-from srnn_tf import artifacts, data, recipes, roots, zoo
+from srnn_tf import data, recipes, zoo
+from srnn_tf.zoo import artifacts, models, store
 from tests import publishing
 from tests.publishing import NAME, change
 from zoo import cards, evaluate, runs
@@ -59,16 +60,16 @@ def test_the_card_says_what_was_done(small):
 
 def test_where_models_are_looked_for(small, tmp_path, monkeypatch):
     root = small[0]
-    monkeypatch.setattr(roots, "roots", lambda given=None: [given] if given else [])
+    monkeypatch.setattr(store, "roots", lambda given=None: [given] if given else [])
     assert NAME not in zoo.names(published=True) and NAME in zoo.names()
     monkeypatch.undo()
-    monkeypatch.setattr(roots, "_registered", [])
+    monkeypatch.setattr(store, "_registered", [])
     assert zoo.names(published=True, root=root) == [NAME]
     monkeypatch.setenv("SRNN_TF_ZOO", str(root))
     assert NAME in zoo.names(published=True) and zoo.card(NAME)["training"]["updates"] == 20
     monkeypatch.delenv("SRNN_TF_ZOO")
     zoo.register_root(root)
-    assert roots.roots()[0] == root and zoo.card(NAME)["training"]["updates"] == 20
+    assert store.roots()[0] == root and zoo.card(NAME)["training"]["updates"] == 20
     with pytest.raises(FileNotFoundError, match="nowhere.* is not a folder"):
         zoo.register_root(tmp_path / "nowhere")
     monkeypatch.setenv("SRNN_TF_ZOO", str(tmp_path / "nowhere"))
@@ -151,7 +152,7 @@ def test_weights_that_do_not_fit_change_nothing(copy, monkeypatch):
 
 
 def test_a_stand_in_loads_and_warns_once(copy, monkeypatch):
-    monkeypatch.setattr(zoo, "_warned", set())
+    monkeypatch.setattr(models, "_warned", set())
     monkeypatch.setitem(
         recipes.RECIPES, "f_srnn_muse", dataclasses.replace(recipes.get(NAME), dataset="muse")
     )

@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from srnn_tf import artifacts, zoo
+from srnn_tf import zoo
+from srnn_tf.zoo import artifacts
 from tests import publishing
 from tests.publishing import NAME, change
 from zoo import cards, keep, publish, runs

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srnn_tf import SequenceModel, artifacts, recipes
+from srnn_tf import SequenceModel, recipes
 from srnn_tf.data import corpora
+from srnn_tf.zoo import artifacts
 from zoo import pages, provenance, runs
 
 HERE = Path(__file__).parent

@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn_tf import SequenceModel, artifacts, baselines, checks, data, export, recipes, zoo
+from srnn_tf import SequenceModel, baselines, checks, data, recipes, zoo
+from srnn_tf.serving import export
+from srnn_tf.zoo import artifacts
 from zoo import runs
 
 # The most steps of the structure (rows times steps) scored at once: bounds memory.

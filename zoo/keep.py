@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from srnn_tf import artifacts, export
 from srnn_tf.files import replacing
+from srnn_tf.serving import export
+from srnn_tf.zoo import artifacts
 from zoo import provenance, runs
 
 KEPT = Path(__file__).parent / "runs"

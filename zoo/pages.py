@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from srnn_tf.command import models
+from srnn_tf.serving import inputs
 
 FACTORIZATIONS = {
     "rnn": "log p(x) = sum{ log p(x_t | x_<t) }, exact",
@@ -143,7 +143,7 @@ def _departures(t: Mapping[str, Any]) -> str:
 
 def readme(card: Mapping[str, Any]) -> str:
     """The README of a published model."""
-    name, kind = card["name"], models.kind_of(card)
+    name, kind = card["name"], inputs.kind_of(card)
     structure, emission = card["structure"]["class"], card["emission"]["class"]
     flat = card["emission"]["event_size"] != card["event_size"]
     inside = "one value a step" if flat else INSIDE[emission]

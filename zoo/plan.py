@@ -22,7 +22,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srnn_tf import artifacts, recipes
+from srnn_tf import recipes
+from srnn_tf.zoo import artifacts
 from zoo import cards, provenance, runs
 
 TABLE = Path(__file__).with_name("runs.toml")

@@ -28,8 +28,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, artifacts, checks, data, export, recipes, zoo
+from srnn_tf import SequenceModel, checks, data, recipes, zoo
 from srnn_tf.emissions import chain
+from srnn_tf.serving import export
+from srnn_tf.zoo import artifacts
 from zoo import cards, pages, runs
 
 ROOT = Path(__file__).parents[1] / "saved_models"

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from srnn_tf import zoo
-from srnn_tf.command import models, options
+from srnn_tf.command import options
+from srnn_tf.serving import inputs
 
 
 @click.command("list")
@@ -30,7 +31,7 @@ def list_models(all_names: bool) -> None:
         stand_in = f" (stand-in: {card['alias_of']})" if card.get("stand_in") else ""
         unit = card["unit"].removeprefix("nats per ")
         table.add_row(
-            name, card["data"]["name"] + stand_in, f"{score:.4f} {unit}", models.bound_of(card)
+            name, card["data"]["name"] + stand_in, f"{score:.4f} {unit}", inputs.bound_of(card)
         )
     _console().print(table)
 
@@ -53,7 +54,7 @@ def info(name: str, as_json: bool) -> None:
         "model": f"{name}, version {card['version']}",
         "structure, emission": f"{card['structure']['class']}, {card['emission']['class']}",
         "parameters": f"{card['parameters']:,}",
-        "frames": f"{models.kind_of(card)}, {card['event_size']} values",
+        "frames": f"{inputs.kind_of(card)}, {card['event_size']} values",
         "trained on": card["trained_on"],
         "updates": f"{training['updates']:,} of {training['updates_of_recipe']:,} of the recipe",
     }

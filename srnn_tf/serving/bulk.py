@@ -1,6 +1,6 @@
 """Scores of very many sequences, by Apache Beam: one row for each, or a reason why there is none.
 
-    python -m srnn_tf.bulk --model NAME --input 'data/*.npz' --output out/scores [--runner ...]
+    python -m srnn_tf.serving.bulk --model NAME --input 'data/*.npz' --output out/scores [--runner ...]
 
 Files are those of `srnn-tf score`; sequence i of a file has the id FILE#i. Rows go to
 `out/scores-00000-of-00001.jsonl`: id, steps, log_likelihood in nats, its bound, with latents kl.
@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from srnn_tf import serving, zoo
-from srnn_tf.command import models
+from srnn_tf.serving import inputs
 
 try:
     import apache_beam as beam
@@ -100,7 +100,7 @@ class Scorer(base.ModelHandler):
 
 
 def _rows(model: serving.Answers, batch: Sequence[np.ndarray]) -> list[Row]:
-    found = models.score(model, [models.Sequence("", 0, one) for one in batch])
+    found = inputs.score(model, [inputs.Sequence("", 0, one) for one in batch])
     rows = []
     for i, steps in enumerate(found.log_likelihood_per_step):
         row = {"steps": len(steps), "log_likelihood": float(found.log_likelihood[i])}
@@ -124,7 +124,7 @@ def read(path: str, model: str) -> Iterator[Any]:
     """Pairs of an id and a sequence; a file that cannot be read is one of `DEAD`."""
     try:
         with here(path) as file:
-            for one in models.read(file, model):
+            for one in inputs.read(file, model):
                 yield f"{path}#{one.index}", one.values
     except (ValueError, OSError) as error:
         yield beam.pvalue.TaggedOutput(DEAD, {"id": path, "error": " ".join(str(error).split())})
@@ -172,10 +172,10 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
         score_files("f_rnn_bach", glob.glob("rolls/*.npz"), "out/scores")
     """
     if beam is None:
-        raise ImportError("srnn_tf.bulk needs Apache Beam: pip install 'srnn-tf[beam]'")
+        raise ImportError("srnn_tf.serving.bulk needs Apache Beam: pip install 'srnn-tf[beam]'")
     if not files:
         raise ValueError("`files` must name one file at least; received none")
-    bound, options = models.bound_of(zoo.card(model)), _options(words)
+    bound, options = inputs.bound_of(zoo.card(model)), _options(words)
     if "://" not in output and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
     begin = glob.escape(output)
@@ -271,6 +271,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == "__main__":
     # By its own name, so that workers find what they are sent.
-    from srnn_tf.bulk import main as run
+    from srnn_tf.serving.bulk import main as run
 
     run()
