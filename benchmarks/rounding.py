@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from benchmarks import turns
 from srnn_tf import SequenceModel, data, inputs, recipes
-from zoo import runs
+from srnn_tf.experiments import runs
 
 DEFAULT = "vrnn_jsb,rnn_hier_jsb,rnn_hier_mlp_jsb"
 STREAMS = 4

@@ -9,7 +9,7 @@ import srnn_tf
 
 PACKAGE = Path(srnn_tf.__file__).parent
 CODE = """structures emissions model zoo convert sampling scoring streaming training inference
-    estimators particles baselines serving command""".split()
+    estimators particles experiments serving command""".split()
 # What is on the left never reaches, directly or through others, what is on the right.
 NEVER = {
     "nn": [*CODE, "recipes", "data", "recurrent"],
@@ -24,9 +24,10 @@ NEVER = {
     "emissions": ["structures", "model", "zoo", "recipes"],
     "data": [*CODE, "recipes"],
     "recipes": [*CODE, "nn", "scan", "likelihoods"],
-    "model": ["zoo", "recipes", "serving", "command"],
-    "zoo": ["serving", "command"],
-    "serving": ["command"],
+    "model": ["zoo", "recipes", "serving", "experiments", "command"],
+    "zoo": ["serving", "experiments", "command"],
+    "serving": ["experiments", "command"],
+    "experiments": ["command"],
 }
 OUTSIDE = {"zoo", "benchmarks", "tests", "torch"}
 FORBIDDEN = (

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf import baselines, zoo
+from srnn_tf import zoo
+from srnn_tf.experiments import baselines
 from srnn_tf.serving import inputs
 
 DOCS = 'docs/zoo.md, "Music of your own"'

@@ -49,7 +49,7 @@ def recommended() -> str:
 
 
 def register_root(path: str | os.PathLike) -> None:
-    """Look into a folder of published models, those of `zoo.publish`, before all others.
+    """Look into a folder of published models, those of `srnn-tf publish`, before all others.
 
     Raises:
         FileNotFoundError: it is not a folder.
@@ -110,7 +110,7 @@ def load(
     model.compile(optimizer, **kept)
     if found.card.get("stand_in") and name not in _warned:
         _warned.add(name)
-        warnings.warn(f"{name} is a stand-in: {found.card['statement']}", stacklevel=2)
+        warnings.warn(f"{name} is a substitute: {found.card['statement']}", stacklevel=2)
     return model
 
 
@@ -193,7 +193,7 @@ def _find(name: str, version: int | None, root: Any) -> artifacts.Artifact:
     alias = store.alias(name, root)
     if alias is not None:
         if store.alias(alias["alias_of"], root) is not None:
-            raise ValueError(f"{name} stands for {alias['alias_of']!r}, a stand-in itself")
+            raise ValueError(f"{name} stands for {alias['alias_of']!r}, a substitute itself")
         target = _find(alias["alias_of"], version, root)
         held = {**target.card, **{k: v for k, v in alias.items() if k != "format"}}
         return artifacts.Artifact(target.folder, held)
@@ -220,7 +220,7 @@ def _no_weights(name: str) -> str:
     dataset = recipes.get(name).dataset
     data = {"bach": "", "music": " --data FOLDER"}.get(dataset, f" --data prepared/{dataset}")
     return (
-        f"{name} has a recipe and no published weights. Train it: `python -m zoo.train {name}"
-        f"{data} --out runs/{name}`, then `python -m zoo.evaluate` and `python -m zoo.publish`; "
+        f"{name} has a recipe and no published weights. Train it: `srnn-tf train {name}"
+        f"{data} --out runs/{name}`, then `srnn-tf evaluate` and `srnn-tf publish`; "
         f"or take fresh weights: `srnn_tf.zoo.build({name!r})`"
     )
