@@ -155,7 +155,7 @@ def test_the_list_is_of_all_recipes(capsys):
     assert [line.split()[0] for line in lines[1:]] == [*recipes.RECIPES]
     command.main(["list", "--all", "--model", "srnn_hier", "--dataset", "unipen", "--parameters"])
     head, line = capsys.readouterr().out.splitlines()
-    assert head.split()[0] == "name" and line.startswith("srnn_hier_unipen")
+    assert head.split()[0] == "name" and line.split()[0] == "srnn_hier_unipen"
     for word in ("parallel_srnn or zforcing", "masked_mlp", "ELBO", "32 x whole", "1,019,065"):
         assert word in line
     with pytest.raises(SystemExit):
