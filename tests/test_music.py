@@ -168,7 +168,11 @@ BAD = {
     "no set": ("{}/empty", WITHOUT, "does not hold nottingham, muse, jsb, piano_midi"),
     "one missing": ("{}/three", WITHOUT, "muse (muse: MuseData.mat or MuseData.pickle); to leave"),
     "unknown": ("{}", ["--without", "mozart"], "without=['mozart'] are no sets of music; accepted"),
-    "none left": ("{}", ["--without", "bach", "--without", *FILES], "leaves no set of music"),
+    "none left": (
+        "{}",
+        [word for name in ("bach", *FILES) for word in ("--without", name)],
+        "leaves no set of music",
+    ),
     "no path": (None, [], "music is read from a folder; pass path="),
     "speech": ("x", ["--transpose", "6"], "`--transpose` is for piano rolls, and f_rnn_timit is"),
     "strokes": ("x", ["--transpose", "6"], "f_rnn_unipen is of frames of 3 values"),
