@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import srnn_tf
 from srnn_tf import data, recipes, zoo
-from srnn_tf.experiments import cards, evaluate, pages, runs
+from srnn_tf.experiments import cards, checkout, evaluate, pages, runs
 from srnn_tf.serving import export
 from srnn_tf.zoo import artifacts
 from tests.test_export import ALLOWED, ALONE, nodes
@@ -99,13 +99,14 @@ def test_pages_are_those_of_the_cards(tmp_path):
     for name, card in HELD.items():
         page = pages.substitute(card) if card.get("alias_of") else pages.readme(card)
         assert before[name] == page
-    kept = (cards.HERE / "RESULTS.md").read_text(), cards.PUBLISHED.read_text()
+    kept = (checkout.RESULTS).read_text(), cards.PUBLISHED.read_text()
     readme = tmp_path / "README.md"
-    readme.write_text(cards.README.read_text())
+    readme.write_text(checkout.README.read_text())
     cards.write_tables(ROOT, results, index, readme)
     assert (results.read_text(), index.read_text()) == kept
     assert (
-        readme.read_text() == cards.README.read_text() and "| [`f_rnn_bach`]" in readme.read_text()
+        readme.read_text() == checkout.README.read_text()
+        and "| [`f_rnn_bach`]" in readme.read_text()
     )
 
 
