@@ -99,7 +99,7 @@ def test_pages_are_those_of_the_cards(tmp_path):
     for name, card in HELD.items():
         page = pages.substitute(card) if card.get("alias_of") else pages.readme(card)
         assert before[name] == page
-    kept = (checkout.RESULTS).read_text(), cards.PUBLISHED.read_text()
+    kept = checkout.RESULTS.read_text(), cards.PUBLISHED.read_text()
     readme = tmp_path / "README.md"
     readme.write_text(checkout.README.read_text())
     cards.write_tables(ROOT, results, index, readme)

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srnn_tf import SequenceModel, checks, scoring
+from srnn_tf import checks, scoring
 from srnn_tf.experiments import evaluate, runs
+from srnn_tf.model import SequenceModel
 
 
 def row(

@@ -9,9 +9,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from srnn_tf import SequenceModel, recipes
+from srnn_tf import recipes
 from srnn_tf.data import corpora
 from srnn_tf.experiments import checkout, pages, provenance, runs
+from srnn_tf.model import SequenceModel
 from srnn_tf.zoo import artifacts
 
 PUBLISHED = Path(artifacts.__file__).with_name("published.json")

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import keras
 
-from srnn_tf import SequenceModel, data, plots
+from srnn_tf import data, plots
 from srnn_tf.experiments import baselines, evaluate, runs
+from srnn_tf.model import SequenceModel
 
 WINDOW, BATCH = 50, 16
 LEARNING_RATE = 4e-3

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn_tf import SequenceModel, checks, data, recipes, zoo
+from srnn_tf import checks, data, recipes, zoo
 from srnn_tf.experiments import baselines, runs
+from srnn_tf.model import SequenceModel
 from srnn_tf.serving import export
 from srnn_tf.zoo import artifacts
 

@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, checks, data, recipes, zoo
+from srnn_tf import checks, data, recipes, zoo
 from srnn_tf.emissions import chain
 from srnn_tf.experiments import cards, checkout, pages, runs
+from srnn_tf.model import SequenceModel
 from srnn_tf.serving import export
 from srnn_tf.zoo import artifacts
 

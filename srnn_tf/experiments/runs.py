@@ -14,10 +14,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, checks, data, recipes, zoo
+from srnn_tf import checks, data, recipes, zoo
 from srnn_tf.data.splits import NUM_NOTES
 from srnn_tf.data.transposition import LARGEST
 from srnn_tf.files import replacing
+from srnn_tf.model import SequenceModel
 
 POLICIES = ("float32", "mixed_bfloat16")
 # Updates between two validations, by default; checkpoints are written there.

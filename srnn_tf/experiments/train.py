@@ -16,8 +16,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, data
+from srnn_tf import data
 from srnn_tf.experiments import evaluate, provenance, runs, workers
+from srnn_tf.model import SequenceModel
 
 
 class Keeper:

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, inputs
+from srnn_tf import inputs
 from srnn_tf.data import EpochDataset
+from srnn_tf.model import SequenceModel
 
 KINDS = ("mirrored", "multiworker")
 LOST = (  # how TensorFlow tells that a worker is gone, or has come back as another one
