@@ -37,7 +37,7 @@ from srnn_tf.experiments import train as training
     help="Move each training sequence by so many at most, anew in each epoch; piano rolls.",
 )
 @click.option("--without", multiple=True, metavar="SET", help="Of music, left out; repeatable.")
-@click.option("--begin-with", metavar="RUN_DIR", help="Warm start: a run whose best weights.")
+@click.option("--begin-with", metavar="RUN_DIR", help="Warm start from its best weights.")
 @click.option(
     "--dtype",
     type=click.Choice(runs.POLICIES),
