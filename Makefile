@@ -14,7 +14,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 	touch $@
 
 demo: .venv.installed
-	$(BIN)/python -m zoo.demo --out demo
+	$(BIN)/python -m srnn_tf.experiments.demo --out demo
 
 test: .venv.installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'

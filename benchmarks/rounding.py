@@ -20,8 +20,8 @@ import tensorflow as tf
 
 from benchmarks import turns
 from srnn_tf import SequenceModel, data, recipes
+from srnn_tf.experiments import runs
 from srnn_tf.training import inputs
-from zoo import runs
 
 DEFAULT = "vrnn_jsb,rnn_hier_jsb,rnn_hier_mlp_jsb"
 STREAMS = 4

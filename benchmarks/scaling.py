@@ -6,7 +6,7 @@ The same global batch each time, so that efficiency is the seconds on one core o
 the two. "one core" and "two cores" are `fit` on one device, with that many cores for its threads;
 "2 devices" is `fit` under `MirroredStrategy` on two logical devices of one process; "2 workers" are
 two processes of a core each, joined on loopback by `MultiWorkerMirroredStrategy` and trained by
-`zoo.train`'s loop. XLA compiles the whole step of one device, and of replicas what each works out
+`workers.Loop`. XLA compiles the whole step of one device, and of replicas what each works out
 alone: that is part of what scaling costs. Cores are physical ones. Means over ten updates, of which
 the first ten are not counted; medians of these, and of rounds in which the ways take turns.
 """
@@ -33,7 +33,7 @@ import tensorflow as tf
 
 from benchmarks import cases, contenders, turns
 from srnn_tf import data
-from zoo import workers
+from srnn_tf.experiments import workers
 
 # The cores of each process of a way, and what it runs.
 WAYS: dict[str, tuple[list[int], str | None]] = {

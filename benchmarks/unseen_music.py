@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from srnn_tf import baselines, zoo
+from srnn_tf import zoo
 from srnn_tf.data.formats.midi import read_midi
 from srnn_tf.data.formats.rolls import NUM_NOTES
-from zoo import evaluate, runs
+from srnn_tf.experiments import baselines, evaluate, runs
 
 COLLECTIONS = ("palestrina", "ryansMammoth")
 

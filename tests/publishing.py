@@ -7,9 +7,10 @@ import shutil
 
 import pytest
 
-from srnn_tf import data, recipes, roots
+from srnn_tf import command, data, recipes
+from srnn_tf.experiments import evaluate, runs
+from srnn_tf.zoo import store
 from tests import harness
-from zoo import evaluate, publish, runs, train
 
 NAME = "f_srnn_jsb"
 
@@ -33,19 +34,21 @@ def made(folder):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "EPOCH", 10)
         patch.setattr(evaluate.baselines, "all_of", lambda splits: {"none": -1e9})
-        train.main([NAME, "--out", str(folder / "run"), *options, "--steps", "20"])
-        evaluate.main([str(folder / "run"), *options, "--num-samples", "3", "--bounds-on", "2"])
+        command.main(["train", NAME, "--out", str(folder / "run"), *options, "--steps", "20"])
+        command.main(
+            ["evaluate", str(folder / "run"), *options, "--num-samples", "3", "--bounds-on", "2"]
+        )
         root = folder / "root"
         root.mkdir()
-        publish.main([str(folder / "run"), "--root", str(root)])
+        command.main(["publish", str(folder / "run"), "--root", str(root)])
         return root, folder / "run", data.load("jsb", file, "any")
 
 
 @pytest.fixture(autouse=True)
 def only_here(monkeypatch, tmp_path):
     """No root of the machine, nothing registered, an empty cache."""
-    monkeypatch.setattr(roots, "_registered", [])
-    monkeypatch.setattr(roots, "published", lambda: {})
+    monkeypatch.setattr(store, "_registered", [])
+    monkeypatch.setattr(store, "published", lambda: {})
     monkeypatch.setenv("SRNN_TF_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SRNN_TF_ZOO", raising=False)
     monkeypatch.delenv("SRNN_TF_ZOO_URL", raising=False)

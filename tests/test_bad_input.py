@@ -9,9 +9,9 @@ import pytest
 import tensorflow as tf
 
 from srnn_tf import KLSchedule, SequenceModel, data, likelihoods, recipes, zoo
+from srnn_tf.experiments import runs
 from srnn_tf.files import replacing
 from tests import harness
-from zoo import runs
 
 KINDS = {
     kind: harness.cases(structure="rnn", cell="lstm", likelihood=kind, flat=False)[0]

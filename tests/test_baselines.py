@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from srnn_tf.baselines import independent, markov
+from srnn_tf.experiments.baselines import independent, markov
 
 
 def rolls(seed, *lengths, width=3):

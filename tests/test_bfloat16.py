@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from srnn_tf import SequenceModel, data, recipes
-from zoo import evaluate
+from srnn_tf.experiments import evaluate
 
 UPDATES, TOLERANCE = 2000, 0.01
 SMALL = {"units": 64, "embedding_size": 64}

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srnn_tf import bulk, serving
+from srnn_tf import command as app
+from srnn_tf import serving
+from srnn_tf.serving import bulk
 
 NAME = "f_srnn_bach"
 
@@ -61,7 +63,14 @@ def check(folder, good, bad, sample=20):
 
 
 def command(folder, *words):
-    begin = [sys.executable, "-m", "srnn_tf.bulk", "--model", NAME]
+    begin = [
+        sys.executable,
+        "-c",
+        "from srnn_tf.command import main; main()",
+        "bulk",
+        "--model",
+        NAME,
+    ]
     return [*begin, "--input", f"{folder}/*.npz", "--output", f"{folder}/scores", *words]
 
 
@@ -84,13 +93,13 @@ def test_the_rows_of_a_batch(tmp_path):
 def test_mistakes(tmp_path, capsys, monkeypatch):
     words = ["--model", NAME, "--input", f"{tmp_path}/*.npz", "--output", f"{tmp_path}/scores"]
     with pytest.raises(SystemExit):
-        bulk.main(words)
+        app.main(["bulk", *words])
     assert "*.npz matches no file" in capsys.readouterr().err
     make(tmp_path, 1, 1)
     if bulk.beam is not None:
         (tmp_path / "scores-00000-of-00001.jsonl").write_text("")
         with pytest.raises(SystemExit):
-            bulk.main(words)
+            app.main(["bulk", *words])
         assert "an earlier run's rows would stay" in capsys.readouterr().err
         for more, message in (
             (["--direct_num_worker", "2"], "no option of Beam's DirectRunner: --direct_num_worker"),
@@ -100,12 +109,12 @@ def test_mistakes(tmp_path, capsys, monkeypatch):
             (["--direct_running_mode", "processes"], "invalid choice: 'processes'"),
         ):
             with pytest.raises(SystemExit):
-                bulk.main([*words, *more])
+                app.main(["bulk", *words, *more])
             error = capsys.readouterr().err
             assert message in error and error.count("\n") == 1
     monkeypatch.setattr(bulk, "beam", None)
     with pytest.raises(SystemExit):
-        bulk.main(words)
+        app.main(["bulk", *words])
     assert "pip install 'srnn-tf[beam]'" in capsys.readouterr().err
 
 
@@ -137,12 +146,12 @@ def test_addresses_are_opened_by_beam(tmp_path):
 
     good, bad = make(tmp_path, 100, 2)
     words = ["--model", NAME, "--output", f"{tmp_path}/scores", "--input"]
-    bulk.main([*words, f"disk://{tmp_path}/*.npz"])
+    app.main(["bulk", *words, f"disk://{tmp_path}/*.npz"])
     assert {row["id"] for row in rows(tmp_path, "scores")} == {f"disk://{key}" for key in good}
     assert len(rows(tmp_path, "scores.dead")) == len(bad) == 1
     for where in ("disk:///nowhere/*.npz", "walk://a/*.npz"):
         with pytest.raises(SystemExit):
-            bulk.main([*words, where])
+            app.main(["bulk", *words, where])
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ import shlex
 import numpy as np
 import pytest
 
-from srnn_tf import baselines, command, data, zoo
+from srnn_tf import command, data, zoo
+from srnn_tf.experiments import baselines
 
 NAME = "f_rnn_bach"
 
@@ -40,11 +41,11 @@ def test_list_and_info(capsys):
     (row,) = [line for line in text.splitlines() if line.split()[0] == NAME]
     value = zoo.card(NAME)["test"]["full"]["exact"]["value"]
     assert f"{value:.4f} step" in row and "exact" in row
-    assert "(stand-in: srnn_hier_speech_commands)" in text
+    assert "(substitute: srnn_hier_speech_commands)" in text
     text = run(capsys, "info", NAME)
     assert f"{value:.4f} nats per step" in text and "rnn, factorized" in text
     assert json.loads(run(capsys, "info", NAME, "--json")) == zoo.card(NAME)
-    assert "no weights: python -m zoo.train" in run(capsys, "list", "--all")
+    assert "no weights: srnn-tf train" in run(capsys, "list", "--all")
 
 
 def test_score(capsys, files, tmp_path):
@@ -191,7 +192,10 @@ def test_every_help_has_an_example_that_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Some read what others write.
     names = ["list", "info", "sample", "score", "anomalies", "export"]
-    assert sorted(names) == sorted(command.app.commands)
+    others = ["data", "train", "evaluate", "publish", "bulk"]
+    assert sorted(names + others) == sorted(command.app.commands)
+    for name in others:
+        assert f"Example: srnn-tf {name} " in run(capsys, name, "--help")
     for name in names:
         text = run(capsys, name, "--help")
         example = text.split("Example: ", 1)[1].split("Options:")[0].split("\n\n")[0]

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srnn_tf import SequenceModel, baselines, data, plots
+from srnn_tf import SequenceModel, data, plots
 from srnn_tf.data import corpora, modality
 from srnn_tf.data.corpora import folders
 from srnn_tf.data.prepared import info
+from srnn_tf.experiments import baselines
 from tests import counts
 from tests.preparing import content
 

@@ -78,7 +78,16 @@ def by_command(name, file, *words):
 
 
 def by_beam(name, file, folder, *words):
-    command = [sys.executable, "-m", "srnn_tf.bulk", "--model", name, "--input", str(file)]
+    command = [
+        sys.executable,
+        "-c",
+        "from srnn_tf.command import main; main()",
+        "bulk",
+        "--model",
+        name,
+        "--input",
+        str(file),
+    ]
     command += ["--output", str(folder / "rows"), *words]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -10,7 +10,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from srnn_tf import SequenceModel, artifacts, data, export, signatures
+from srnn_tf import SequenceModel, data
+from srnn_tf.serving import export, signatures
+from srnn_tf.zoo import artifacts
 from tests import harness
 
 # All that a served graph may be made of; none of them needs XLA, Python or a library of ours.

@@ -9,7 +9,7 @@ import srnn_tf
 
 PACKAGE = Path(srnn_tf.__file__).parent
 CODE = """structures emissions model zoo convert sampling scoring streaming training inference
-    estimators particles baselines serving command bulk""".split()
+    estimators particles experiments serving command""".split()
 # What is on the left never reaches, directly or through others, what is on the right.
 NEVER = {
     "nn": [*CODE, "recipes", "data", "recurrent"],
@@ -24,9 +24,10 @@ NEVER = {
     "emissions": ["structures", "model", "zoo", "recipes"],
     "data": [*CODE, "recipes", "plots"],
     "recipes": [*CODE, "nn", "scan", "likelihoods"],
-    "model": ["zoo", "recipes", "serving", "command", "bulk"],
-    "zoo": ["serving", "command", "bulk"],
-    "serving": ["command", "bulk"],
+    "model": ["zoo", "recipes", "serving", "experiments", "command"],
+    "zoo": ["serving", "experiments", "command"],
+    "serving": ["experiments", "command"],
+    "experiments": ["command"],
 }
 # The same of the folders of `data`; from left to right, each imports only those before it.
 DATA = ("formats", "modality", "batching", "corpora", "prepared")

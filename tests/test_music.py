@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import scipy.io
 
-from srnn_tf import data, recipes, zoo
+from srnn_tf import command, data, recipes, zoo
 from srnn_tf.data.corpora import bach, pooled_music
+from srnn_tf.experiments import evaluate, provenance, runs, train
 from tests import harness, publishing
-from zoo import evaluate, provenance, publish, runs, train
 
 only_here = publishing.only_here  # a fixture
 NAME = "rnn_hier_mlp_music"
@@ -100,16 +100,18 @@ def test_from_files_to_a_published_model(small, folder, tmp_path, monkeypatch, c
     options = ["--data", str(folder), "--edition", "any"]
     run, root = tmp_path / "run", tmp_path / "root"
     root.mkdir()
-    train.main([NAME, *options, *WITHOUT, "--steps", "6", "--no-test", "--out", str(run)])
+    command.main(
+        ["train", NAME, *options, *WITHOUT, "--steps", "6", "--no-test", "--out", str(run)]
+    )
     printed = capsys.readouterr().out
     assert "valid_nottingham: " in printed and "valid_piano_midi: " in printed
     best = json.loads((run / "best.json").read_text())
     assert best["valid"] == pytest.approx(np.mean([*best["valid_of_sets"].values()]))
     assert json.loads((run / "run.json").read_text())["without"] == ["bach"]
     monkeypatch.setattr(evaluate.baselines, "all_of", lambda splits: {"none": -1e9})
-    evaluate.main([str(run), *options])
+    command.main(["evaluate", str(run), *options])
     assert "test, mean of sets: " in capsys.readouterr().out
-    publish.main([str(run), "--root", str(root)])
+    command.main(["publish", str(run), "--root", str(root)])
     card = zoo.card(NAME, root=root)
     scores = [of["full"]["exact"]["value"] for of in card["sets"].values()]
     assert card["test"]["full"]["exact"]["value"] == pytest.approx(np.mean(scores))
@@ -123,7 +125,7 @@ def test_from_files_to_a_published_model(small, folder, tmp_path, monkeypatch, c
     assert "unweighted mean of those of jsb, muse, nottingham, piano_midi" in page
     capsys.readouterr()
     monkeypatch.setenv("SRNN_TF_ZOO", str(root))
-    evaluate.main([NAME, *options])  # the card says what is left out
+    command.main(["evaluate", NAME, *options])  # the card says what is left out
     assert f"the card: {card['test']['paper']['exact']['value']:.4f}" in capsys.readouterr().out
 
 
@@ -131,15 +133,15 @@ def test_a_transposed_run_has_a_name_of_its_own(small, folder, tmp_path, capsys)
     options = ["--data", str(folder / FILES["jsb"]), "--edition", "any"]
     run = tmp_path / "run"
     words = [*options, "--steps", "3", "--no-test", "--out", str(run)]
-    train.main(["f_rnn_jsb", *words, "--transpose", "6"])
+    command.main(["train", "f_rnn_jsb", *words, "--transpose", "6"])
     held = json.loads((run / "run.json").read_text())
     assert held["recipe"] == "f_rnn_jsb_transposed" and "transpose" not in held
     for same in (["f_rnn_jsb", "--transpose", "6"], ["f_rnn_jsb_transposed"]):
-        train.main([*same, *words])
+        command.main(["train", *same, *words])
         assert "ended at step 3 of 3" in capsys.readouterr().out
     for other in (["f_rnn_jsb"], ["f_rnn_jsb", "--transpose", "5"]):
         with pytest.raises(SystemExit):
-            train.main([*other, *words])
+            command.main(["train", *other, *words])
         assert "holds another run" in capsys.readouterr().err
     # It is published under the recipe's name, with what its card says of the training.
     told = provenance.training(runs.Run.open(str(run)))
@@ -166,7 +168,11 @@ BAD = {
     "no set": ("{}/empty", WITHOUT, "does not hold nottingham, muse, jsb, piano_midi"),
     "one missing": ("{}/three", WITHOUT, "muse (muse: MuseData.mat or MuseData.pickle); to leave"),
     "unknown": ("{}", ["--without", "mozart"], "without=['mozart'] are no sets of music; accepted"),
-    "none left": ("{}", ["--without", "bach", *FILES], "leaves no set of music"),
+    "none left": (
+        "{}",
+        [word for name in ("bach", *FILES) for word in ("--without", name)],
+        "leaves no set of music",
+    ),
     "no path": (None, [], "music is read from a folder; pass path="),
     "speech": ("x", ["--transpose", "6"], "`--transpose` is for piano rolls, and f_rnn_timit is"),
     "strokes": ("x", ["--transpose", "6"], "f_rnn_unipen is of frames of 3 values"),
@@ -189,7 +195,9 @@ def test_train_refuses(case, folder, tmp_path, capsys):
                 (folder / "three" / file).write_bytes((folder / file).read_bytes())
     options = [] if path is None else ["--data", path.format(folder)]
     with pytest.raises(SystemExit) as error:
-        train.main([NAMES.get(case, NAME), *options, *words, "--out", str(tmp_path / "run")])
+        command.main(
+            ["train", NAMES.get(case, NAME), *options, *words, "--out", str(tmp_path / "run")]
+        )
     assert error.value.code == 2 and message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 

@@ -5,8 +5,10 @@ import shlex
 
 import pytest
 
-from srnn_tf import artifacts, recipes
-from zoo import plan, runs
+from srnn_tf import recipes
+from srnn_tf.experiments import runs
+from srnn_tf.zoo import artifacts
+from zoo import plan
 
 PLAN = plan.read()
 
@@ -107,10 +109,9 @@ def test_commands_are_those_of_train(capsys):
     plan.main(["--data", "/d", "--runs", "out"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith(f"{len(PLAN.runs)} runs: ") and len(lines) == 2 * len(PLAN.runs) + 1
-    (music,) = [x for x in lines if "zoo.train rnn_hier_mlp_music " in x]
+    (music,) = [x for x in lines if "srnn-tf train rnn_hier_mlp_music " in x]
     assert music.split() == shlex.split(
-        "python -m zoo.train rnn_hier_mlp_music --data /d/midi --out out/rnn_hier_mlp_music "
-        "--steps 40000"
+        "srnn-tf train rnn_hier_mlp_music --data /d/midi --out out/rnn_hier_mlp_music --steps 40000"
     )
     assert any("(obtain TIMIT" in line for line in lines)
     plan.main(["--state", "waiting"])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from srnn_tf.data import Pool, streams
+from srnn_tf.experiments import evaluate
 from tests import harness
-from zoo import evaluate
 
 SIZES = {"a": (50,) * 40, "b": (20, 30), "c": (7,) * 10}
 

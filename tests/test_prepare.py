@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srnn_tf import data
-from srnn_tf.data import __main__ as command
+from srnn_tf import command, data
 from srnn_tf.data import corpora
 from srnn_tf.data.prepared import info, preparation, shards
 from tests import corpora as mini
@@ -58,7 +57,7 @@ def test_beam_in_processes(source, tmp_path, small_shards):
     one = data.prepare("timit", source, tmp_path / "one")
     arguments = ["--source", str(source), "--out", str(tmp_path / "out")]
     words = ["--direct_num_workers", "2", "--direct_running_mode", "multi_processing"]
-    command.main(["prepare", "timit", *arguments, "--runner", "DirectRunner", *words])
+    command.main(["data", "prepare", "timit", *arguments, "--runner", "DirectRunner", *words])
     assert content(one) == content(tmp_path / "out")
 
 
@@ -78,7 +77,7 @@ def test_what_the_information_says(source, tmp_path, capsys):
     assert found["source"]["files"] == 22 and found["skipped"] == []
     assert found["notes"] == ["TIMIT has 4620 and 1680 files in TRAIN and TEST; here are (20, 2)"]
     assert {"soundfile", "libsndfile", "soxr"} <= set(found["made_with"])
-    command.main(["info", str(out), "--verify"])
+    command.main(["data", "info", str(out), "--verify"])
     printed = capsys.readouterr().out
     assert "mismatch" in printed and "1.54M steps" in printed and "nats per sequence" in printed
 
@@ -197,7 +196,7 @@ def test_numbers_of_numpy_will_do(source, tmp_path):
 )
 def test_table_5_beside_genuine_files(name, counts, told, tmp_path, capsys):
     source, out = str(Path(REAL, "midi")), str(tmp_path / "out")
-    command.main(["prepare", name, "--source", source, "--out", out])
+    command.main(["data", "prepare", name, "--source", source, "--out", out])
     printed = capsys.readouterr().out
     assert f"Table 5 of the paper: {told}steps x 88)" in printed
     assert ("the rolls in circulation have 34.5M" in printed) == (name == "muse")
@@ -207,13 +206,13 @@ def test_table_5_beside_genuine_files(name, counts, told, tmp_path, capsys):
 
 def test_the_command(source, tmp_path, capsys):
     arguments = ["prepare", "timit", "--source", str(source), "--out", str(tmp_path / "out")]
-    command.main([*arguments, "--frame-size", "100"])
+    command.main(["data", *arguments, "--frame-size", "100"])
     assert "frames of 100 values" in capsys.readouterr().out
-    command.main(["names"])
+    command.main(["data", "list"])
     assert capsys.readouterr().out.split() == [*corpora.CORPORA]
     with pytest.raises(SystemExit) as ended:
-        command.main(arguments)
+        command.main(["data", *arguments])
     assert ended.value.code == 2 and capsys.readouterr().err.startswith("error: out=")
     with pytest.raises(SystemExit):
-        command.main([*arguments, "--wrong", "1"])
+        command.main(["data", *arguments, "--wrong", "1"])
     assert "unrecognized arguments: --wrong 1" in capsys.readouterr().err

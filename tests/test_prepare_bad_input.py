@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from srnn_tf import data
-from srnn_tf.data import __main__ as command
+from srnn_tf import command, data
 from srnn_tf.data.prepared import info, preparation
 from tests import corpora as mini
 from tests.preparing import content as content_of
@@ -191,7 +190,7 @@ def test_names_that_are_no_text(tmp_path, capsysbinary):
     with open(os.fsencode(tmp_path / "source" / "train") + b"/\xff.wav", "wb") as file:
         file.write(b"nothing")
     source, out = str(tmp_path / "source"), str(tmp_path / "out")
-    command.main(["prepare", "audio", "--source", source, "--out", out, "--skip-bad"])
+    command.main(["data", "prepare", "audio", "--source", source, "--out", out, "--skip-bad"])
     assert b"skipped: train/\\udcff: " in capsysbinary.readouterr().out
 
 

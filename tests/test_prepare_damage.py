@@ -8,8 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from srnn_tf import data
-from srnn_tf.data import __main__ as command
+from srnn_tf import command, data
 from srnn_tf.data.prepared import info, records
 from tests import corpora as mini
 
@@ -77,7 +76,7 @@ def test_files_that_are_something_else(file, written, copied, capsys):
     with pytest.raises(ValueError, match=f"{file}.* (is damaged|is of format|differs from)"):
         data.load("jsb", copied)
     with pytest.raises(SystemExit):
-        command.main(["info", str(copied), "--verify"])
+        command.main(["data", "info", str(copied), "--verify"])
     assert capsys.readouterr().err.startswith("error: ")
     (copied / file).unlink()
     with pytest.raises(ValueError, match=f"{file}"):

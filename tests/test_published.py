@@ -12,9 +12,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import srnn_tf
-from srnn_tf import artifacts, data, export, recipes, zoo
+from srnn_tf import data, recipes, zoo
+from srnn_tf.experiments import cards, checkout, evaluate, pages, runs
+from srnn_tf.serving import export
+from srnn_tf.zoo import artifacts
 from tests.test_export import ALLOWED, ALONE, nodes
-from zoo import cards, evaluate, pages, runs
 
 ROOT = Path(srnn_tf.__file__).parents[1] / "saved_models"
 HELD = cards.newest(ROOT)
@@ -95,15 +97,16 @@ def test_pages_are_those_of_the_cards(tmp_path):
     results, index = tmp_path / "RESULTS.md", tmp_path / "published.json"
     before = {name: (ROOT / name / "README.md").read_text() for name in HELD}
     for name, card in HELD.items():
-        page = pages.stand_in(card) if card.get("alias_of") else pages.readme(card)
+        page = pages.substitute(card) if card.get("alias_of") else pages.readme(card)
         assert before[name] == page
-    kept = (cards.HERE / "RESULTS.md").read_text(), cards.PUBLISHED.read_text()
+    kept = checkout.RESULTS.read_text(), cards.PUBLISHED.read_text()
     readme = tmp_path / "README.md"
-    readme.write_text(cards.README.read_text())
+    readme.write_text(checkout.README.read_text())
     cards.write_tables(ROOT, results, index, readme)
     assert (results.read_text(), index.read_text()) == kept
     assert (
-        readme.read_text() == cards.README.read_text() and "| [`f_rnn_bach`]" in readme.read_text()
+        readme.read_text() == checkout.README.read_text()
+        and "| [`f_rnn_bach`]" in readme.read_text()
     )
 
 
@@ -113,11 +116,11 @@ def test_the_folder_stays_small():
 
 
 @pytest.mark.parametrize("name", ALIASES or ["none"])
-def test_a_stand_in_points_at_a_published_model(name):
+def test_a_substitute_points_at_a_published_model(name):
     if name == "none":
-        pytest.skip("no stand-in is published")
+        pytest.skip("no substitute is published")
     card = HELD[name]
-    assert card == cards.stand_in(name, card["alias_of"]) and card["alias_of"] in NAMES
+    assert card == cards.substitute(name, card["alias_of"]) and card["alias_of"] in NAMES
 
 
 def test_a_published_model_scores_real_data_as_its_card_says():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from srnn_tf.data import __main__ as command
+from srnn_tf import command
 from tests import corpora as mini
 
 README = Path(__file__).parents[1] / "README.md"
@@ -18,7 +18,7 @@ def test_python_examples_run(tmp_path, monkeypatch):
     assert len(blocks) == 6
     scope = {}
     mini.own_audio(tmp_path / "my_recordings", seconds=12.0)
-    command.main("prepare audio --source my_recordings --out prepared/mine".split())
+    command.main("data prepare audio --source my_recordings --out prepared/mine".split())
     for block in blocks:
         exec(compile(block, str(README), "exec"), scope)  # our own text, nothing from outside
     assert scope["nats"].shape == (1,) and float(scope["nats"][0]) < 0

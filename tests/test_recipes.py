@@ -8,9 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from srnn_tf import SequenceModel, data, emissions, objectives, recipes, structures, zoo
-from zoo import evaluate, runs
-from zoo import list as listing
+from srnn_tf import SequenceModel, command, data, emissions, objectives, recipes, structures, zoo
+from srnn_tf.experiments import evaluate, listing, runs
 
 MIDI = ("bach", "nottingham", "muse", "jsb", "piano_midi")
 SPEECH = ("timit", "perm_timit", "vctk", "blizzard", "speech_commands", "perm_speech_commands")
@@ -151,16 +150,16 @@ def test_scores_in_every_unit():
 
 
 def test_the_list_is_of_all_recipes(capsys):
-    listing.main([])
+    command.main(["list", "--all"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == [*recipes.RECIPES]
-    listing.main(["--model", "srnn_hier", "--dataset", "unipen", "--parameters"])
+    command.main(["list", "--all", "--model", "srnn_hier", "--dataset", "unipen", "--parameters"])
     head, line = capsys.readouterr().out.splitlines()
-    assert head.split()[0] == "name" and line.startswith("srnn_hier_unipen")
+    assert head.split()[0] == "name" and line.split()[0] == "srnn_hier_unipen"
     for word in ("parallel_srnn or zforcing", "masked_mlp", "ELBO", "32 x whole", "1,019,065"):
         assert word in line
     with pytest.raises(SystemExit):
-        listing.main(["--dataset", "x"])
+        command.main(["list", "--all", "--dataset", "x"])
     assert "no recipe of model None for data set 'x'" in capsys.readouterr().err
 
 

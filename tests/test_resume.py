@@ -21,14 +21,15 @@ ROOT = Path(__file__).parent.parent
 LSTM = harness.cases(structure="parallel_srnn", cell="lstm", likelihood="mixture", flat=True)[0]
 SRNN = harness.cases(structure="parallel_srnn", cell="gru", likelihood="mixture", flat=False)[0]
 
-# `fit` trains for 5 epochs with dropout and shuffling; `zoo` runs `zoo.train`, transposing, with
-# epochs of 3 updates and a small recipe. Told to wait, they wait in mid-epoch to be killed.
+# `fit` trains for 5 epochs with dropout and shuffling; `zoo` runs `srnn-tf train`, transposing,
+# with epochs of 3 updates and a small recipe. Told to wait, they wait in mid-epoch to be killed.
 SCRIPT = """
     import dataclasses, functools, json, pathlib, sys, time
     import keras
     from srnn_tf import SequenceModel, recipes
     from tests import harness, test_resume
-    from zoo import runs, train
+    from srnn_tf.command import main
+    from srnn_tf.experiments import runs, train
 
     def block(folder):
         (folder / "waiting").touch()
@@ -67,7 +68,7 @@ SCRIPT = """
         train.StopAt.on_train_batch_end = on_train_batch_end
         mat = str(folder.parent / "jsb.mat")
         arguments = ["--data", mat, "--edition", "any", "--steps", "8", "--transpose", "6"]
-        train.main([recipe.name, "--out", str(folder), *arguments])
+        main(["train", recipe.name, "--out", str(folder), *arguments])
 
     for name in sys.argv[3:]:
         folder = pathlib.Path(sys.argv[1]) / f"{name}-{sys.argv[2]}"

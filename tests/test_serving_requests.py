@@ -14,7 +14,8 @@ import urllib3
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from benchmarks import standin
-from srnn_tf import export, serving, zoo
+from srnn_tf import serving, zoo
+from srnn_tf.serving import export
 from tests import harness
 from tests.test_c_api import program, run  # noqa: F401, a fixture
 from tests.test_export import PERMUTED, written

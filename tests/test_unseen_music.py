@@ -8,7 +8,7 @@ import pytest
 from benchmarks import unseen_music
 from srnn_tf import zoo
 from srnn_tf.data.formats.midi import read_midi
-from zoo import evaluate, runs
+from srnn_tf.experiments import evaluate, runs
 
 MUSIC = "rnn_hier_mlp_music"
 

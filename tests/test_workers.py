@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from benchmarks.scaling import free_ports
+from srnn_tf.experiments import workers
 from tests import harness
-from zoo import workers
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,7 +22,17 @@ ROOT = Path(__file__).parent.parent
 def start(folder, name, words, ports=()):
     """The processes of one run, one without ports."""
     cluster = {"cluster": {"worker": [f"127.0.0.1:{port}" for port in ports]}}
-    command = [sys.executable, "-m", "zoo.train", name, "--out", str(folder), "--no-test", *words]
+    command = [
+        sys.executable,
+        "-c",
+        "from srnn_tf.command import main; main()",
+        "train",
+        name,
+        "--out",
+        str(folder),
+        "--no-test",
+        *words,
+    ]
     found = []
     for index in range(max(1, len(ports))):
         env = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}

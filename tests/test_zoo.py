@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 
+from srnn_tf import command as app
 from srnn_tf import data, objectives, recipes, zoo
+from srnn_tf.experiments import evaluate, provenance, runs
 from tests import harness
-from zoo import bounds, evaluate, provenance, runs, train
 
 NAME, STEPS = "f_srnn_jsb", 5
 
@@ -59,7 +60,7 @@ def finished(small, tmp_path_factory):
     file = harness.write_mat(folder / "JSB_Chorales.mat", lengths=(18, 18))
     arguments = ["--data", file, "--edition", "any"]
     out = folder / "run"
-    train.main([NAME, "--out", str(out), *arguments, "--steps", str(STEPS), "--seed", "4"])
+    app.main(["train", NAME, "--out", str(out), *arguments, "--steps", str(STEPS), "--seed", "4"])
     return out, arguments
 
 
@@ -107,7 +108,7 @@ def test_a_run_holds_the_model_it_says(finished, small):
 
 def test_evaluate_prints_unit_protocol_and_bound(finished, capsys):
     folder, arguments = finished
-    evaluate.main([str(folder), *arguments])
+    app.main(["evaluate", str(folder), *arguments])
     printed, scores = capsys.readouterr().out, load(folder, "result.json")
     for protocol in ("paper", "full"):
         line = f"test: {scores[protocol]:.4f} nats per step, protocol {protocol}, ELBO"
@@ -117,7 +118,7 @@ def test_evaluate_prints_unit_protocol_and_bound(finished, capsys):
 
 def test_bounds_prints_a_row_of_all_bounds(finished, capsys):
     folder, arguments = finished
-    bounds.main([str(folder), *arguments, "--num-samples", "3"])
+    app.main(["evaluate", "--table", str(folder), *arguments, "--num-samples", "3"])
     head, _, row = capsys.readouterr().out.splitlines()[-3:]
     assert "ELBO, paper | IWAE-3, paper | FIVO-3, paper | ELBO, full" in head
     name, _, *cells = [cell.strip() for cell in row.strip("|").split("|")]
@@ -136,7 +137,7 @@ def test_the_same_command_again_only_scores(finished, capsys):
     folder, arguments = finished
     before = load(folder, "result.json"), (folder / "checkpoint.weights.h5").read_bytes()
     command = [NAME, "--out", str(folder), *arguments, "--steps", str(STEPS), "--seed", "4"]
-    train.main(command)
+    app.main(["train", *command])
     assert (load(folder, "result.json"), (folder / "checkpoint.weights.h5").read_bytes()) == before
     printed = capsys.readouterr().out
     assert f"ended at step {STEPS} of {STEPS}" in printed
@@ -156,19 +157,19 @@ def test_score_is_total_nats_over_scored_steps(flat):
 
 
 WRONG = {
-    "name": ([train.main, "f_srn_jsb"], "unknown recipe 'f_srn_jsb'. Did you mean 'f_srnn_jsb'?"),
-    "no data": ([train.main, NAME], "jsb is read from a file"),
-    "missing file": ([train.main, NAME, "--data", "no.mat"], "no.mat"),
-    "another kind": ([train.main, NAME, "--data", "README.md"], "README.md"),
-    "steps": ([train.main, NAME, "MAT", "--steps", "0"], "`--steps` must be at least 1"),
-    "seed": ([train.main, NAME, "MAT", "--seed", "-1"], "received -1"),
-    "edition": ([train.main, NAME, "MAT", "--edition", "x"], "edition='x'"),
-    "no run": ([evaluate.main, "EMPTY"], "holds no run"),
-    "another run": ([train.main, NAME, "MAT", "--steps", "9", "--out", "RUN"], "another run"),
-    "a file": ([train.main, NAME, "MAT", "--out", "RUN/run.json/x"], "cannot make the folder"),
-    "no draws": ([bounds.main, "RUN", "MAT", "--num-samples", "0"], "`num_samples` must be"),
-    "damage": ([evaluate.main, "DAMAGED", "MAT"], "best.weights.h5 is damaged"),
-    "best.json": ([train.main, NAME, "MAT", "--steps", "9", "--out", "BEST"], "best.json"),
+    "name": (["train", "f_srn_jsb"], "unknown recipe 'f_srn_jsb'. Did you mean 'f_srnn_jsb'?"),
+    "no data": (["train", NAME], "jsb is read from a file"),
+    "missing file": (["train", NAME, "--data", "no.mat"], "no.mat"),
+    "another kind": (["train", NAME, "--data", "README.md"], "README.md"),
+    "steps": (["train", NAME, "MAT", "--steps", "0"], "`--steps` must be at least 1"),
+    "seed": (["train", NAME, "MAT", "--seed", "-1"], "received -1"),
+    "edition": (["train", NAME, "MAT", "--edition", "x"], "edition='x'"),
+    "no run": (["evaluate", "EMPTY"], "holds no run"),
+    "another run": (["train", NAME, "MAT", "--steps", "9", "--out", "RUN"], "another run"),
+    "a file": (["train", NAME, "MAT", "--out", "RUN/run.json/x"], "cannot make the folder"),
+    "no draws": (["table", "RUN", "MAT", "--num-samples", "0"], "`num_samples` must be"),
+    "damage": (["evaluate", "DAMAGED", "MAT"], "best.weights.h5 is damaged"),
+    "best.json": (["train", NAME, "MAT", "--steps", "9", "--out", "BEST"], "best.json"),
 }
 
 
@@ -190,21 +191,21 @@ def test_a_wrong_command_is_one_line_and_status_2(mistake, finished, tmp_path, c
         for name, place in places.items():
             word = word.replace(name, str(place)) if word.startswith(name) else word
         line += arguments if word == "MAT" else [word]
-    if command is train.main and "--out" not in line:
+    if command == "train" and "--out" not in line:
         line += ["--out", str(tmp_path / "out")]
     if mistake in ("another run", "best.json", "a file"):
         line += ["--seed", "4"]
     with pytest.raises(SystemExit) as error:
-        command(line)
+        app.main(["evaluate", "--table", *line] if command == "table" else [command, *line])
     errors = capsys.readouterr().err
     assert error.value.code == 2
     assert errors.startswith("error: ") and errors.count("\n") == 1 and message in errors
 
 
-def test_words_that_argparse_refuses(capsys):
-    for command, line in ((train.main, []), (evaluate.main, ["x", "--split", "all"])):
+def test_words_that_click_refuses(capsys):
+    for command, line in (("train", []), ("evaluate", ["x", "--split", "all"])):
         with pytest.raises(SystemExit) as error:
-            command(line)
+            app.main([command, *line])
         assert error.value.code == 2 and "error: " in capsys.readouterr().err
 
 

@@ -5,16 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from srnn_tf import artifacts
+from srnn_tf import command as app
+from srnn_tf.experiments import keep, pages, provenance, runs
+from srnn_tf.zoo import artifacts
 from tests import test_zoo_modes
-from zoo import keep, pages, provenance, runs, train
 
 arguments = test_zoo_modes.arguments
 
 
 @pytest.fixture
 def first(arguments, tmp_path):
-    train.main([*arguments[:-1], "4", "--out", str(tmp_path / "first"), "--no-test"])
+    app.main(["train", *arguments[:-1], "4", "--out", str(tmp_path / "first"), "--no-test"])
     return runs.Run.open(str(tmp_path / "first"))
 
 
@@ -25,7 +26,7 @@ def values(run):
 def test_a_run_begins_with_the_weights_of_another(first, arguments, tmp_path, capsys):
     words = ["--begin-with", str(first.folder), "--window", "3", "--learning-rate", "2e-6"]
     command = [*arguments[:-1], "4", *words, "--out", str(tmp_path / "second"), "--no-test"]
-    train.main(command)
+    app.main(["train", *command])
     second = runs.Run.open(str(tmp_path / "second"))
     assert (second.window, second.learning_rate) == (3, 2e-6)
     pairs = list(zip(values(first), values(second), strict=True))
@@ -38,7 +39,7 @@ def test_a_run_begins_with_the_weights_of_another(first, arguments, tmp_path, ca
     # The same command goes on, wherever the first run lies now.
     first.folder.rename(tmp_path / "moved")
     command[command.index(str(first.folder))] = str(tmp_path / "moved")
-    train.main(command)
+    app.main(["train", *command])
     assert "ended at step 4 of 4" in capsys.readouterr().out
     before = provenance.seconds(second)
     provenance.Clock(second).write(4)  # another start adds to it
@@ -51,7 +52,7 @@ def test_a_run_begins_with_the_weights_of_another(first, arguments, tmp_path, ca
 def test_what_a_run_cannot_begin_with(first, arguments, tmp_path, capsys):
     def fails(message, *words):
         with pytest.raises(SystemExit) as stopped:
-            train.main([*arguments[:-1], "4", *words, "--out", str(tmp_path / "new")])
+            app.main(["train", *arguments[:-1], "4", *words, "--out", str(tmp_path / "new")])
         error = capsys.readouterr().err
         assert stopped.value.code == 2 and message in error and error.startswith("error: ")
 

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from srnn_tf import artifacts, roots, zoo
+from srnn_tf import zoo
+from srnn_tf.zoo import artifacts, store
 from tests import publishing
 from tests.publishing import NAME
 
@@ -54,9 +55,9 @@ def server(small, monkeypatch):
         thread.start()
         card = root / NAME / "1" / "assets.extra" / "card.json"
         published = {NAME: {"versions": {"1": artifacts.sha256(card)}}}
-        monkeypatch.setattr(roots, "published", lambda: published)
+        monkeypatch.setattr(store, "published", lambda: published)
         monkeypatch.setattr(
-            roots, "roots", lambda given=None: [p for p in [roots.cache()] if p.is_dir()]
+            store, "roots", lambda given=None: [p for p in [store.cache()] if p.is_dir()]
         )
         monkeypatch.setenv("SRNN_TF_ZOO_URL", f"http://127.0.0.1:{running.server_port}/")
         yield Own
@@ -70,7 +71,7 @@ def test_download(server, small):
     asked = len(server.sent)
     zoo.load(NAME)
     assert len(server.sent) == asked == len(artifacts.FILES) + 1  # the second from the cache
-    held = {p.name for p in roots.cache().iterdir()}
+    held = {p.name for p in store.cache().iterdir()}
     assert NAME in held and not [name for name in held if name.endswith(".part")]
 
 
@@ -78,7 +79,7 @@ def test_an_interrupted_download_goes_on(server):
     server.cut = "variables.data"
     with pytest.raises(OSError, match="cannot fetch .*variables.data"):
         zoo.load(NAME)
-    assert not (roots.cache() / NAME).exists()
+    assert not (store.cache() / NAME).exists()
     asked, server.cut = len(server.sent), ""
     zoo.load(NAME)
     again = server.sent[asked:]
@@ -91,7 +92,7 @@ def test_what_is_sent_must_be_what_was_published(server):
     with pytest.raises(ValueError, match="saved_model.pb is not the file that was published"):
         zoo.load(NAME)
     server.corrupt = "card.json"
-    shutil.rmtree(roots.cache())
+    shutil.rmtree(store.cache())
     with pytest.raises(ValueError, match="card.json is not the file that was published"):
         zoo.load(NAME)
     server.corrupt = ""
@@ -103,7 +104,7 @@ def test_two_downloads_at_once_are_one(server):
 
     def fetch():
         try:
-            found.append(roots.download(NAME, 1, roots.published()[NAME]["versions"]["1"]))
+            found.append(store.download(NAME, 1, store.published()[NAME]["versions"]["1"]))
         except Exception as error:
             errors.append(error)
 

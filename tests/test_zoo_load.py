@@ -7,10 +7,11 @@ import warnings
 import numpy as np
 import pytest
 
-from srnn_tf import artifacts, data, recipes, roots, zoo
+from srnn_tf import data, recipes, zoo
+from srnn_tf.experiments import cards, evaluate, runs
+from srnn_tf.zoo import artifacts, models, store
 from tests import publishing
 from tests.publishing import NAME, change
-from zoo import cards, evaluate, runs
 
 # Fixtures.
 small = publishing.small
@@ -52,23 +53,23 @@ def test_the_card_says_what_was_done(small):
     text = (root / NAME / "README.md").read_text()
     for words in ("ELBO", "IWAE-3, first 2 sequences", "20 updates", 'zoo.load("f_srnn_jsb")'):
         assert words in text
-    assert f"zoo.evaluate {NAME} --data PATH --num-samples 3 --bounds-on 2`" in text
+    assert f"srnn-tf evaluate {NAME} --data PATH --num-samples 3 --bounds-on 2`" in text
     value = card["test"]["full"]["elbo"]["value"]
     assert f"| full | ELBO | {value:.4f} |" in text
 
 
 def test_where_models_are_looked_for(small, tmp_path, monkeypatch):
     root = small[0]
-    monkeypatch.setattr(roots, "roots", lambda given=None: [given] if given else [])
+    monkeypatch.setattr(store, "roots", lambda given=None: [given] if given else [])
     assert NAME not in zoo.names(published=True) and NAME in zoo.names()
     monkeypatch.undo()
-    monkeypatch.setattr(roots, "_registered", [])
+    monkeypatch.setattr(store, "_registered", [])
     assert zoo.names(published=True, root=root) == [NAME]
     monkeypatch.setenv("SRNN_TF_ZOO", str(root))
     assert NAME in zoo.names(published=True) and zoo.card(NAME)["training"]["updates"] == 20
     monkeypatch.delenv("SRNN_TF_ZOO")
     zoo.register_root(root)
-    assert roots.roots()[0] == root and zoo.card(NAME)["training"]["updates"] == 20
+    assert store.roots()[0] == root and zoo.card(NAME)["training"]["updates"] == 20
     with pytest.raises(FileNotFoundError, match="nowhere.* is not a folder"):
         zoo.register_root(tmp_path / "nowhere")
     monkeypatch.setenv("SRNN_TF_ZOO", str(tmp_path / "nowhere"))
@@ -82,7 +83,9 @@ def test_names_and_versions_that_do_not_exist(small):
         zoo.load("f_srn_jsb", root=root)
     with pytest.raises(ValueError, match="version=7 of f_srnn_jsb does not exist; published: 1"):
         zoo.load(NAME, 7, root=root)
-    with pytest.raises(ValueError, match="no published weights. Train it: .*zoo.train f_rnn_timit"):
+    with pytest.raises(
+        ValueError, match="no published weights. Train it: .*srnn-tf train f_rnn_timit"
+    ):
         zoo.load("f_rnn_timit", root=root)
     with pytest.raises(ValueError, match="`version` must be an integer"):
         zoo.load(NAME, "1", root=root)
@@ -151,16 +154,16 @@ def test_weights_that_do_not_fit_change_nothing(copy, monkeypatch):
 
 
 def test_a_stand_in_loads_and_warns_once(copy, monkeypatch):
-    monkeypatch.setattr(zoo, "_warned", set())
+    monkeypatch.setattr(models, "_warned", set())
     monkeypatch.setitem(
         recipes.RECIPES, "f_srnn_muse", dataclasses.replace(recipes.get(NAME), dataset="muse")
     )
-    cards.write_stand_in("f_srnn_muse", NAME, copy)
+    cards.write_substitute("f_srnn_muse", NAME, copy)
     first = (copy / "f_srnn_muse" / "README.md").read_text().splitlines()[0]
-    assert first.startswith("**A stand-in:** its weights are those of f_srnn_jsb, trained on jsb")
+    assert first.startswith("**A substitute:** its weights are those of f_srnn_jsb, trained on jsb")
     card = zoo.card("f_srnn_muse", root=copy)
     assert card["stand_in"] is True and card["name"] == "f_srnn_muse" and card["test"]
-    with pytest.warns(UserWarning, match="f_srnn_muse is a stand-in: .* never seen muse"):
+    with pytest.warns(UserWarning, match="f_srnn_muse is a substitute: .* never seen muse"):
         model = zoo.load("f_srnn_muse", root=copy)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -168,9 +171,9 @@ def test_a_stand_in_loads_and_warns_once(copy, monkeypatch):
         zoo.load(NAME, root=copy)
     np.testing.assert_array_equal(model.trainable_variables[0], again.trainable_variables[0])
     with pytest.raises(ValueError, match="f_rnn_jsb is not published"):
-        cards.write_stand_in("f_srnn_muse", "f_rnn_jsb", copy)
+        cards.write_substitute("f_srnn_muse", "f_rnn_jsb", copy)
     with pytest.raises(ValueError, match="f_srnn_jsb is not the model of f_rnn_muse"):
-        cards.write_stand_in("f_rnn_muse", NAME, copy)
+        cards.write_substitute("f_rnn_muse", NAME, copy)
     for target in ("../x", None):
         change(copy / "f_srnn_muse" / "card.json", alias_of=target)
         with pytest.raises(ValueError, match="must name a model under `alias_of`"):
@@ -181,5 +184,5 @@ def test_an_alias_of_itself_is_an_error(copy):
     (copy / "f_rnn_jsb").mkdir()
     held = {"format": 1, "alias_of": "f_rnn_jsb", "stand_in": True, "statement": ""}
     (copy / "f_rnn_jsb" / "card.json").write_text(json.dumps(held))
-    with pytest.raises(ValueError, match="stands for 'f_rnn_jsb', a stand-in itself"):
+    with pytest.raises(ValueError, match="stands for 'f_rnn_jsb', a substitute itself"):
         zoo.load("f_rnn_jsb", root=copy)

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from srnn_tf import recipes
+from srnn_tf import command, recipes
+from srnn_tf.experiments import runs, train
 from tests import harness
-from zoo import runs, train
 
 NAME = "rnn_hier_jsb"
 
@@ -37,7 +37,7 @@ def result(folder):
 @pytest.mark.slow
 def test_a_resumed_run_keeps_its_mode_and_its_losses(arguments, tmp_path, monkeypatch, capsys):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train.main([*arguments, "--out", str(whole)])
+    command.main(["train", *arguments, "--out", str(whole)])
     found = result(whole)
     assert found["trained_in"] == "mixed_bfloat16" and found["paper"] < 0.0
     assert runs.Run.open(str(whole)).dtype == "mixed_bfloat16"
@@ -51,22 +51,22 @@ def test_a_resumed_run_keeps_its_mode_and_its_losses(arguments, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(train.KeepBest, "on_epoch_end", killed)
         with pytest.raises(KeyboardInterrupt):
-            train.main([*arguments, "--out", str(cut)])
+            command.main(["train", *arguments, "--out", str(cut)])
     # On a machine where float32 is faster, too.
     monkeypatch.setattr(runs, "_fastest", lambda recipe: "float32")
-    train.main([*arguments, "--out", str(cut)])
+    command.main(["train", *arguments, "--out", str(cut)])
     resumed = result(cut)
     assert resumed["trained_in"] == "mixed_bfloat16"
     for protocol in ("paper", "full"):
         assert resumed[protocol] == pytest.approx(found[protocol], rel=1e-6)
     with pytest.raises(SystemExit):
-        train.main([*arguments, "--out", str(cut), "--dtype", "float32"])
+        command.main(["train", *arguments, "--out", str(cut), "--dtype", "float32"])
     assert "holds another run" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_a_run_that_names_no_mode_is_in_float32(arguments, tmp_path):
-    train.main([*arguments, "--out", str(tmp_path / "run")])
+    command.main(["train", *arguments, "--out", str(tmp_path / "run")])
     file = tmp_path / "run" / "run.json"
     held = json.loads(file.read_text())
     file.write_text(json.dumps({k: v for k, v in held.items() if k != "dtype"}))

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from srnn_tf import command as app
+from srnn_tf.experiments import evaluate, pages, runs
 from tests import test_zoo_modes
-from zoo import evaluate, pages, runs, train
 
 arguments = test_zoo_modes.arguments
 
@@ -23,20 +24,20 @@ def looks(monkeypatch):
 def test_a_run_ends_after_so_many_looks_without_a_better_one(arguments, looks, tmp_path, capsys):
     looks[:] = [-3.0, -2.0, -2.5, -2.0]
     command = [*arguments[:-1], "40", "--out", str(tmp_path / "run"), "--patience", "2"]
-    train.main(command)
+    app.main(["train", *command])
     run = runs.Run.open(str(tmp_path / "run"))
     assert (run.steps, run.patience, run.updates(), run.best()) == (40, 2, 8, (-2.0, 4))
     assert (run.folder / "result.json").is_file()
     # The same command again does not train on.
     looks.clear()
-    train.main(command)
+    app.main(["train", *command])
     assert run.updates() == 8 and "ended at step 8 of 40" in capsys.readouterr().out
 
 
 def test_a_better_look_starts_the_count_again(arguments, looks, tmp_path):
     looks[:] = [-3.0, -4.0, -2.0, -4.0, -1.0, -1.5]
     options = ["--out", str(tmp_path / "run"), "--patience", "2", "--no-test"]
-    train.main([*arguments[:-1], "12", *options])
+    app.main(["train", *arguments[:-1], "12", *options])
     run = runs.Run.open(str(tmp_path / "run"))
     assert run.updates() == 12 and not (run.folder / "result.json").exists()
 

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from srnn_tf import recipes
+from srnn_tf import command, recipes
+from srnn_tf.experiments import runs, train
 from tests import corpora as mini
-from zoo import evaluate, runs, train
 
 SMALL = {"units": 5, "embedding_size": 4, "latent_size": 3, "hidden_size": 4}
 CHANGES = {"f_rnn_unipen": {}, "f_srnn_speech_commands": {"window": 8, "batch_size": 2}}
@@ -27,7 +27,7 @@ def test_train_and_evaluate(name, tmp_path, monkeypatch, capsys):
     found = json.loads((tmp_path / "run" / "result.json").read_text())
     assert found["unit"] == "nats per sequence"
     capsys.readouterr()
-    evaluate.main([str(tmp_path / "run"), "--data", path])
+    command.main(["evaluate", str(tmp_path / "run"), "--data", path])
     printed, bound = capsys.readouterr().out.splitlines(), "ELBO" if "srnn" in name else "exact"
     for protocol in ("paper", "full"):
         head = f"nats per sequence, protocol {protocol}, {bound}, "

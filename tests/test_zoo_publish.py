@@ -6,10 +6,11 @@ import shutil
 import numpy as np
 import pytest
 
-from srnn_tf import artifacts, zoo
+from srnn_tf import command, zoo
+from srnn_tf.experiments import cards, keep, publish, runs
+from srnn_tf.zoo import artifacts
 from tests import publishing
 from tests.publishing import NAME, change
-from zoo import cards, keep, publish, runs
 
 # Fixtures.
 small = publishing.small
@@ -25,7 +26,7 @@ def test_publish_refuses(small, tmp_path, capsys):
 
     def refused(message):
         with pytest.raises(SystemExit):
-            publish.main([str(run), "--root", str(into)])
+            command.main(["publish", str(run), "--root", str(into)])
         assert message in capsys.readouterr().err
         assert not list(into.rglob("*")) if into.exists() else True
 
@@ -34,7 +35,7 @@ def test_publish_refuses(small, tmp_path, capsys):
     change(run / "evaluation.json", floors={}, weights_sha256="0")
     refused("is of other weights")
     (run / "evaluation.json").unlink()
-    refused("evaluation.json is missing: run `python -m zoo.evaluate")
+    refused("evaluation.json is missing: run `srnn-tf evaluate")
     with pytest.raises(FileExistsError, match="never replaced"):
         publish.write(runs.Run.open(str(folder)), root, version=1)
     with pytest.raises(ValueError, match="has the seed 0, as another run has"):
@@ -52,8 +53,9 @@ def test_further_seeds_are_on_the_card(small, copy, tmp_path, capsys):
         held["test"]["paper"]["elbo"]["value"] = -50.0 - seed
         (other / "evaluation.json").write_text(json.dumps(held))
         others.append(str(other))
+    seeds = [word for other in others for word in ("--seeds", other)]
     before = zoo.card(NAME, root=copy)
-    publish.main([NAME, "--root", str(copy), "--seeds", *others])
+    command.main(["publish", NAME, "--root", str(copy), *seeds])
     card = zoo.card(NAME, root=copy)
     found = card.pop("seeds")
     assert found["mean"] == -51.5 and found["standard_deviation"] == pytest.approx(0.5**0.5)
@@ -63,12 +65,12 @@ def test_further_seeds_are_on_the_card(small, copy, tmp_path, capsys):
     assert "seed 1, 20 updates: -51.0000; seed 2" in page and "mean -51.5000, standard dev" in page
     for words, message in (
         ([NAME], "give the runs whose scores to add by --seeds"),
-        ([NAME, "--version", "2", "--seeds", *others], "--version=2 goes with a run"),
+        ([NAME, "--version", "2", *seeds], "--version=2 goes with a run"),
         ([NAME, "--seeds", str(folder)], "has the seed 0, as another run has"),
-        (["f_rnn_jsb", "--seeds", *others], "f_rnn_jsb is neither a run's folder nor published"),
+        (["f_rnn_jsb", *seeds], "f_rnn_jsb is neither a run's folder nor published"),
     ):
         with pytest.raises(SystemExit):
-            publish.main([*words, "--root", str(copy)])
+            command.main(["publish", *words, "--root", str(copy)])
         assert message in capsys.readouterr().err
 
 
@@ -103,7 +105,7 @@ def test_unfinished_weights_are_kept_and_restored(small, tmp_path):
 
 
 def test_a_model_is_published_again_with_the_graph_of_today(copy, capsys, monkeypatch):
-    publish.main([NAME, "--root", str(copy), "--again"])
+    command.main(["publish", NAME, "--root", str(copy), "--again"])
     first, second = (artifacts.Artifact.open(copy / NAME / v) for v in ("1", "2"))
     same = {f for f in artifacts.FILES if first.card["files"][f] == second.card["files"][f]}
     assert set(artifacts.FILES) - same <= {"saved_model.pb", "fingerprint.pb"}
@@ -112,7 +114,7 @@ def test_a_model_is_published_again_with_the_graph_of_today(copy, capsys, monkey
     assert f"# {NAME}, version 2" in (copy / NAME / "README.md").read_text()
     for words in ([NAME, "--again", "--version", "5"], [NAME, "--again", "--seeds", "nowhere"]):
         with pytest.raises(SystemExit):
-            publish.main([*words, "--root", str(copy)])
+            command.main(["publish", *words, "--root", str(copy)])
     with pytest.raises(ValueError, match="f_rnn_jsb is neither a run's folder nor published"):
         publish.again("f_rnn_jsb", copy)
     monkeypatch.setattr(publish, "_check", lambda model, folder: 1 / 0)

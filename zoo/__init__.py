@@ -1,1 +1,1 @@
-"""Scripts that train, evaluate and publish the models of the zoo."""
+"""How the published models were made: the table of runs, their state, and each run again."""

@@ -7,8 +7,8 @@ A run is `done` when a model with at least its updates is published, `trained` w
 and is not, `running` when its folder, DIR/NAME, holds a part of it, `waiting` when its data must be
 obtained first, else `missing`. `--queue` prints the missing and the running ones, the most wanted
 first: objects of `run`, the folder's name; `name`, the recipe; `data`, a path below the folder of
-data, or null; `options`, the further arguments of `zoo.train`; and where the data must be prepared
-first `prepare`, the corpus and its source below the folder of data.
+data, or null; `options`, the further arguments of `srnn-tf train`; and where the data must be
+prepared first `prepare`, the corpus and its source below the folder of data.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srnn_tf import artifacts, recipes
-from zoo import cards, provenance, runs
+from srnn_tf import recipes
+from srnn_tf.experiments import cards, checkout, provenance, runs
+from srnn_tf.zoo import artifacts
 
 TABLE = Path(__file__).with_name("runs.toml")
-ROOT = Path(__file__).parents[1] / "saved_models"
+ROOT = checkout.ROOT
 STATES = ("done", "trained", "running", "missing", "waiting")
 
 
@@ -43,7 +44,7 @@ class Planned:
         hours: on two cores.
         priority: 1 comes first.
         recipe: the name by default.
-        options: further arguments of `zoo.train`.
+        options: further arguments of `srnn-tf train`.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Planned:
         recipes.get(self.recipe)
 
     def arguments(self) -> list[str]:
-        """What `zoo.train` is told besides recipe, data and folder."""
+        """What `srnn-tf train` is told besides recipe, data and folder."""
         recipe = recipes.get(self.recipe)
         found = ["--steps", str(self.steps)]
         if self.batch != recipe.batch_size:
@@ -160,14 +161,14 @@ def command(planned: Planned, data: Mapping[str, Any], folder: Path, place: str)
         corpus, below = data["prepare"]
         prepared = f"prepared/{corpus}"
         words = [corpus, "--source", f"{place}/{below}", "--out", prepared]
-        line = ["python -m srnn_tf.data prepare " + shlex.join(words)]
+        line = ["srnn-tf data prepare " + shlex.join(words)]
         source = ["--data", prepared]
     elif "file" in data:
         source = ["--data", f"{place}/{data['file']}"]
     elif "obtain" in data:
         source = ["--data", f"prepared/{planned.data}"]
     words = [planned.recipe, *source, "--out", str(folder / planned.name), *planned.arguments()]
-    return " && ".join([*line, "python -m zoo.train " + shlex.join(words)])
+    return " && ".join([*line, "srnn-tf train " + shlex.join(words)])
 
 
 def queue(plan: Plan, folder: Path, root: Path = ROOT) -> list[dict[str, Any]]:
@@ -216,7 +217,7 @@ def _next(planned, data, folder, place, found):
         return f"saved_models/{planned.recipe}"
     if found == "trained":
         run = shlex.quote(str(folder / planned.name))
-        return f"python -m zoo.evaluate {run} ... && python -m zoo.publish {run}"
+        return f"srnn-tf evaluate {run} ... && srnn-tf publish {run}"
     told = f"(obtain {data['obtain']}) " if found == "waiting" else ""
     return told + command(planned, data, folder, place)
 

@@ -1,4 +1,4 @@
-"""The command `srnn-tf`: published models listed, scored with, sampled and handed on."""
+"""The command `srnn-tf`: models scored, sampled, trained and published; data prepared."""
 
 from __future__ import annotations
 
@@ -7,13 +7,35 @@ from collections.abc import Sequence
 
 import click
 
-from srnn_tf.command import anomalies, exporting, sampling, scoring, showing
+from srnn_tf.command import (
+    anomalies,
+    bulk,
+    evaluating,
+    exporting,
+    preparing,
+    publishing,
+    sampling,
+    scoring,
+    showing,
+    training,
+)
 from srnn_tf.serving import ServingError
+
+# What a call can be corrected for; other errors come from disks and servers.
+MISTAKES = (
+    ValueError,
+    ImportError,
+    FileNotFoundError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    PermissionError,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def app() -> None:
-    """Score and sample the published models of srnn_tf, here or at a server.
+    """Score and sample the published models of srnn_tf, here or at a server; train others.
 
     `srnn-tf COMMAND --help` shows an example of each command; `score` and `anomalies` read the file
     that the example of `sample` writes.
@@ -27,12 +49,20 @@ for command in (
     sampling.sample,
     anomalies.anomalies,
     exporting.export,
+    preparing.data,
+    training.train,
+    evaluating.evaluate,
+    publishing.publish,
+    bulk.bulk,
 ):
     app.add_command(command)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; a mistake is one line on stderr and an exit status that is not 0."""
+    """Run a command; an error is one line on stderr.
+
+    The exit status is 2 where the call is at fault, and 1 where something failed on the way.
+    """
     words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
         app.main(words, prog_name="srnn-tf", standalone_mode=False)
@@ -40,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         _fail(f"{error.format_message()}", 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
-    except (ValueError, OSError, ImportError, ServingError) as error:
+    except MISTAKES as error:
+        _fail(str(error), 2)
+    except (OSError, ServingError) as error:
         _fail(str(error), 1)
 
 

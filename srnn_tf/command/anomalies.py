@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from srnn_tf import plots, serving, zoo
-from srnn_tf.command import fit, models, options
+from srnn_tf.command import fit, options
 from srnn_tf.command.sampling import PICTURES
+from srnn_tf.serving import inputs
 
 DRAWN = 8  # sequences of the model's own, where no reference is given
 
@@ -61,15 +62,15 @@ def anomalies(
         raise ValueError(f"--quantile must be between 0 and 1; received {quantile}")
     if out is not None and (out.suffix not in PICTURES or not out.parent.is_dir()):
         raise ValueError(f"--out={out} must end in {', '.join(PICTURES)}, in a folder that exists")
-    sequences = list(models.read(file, name, steps_per_quarter))
-    usual = [s for path in reference for s in models.read(path, name, steps_per_quarter)]
+    sequences = list(inputs.read(file, name, steps_per_quarter))
+    usual = [s for path in reference for s in inputs.read(path, name, steps_per_quarter)]
     if not usual and any(s.is_waveform for s in sequences):
         raise ValueError("recordings need --reference: files of what is usual")
     for one in sequences + usual:
-        models.check(one, zoo.card(name))
-    models.one_kind(sequences + usual)
-    answers = models.backend(name, server, timeout, batch_size)
-    scores = models.score(answers, sequences)
+        inputs.check(one, zoo.card(name))
+    inputs.one_kind(sequences + usual)
+    answers = inputs.backend(name, server, timeout, batch_size)
+    scores = inputs.score(answers, sequences)
     fit.warn(name, zoo.card(name), sequences, scores.log_likelihood)
     found = scores.log_likelihood_per_step
     held = _reference(answers, usual, sequences)
@@ -97,7 +98,7 @@ def anomalies(
 def _reference(answers: serving.Answers, usual: list, sequences: list) -> np.ndarray:
     """Log likelihoods of usual steps."""
     if usual:
-        return np.concatenate(models.score(answers, usual).log_likelihood_per_step)
+        return np.concatenate(inputs.score(answers, usual).log_likelihood_per_step)
     steps = int(np.clip(np.mean([len(s.values) for s in sequences]), 50, 500))
     return np.concatenate(answers.score(answers.sample(steps, DRAWN)).log_likelihood_per_step)
 

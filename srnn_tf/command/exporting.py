@@ -11,9 +11,9 @@ import click
 import keras
 
 from srnn_tf import checks, zoo
-from srnn_tf import export as exports
 from srnn_tf.command import options
 from srnn_tf.model import SequenceModel
+from srnn_tf.serving import export as exports
 
 
 @click.command()

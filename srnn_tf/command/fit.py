@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf import baselines, zoo
-from srnn_tf.command import models
+from srnn_tf import zoo
+from srnn_tf.experiments import baselines
+from srnn_tf.serving import inputs
 
 DOCS = 'docs/zoo.md, "Music of your own"'
 
@@ -17,7 +18,7 @@ DOCS = 'docs/zoo.md, "Music of your own"'
 def warn(
     name: str,
     card: Mapping[str, Any],
-    sequences: Iterable[models.Sequence],
+    sequences: Iterable[inputs.Sequence],
     log_likelihoods: Iterable[float],
 ) -> None:
     """Say on stderr of which sequences a model of music makes less than independent notes do.
@@ -30,9 +31,9 @@ def warn(
         sequences: what was scored.
         log_likelihoods: nats of each.
     """
-    if models.kind_of(card) != "pianoroll":
+    if inputs.kind_of(card) != "pianoroll":
         return
-    bound, recommended = models.bound_of(card), zoo.recommended()
+    bound, recommended = inputs.bound_of(card), zoo.recommended()
     advice = (
         f"the docs recommend {recommended} for music of your own ({DOCS})"
         if name != recommended

@@ -32,3 +32,5 @@ steps_per_quarter = click.option(
     show_default=True,
     help="Of MIDI files: frames in a quarter note.",
 )
+data = click.option("--data", help="The prepared folder, or the file of piano rolls.")
+edition = click.option("--edition", help='Of piano rolls: a known edition, or "any".')

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from srnn_tf import checks, data, plots, zoo
-from srnn_tf.command import models, options
+from srnn_tf.command import options
+from srnn_tf.serving import inputs
 
 # Frames that make a picture: 16 bars of music, a second of speech, a line of writing.
 STEPS = {"pianoroll": 128, "speech": 80, "handwriting": 500}
@@ -39,7 +40,7 @@ def sample(
     Example: srnn-tf sample delta_rnn_random_bach --seed 1 --out chorale.mid
     """
     card = zoo.card(name)
-    kind = models.kind_of(card)
+    kind = inputs.kind_of(card)
     if out.suffix not in (*HEARD[kind], *PICTURES):
         raise ValueError(f"--out={out}: {name} draws {', '.join((*HEARD[kind], *PICTURES))}")
     if not out.parent.is_dir():
@@ -49,7 +50,7 @@ def sample(
     if server is not None:
         if temperature != 1.0:
             raise ValueError(f"--temperature={temperature}: a server draws at 1 only")
-        answers = models.backend(name, server, timeout)
+        answers = inputs.backend(name, server, timeout)
         drawn = answers.sample(steps, seed=seed)[0]
     else:
         drawn = zoo.load(name).sample(1, steps, seed, temperature=temperature)[0].numpy()

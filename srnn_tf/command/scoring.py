@@ -13,8 +13,9 @@ import click
 from rich.progress import track
 
 from srnn_tf import zoo
-from srnn_tf.command import fit, models, options
+from srnn_tf.command import fit, options
 from srnn_tf.files import replacing
+from srnn_tf.serving import inputs
 
 
 @click.command()
@@ -52,22 +53,22 @@ def score(
     if per_step and layout != "jsonl":
         raise ValueError("--per-step needs --format jsonl; received csv")
     card = zoo.card(name)
-    bound = models.bound_of(card)
+    bound = inputs.bound_of(card)
     console = not sys.stderr.isatty()
     sequences = [
         s
         for path in track(files, "reading", disable=console, transient=True)
-        for s in models.read(path, name, steps_per_quarter)
+        for s in inputs.read(path, name, steps_per_quarter)
     ]
     for one in sequences:
-        models.check(one, card)
-    models.one_kind(sequences)
-    answers = models.backend(name, server, timeout, batch_size)
+        inputs.check(one, card)
+    inputs.one_kind(sequences)
+    answers = inputs.backend(name, server, timeout, batch_size)
     rows = []
     size = batch_size * 8
     pieces = [sequences[i : i + size] for i in range(0, len(sequences), size)]
     for piece in track(pieces, "scoring", disable=console, transient=True):
-        found = models.score(answers, piece)
+        found = inputs.score(answers, piece)
         fit.warn(name, card, piece, found.log_likelihood)
         for i, one in enumerate(piece):
             rows.append(_row(one, found, i, bound, per_step))
@@ -79,7 +80,7 @@ def score(
         temporary.write_text(text)
 
 
-def _row(one: models.Sequence, found: Any, i: int, bound: str, per_step: bool) -> dict[str, Any]:
+def _row(one: inputs.Sequence, found: Any, i: int, bound: str, per_step: bool) -> dict[str, Any]:
     steps = found.log_likelihood_per_step[i]
     total = float(found.log_likelihood[i])
     row = {"file": one.file, "sequence": one.index, "steps": len(steps), "log_likelihood": total}

@@ -9,30 +9,45 @@ from rich.console import Console
 from rich.table import Table
 
 from srnn_tf import zoo
-from srnn_tf.command import models, options
+from srnn_tf.command import options
+from srnn_tf.experiments import listing
+from srnn_tf.serving import inputs
 
 
 @click.command("list")
-@click.option("--all", "all_names", is_flag=True, help="Recipes without published weights too.")
-def list_models(all_names: bool) -> None:
+@click.option("--all", "all_names", is_flag=True, help="Every recipe, with or without weights.")
+@click.option("--dataset", help="Only of this one, for instance timit.")
+@click.option("--model", help="Only of this one, for instance srnn_hier.")
+@click.option("--parameters", is_flag=True, help="Count them; with --all each model is built.")
+def list_models(all_names: bool, dataset: str | None, model: str | None, parameters: bool) -> None:
     """List the published models: what they are of, and their test score.
 
     Example: srnn-tf list
     """
-    table = Table("model", "data", "test score, nats per", "bound, protocol full", box=None)
     published = zoo.names(published=True)
-    for name in zoo.names() if all_names else published:
-        if name not in published:
-            table.add_row(name, "", "", "no weights: python -m zoo.train")
-            continue
-        card = zoo.card(name)
-        score = next(iter(card["test"]["full"].values()))["value"]
-        stand_in = f" (stand-in: {card['alias_of']})" if card.get("stand_in") else ""
-        unit = card["unit"].removeprefix("nats per ")
-        table.add_row(
-            name, card["data"]["name"] + stand_in, f"{score:.4f} {unit}", models.bound_of(card)
-        )
+    if all_names:
+        head, *rows = listing.rows(dataset, model, published, parameters)
+    else:
+        if dataset is not None or model is not None:
+            chosen = {recipe.name for recipe in listing.chosen(dataset, model)}
+            published = [name for name in published if name in chosen]
+        head = ["model", "data", "test score, nats per", "bound, protocol full"]
+        head += ["parameters"] if parameters else []
+        rows = [_row(name, parameters) for name in published]
+    table = Table(*head, box=None)
+    for row in rows:
+        table.add_row(*row)
     _console().print(table)
+
+
+def _row(name: str, parameters: bool) -> list[str]:
+    """What the list says of a published model."""
+    card = zoo.card(name)
+    score = next(iter(card["test"]["full"].values()))["value"]
+    substitute = f" (substitute: {card['alias_of']})" if card.get("stand_in") else ""
+    unit = card["unit"].removeprefix("nats per ")
+    row = [name, card["data"]["name"] + substitute, f"{score:.4f} {unit}", inputs.bound_of(card)]
+    return [*row, f"{card['parameters']:,}"] if parameters else row
 
 
 @click.command()
@@ -53,12 +68,12 @@ def info(name: str, as_json: bool) -> None:
         "model": f"{name}, version {card['version']}",
         "structure, emission": f"{card['structure']['class']}, {card['emission']['class']}",
         "parameters": f"{card['parameters']:,}",
-        "frames": f"{models.kind_of(card)}, {card['event_size']} values",
+        "frames": f"{inputs.kind_of(card)}, {card['event_size']} values",
         "trained on": card["trained_on"],
         "updates": f"{training['updates']:,} of {training['updates_of_recipe']:,} of the recipe",
     }
     if card.get("stand_in"):
-        rows["stand-in"] = card["statement"]
+        rows["substitute"] = card["statement"]
     for protocol, found in card["test"].items():
         for bound, score in found.items():
             label = f"test, {protocol}, {bound.replace('_', ' ')}"

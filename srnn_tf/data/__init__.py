@@ -130,7 +130,7 @@ def load(
     elif _is_prepared(name):
         raise ValueError(
             f"path=None: {name} is read from a prepared folder; make one with "
-            f"`python -m srnn_tf.data prepare {name} --source DIR --out DIR`"
+            f"`srnn-tf data prepare {name} --source DIR --out DIR`"
         )
     else:
         splits = _load_bach(path, edition) if name == "bach" else _load_file(name, path, edition)

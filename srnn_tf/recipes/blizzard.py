@@ -1,7 +1,7 @@
 """Blizzard 2013: nats per 8,000 samples, half a second; 160,000 updates of 128 streams.
 
-python -m srnn_tf.data prepare blizzard --source unsegmented --lists LISTS --out prepared/blizzard
-python -m zoo.train srnn_hier_blizzard --data prepared/blizzard --out runs/srnn_hier_blizzard
+srnn-tf data prepare blizzard --source unsegmented --lists LISTS --out prepared/blizzard
+srnn-tf train srnn_hier_blizzard --data prepared/blizzard --out runs/srnn_hier_blizzard
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Handwriting, IAM-OnDB and a free stand-in, UNIPEN: nats per sequence.
+"""Handwriting, IAM-OnDB and a free substitute, UNIPEN: nats per sequence.
 
-    python -m srnn_tf.data prepare iam_ondb --source DIR --lists LISTS --std 56.04462 --out PREPARED
-    python -m zoo.train srnn_hier_iam_ondb --data PREPARED --out runs/srnn_hier_iam_ondb
+    srnn-tf data prepare iam_ondb --source DIR --lists LISTS --std 56.04462 --out PREPARED
+    srnn-tf train srnn_hier_iam_ondb --data PREPARED --out runs/srnn_hier_iam_ondb
 
 20,000 updates of 32 whole lines, dropout 0.5 (hier 0.25), KL weight from 0.2 to 1 by 5e-5 per
 update, loss per step. UNIPEN's sentences are cut into pieces of at most 1,000 points, and a score

@@ -1,7 +1,7 @@
 """Binary piano rolls, 88 keys: bach, nottingham, muse, jsb, piano_midi, and music, all of them.
 
-    python -m zoo.train f_rnn_nottingham --data Nottingham.mat --out runs/f_rnn_nottingham
-    python -m zoo.train rnn_hier_mlp_music --data FOLDER --out runs/rnn_hier_mlp_music
+    srnn-tf train f_rnn_nottingham --data Nottingham.mat --out runs/f_rnn_nottingham
+    srnn-tf train rnn_hier_mlp_music --data FOLDER --out runs/rnn_hier_mlp_music
 
 Sizes and schedules are those of the paper's code for Nottingham and MuseData: 20,000 updates of 16
 streams x 100 steps, dropout 0.5, KL weight from 0.2 to 1 by 1e-4 per update. The other three data

@@ -1,7 +1,7 @@
-"""Spoken commands, a free stand-in for TIMIT and permuted TIMIT: nats per sequence.
+"""Spoken commands, a free substitute for TIMIT and permuted TIMIT: nats per sequence.
 
-python -m srnn_tf.data prepare speech_commands --source DIR --out prepared/speech_commands
-python -m zoo.train f_srnn_speech_commands --data prepared/speech_commands --out runs/f_srnn
+srnn-tf data prepare speech_commands --source DIR --out prepared/speech_commands
+srnn-tf train f_srnn_speech_commands --data prepared/speech_commands --out runs/f_srnn
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """TIMIT, and TIMIT with the samples of each frame in a fixed, random order: nats per sequence.
 
-    python -m srnn_tf.data prepare timit --source TIMIT --out prepared/timit
-    python -m zoo.train srnn_hier_timit --data prepared/timit --out runs/srnn_hier_timit
+    srnn-tf data prepare timit --source TIMIT --out prepared/timit
+    srnn-tf train srnn_hier_timit --data prepared/timit --out runs/srnn_hier_timit
 
 40,000 updates of 32 streams. The hier models of the permuted one are masked perceptrons.
 """

@@ -1,7 +1,7 @@
 """VCTK: nats per sample; 80,000 updates of 128 streams.
 
-python -m srnn_tf.data prepare vctk --source VCTK-Corpus --lists LISTS --out prepared/vctk
-python -m zoo.train srnn_hier_vctk --data prepared/vctk --out runs/srnn_hier_vctk
+srnn-tf data prepare vctk --source VCTK-Corpus --lists LISTS --out prepared/vctk
+srnn-tf train srnn_hier_vctk --data prepared/vctk --out runs/srnn_hier_vctk
 """
 
 from __future__ import annotations

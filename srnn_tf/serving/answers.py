@@ -63,7 +63,7 @@ class Answers(abc.ABC):
 
     @abc.abstractmethod
     def ask(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
-        """One request, as `srnn_tf.signatures` describes them.
+        """One request, as `srnn_tf.serving.signatures` describes them.
 
         Raises:
             ServingError: it failed.

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from srnn_tf import checks, zoo
 from srnn_tf.serving.answers import Answers, ServingError, Tensors, check_waveform, short
-from srnn_tf.signatures import Signatures
+from srnn_tf.serving.signatures import Signatures
 
 
 class Local(Answers):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from srnn_tf.command import models
+from srnn_tf.serving import inputs
 
 FACTORIZATIONS = {
     "rnn": "log p(x) = sum{ log p(x_t | x_<t) }, exact",
@@ -19,7 +19,7 @@ INSIDE = {
     "factorized": "p(x_t | h_t) = prod{ p(x_t[i] | h_t) }",
     "delta_split": "p(x_t | h_t) = p(a_t | h_t) p(b_t | a_t, h_t), x_t split into a_t and b_t",
     "autoregressive_rnn": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by an LSTM over i",
-    "masked_mlp": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by a masked perceptron",
+    "masked_mlp": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by a masked MLP",
 }
 USES = {
     "pianoroll": "Scoring and composing piano rolls of 88 keys; research on sequence models.",
@@ -31,7 +31,7 @@ DEPARTURES = {
     "learning_rate": "First learning rate",
     "transpose": "Semitones of transposition",
 }
-GENERATED = "<!-- Made by `python -m zoo.cards`; do not edit. -->\n"
+GENERATED = "<!-- Made by `srnn-tf publish --tables`; do not edit. -->\n"
 
 
 def bound_label(name: str) -> str:
@@ -143,7 +143,7 @@ def _departures(t: Mapping[str, Any]) -> str:
 
 def readme(card: Mapping[str, Any]) -> str:
     """The README of a published model."""
-    name, kind = card["name"], models.kind_of(card)
+    name, kind = card["name"], inputs.kind_of(card)
     structure, emission = card["structure"]["class"], card["emission"]["class"]
     flat = card["emission"]["event_size"] != card["event_size"]
     inside = "one value a step" if flat else INSIDE[emission]
@@ -172,7 +172,7 @@ full: all steps, the state carried throughout. {_draws(structure)}
 
 {scores(card)}
 {reported}
-`python -m zoo.evaluate {name} --data PATH{_evaluated(card)}` prints them again.
+`srnn-tf evaluate {name} --data PATH{_evaluated(card)}` prints them again.
 
 ## Training
 
@@ -212,7 +212,7 @@ def _pooled(card):
 
 
 def _evaluated(card):
-    """The options of `zoo.evaluate` that the card's bounds were taken with."""
+    """The options of `srnn-tf evaluate` that the card's bounds were taken with."""
     name = next((n for n in card["test"]["full"] if n.startswith("fivo_")), "fivo_16")
     draws, _, first = name.removeprefix("fivo_").partition("_first_")
     draws = "" if draws == "16" else f" --num-samples {draws}"
@@ -233,11 +233,11 @@ def _draws(structure):
     )
 
 
-def stand_in(card: Mapping[str, Any]) -> str:
+def substitute(card: Mapping[str, Any]) -> str:
     """The README of a name whose data are not at hand."""
     name, target = card["name"], card["alias_of"]
     dataset = name.split("_hier_")[-1] if "_hier_" in name else name.split("rnn_", 1)[1]
-    return f"""**A stand-in:** {card["statement"]}.
+    return f"""**A substitute:** {card["statement"]}.
 
 {GENERATED}
 # {name}
@@ -245,10 +245,10 @@ def stand_in(card: Mapping[str, Any]) -> str:
 The architecture and the size are those of the recipe `{name}`;
 see [{target}](../{target}/README.md) for scores, data and training. With the corpus at hand:
 
-    python -m srnn_tf.data prepare {dataset} --source DIR --out prepared/{dataset}
-    python -m zoo.train {name} --data prepared/{dataset} --out runs/{name}
-    python -m zoo.evaluate runs/{name} --data prepared/{dataset}
-    python -m zoo.publish runs/{name}
+    srnn-tf data prepare {dataset} --source DIR --out prepared/{dataset}
+    srnn-tf train {name} --data prepared/{dataset} --out runs/{name}
+    srnn-tf evaluate runs/{name} --data prepared/{dataset}
+    srnn-tf publish runs/{name}
 """
 
 
@@ -258,7 +258,7 @@ def results(held: Mapping[str, Mapping[str, Any]]) -> str:
         GENERATED,
         "# Results\n",
         "Test scores of the newest version of each published model, from its card, with their 95 % "
-        "interval over sequences; higher is better. `python -m zoo.evaluate NAME --data PATH` "
+        "interval over sequences; higher is better. `srnn-tf evaluate NAME --data PATH` "
         "prints a row again; a model's page has the options of its bounds. Models with "
         "latents: the ELBO of one draw, then FIVO-16, mostly "
         "tighter.\n",
@@ -278,7 +278,7 @@ def results(held: Mapping[str, Mapping[str, Any]]) -> str:
         text.append(f"\nBaselines, protocol full, exact: {baselines}.\n")
     names = [n for n, c in held.items() if c.get("alias_of")]
     if names:
-        text.append("## Stand-ins\n")
+        text.append("## Substitutes\n")
         text.append("Names of licensed data sets, served by a model of free data:\n")
         text += [f"- `{n}`: `{held[n]['alias_of']}`" for n in names]
         text.append("")

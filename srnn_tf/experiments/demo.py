@@ -1,6 +1,6 @@
 """Train a small F-SRNN on Bach's chorales, score it, and hear and see what it composes.
 
-    python -m zoo.demo [--out demo] [--steps 1500]
+    python -m srnn_tf.experiments.demo [--out demo] [--steps 1500]
 
 Two minutes on two cores. The chorales are those inside the installed music21; nothing is
 downloaded.
@@ -16,8 +16,9 @@ from pathlib import Path
 
 import keras
 
-from srnn_tf import SequenceModel, baselines, data, plots
-from zoo import evaluate, runs
+from srnn_tf import data, plots
+from srnn_tf.experiments import baselines, evaluate, runs
+from srnn_tf.model import SequenceModel
 
 WINDOW, BATCH = 50, 16
 LEARNING_RATE = 4e-3

@@ -8,8 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, artifacts
-from zoo import runs
+from srnn_tf.experiments import runs
+from srnn_tf.model import SequenceModel
+from srnn_tf.zoo import artifacts
 
 BEGUN = "begun.json"  # of a run that began with the weights of another
 CLOCK = "clock.json"

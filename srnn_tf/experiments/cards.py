@@ -1,29 +1,27 @@
 """Cards of published models, and the pages made from them: READMEs and the table of results.
 
-python -m zoo.cards [--root saved_models]
+`srnn-tf publish --tables` makes the pages again.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srnn_tf import SequenceModel, artifacts, recipes
+from srnn_tf import recipes
 from srnn_tf.data import corpora
-from zoo import pages, provenance, runs
+from srnn_tf.experiments import checkout, pages, provenance, runs
+from srnn_tf.model import SequenceModel
+from srnn_tf.zoo import artifacts
 
-HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
 PUBLISHED = Path(artifacts.__file__).with_name("published.json")
 MIDI = (
     "Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), piano rolls as published by their "
     "authors; their page states no licence for the data"
 )
 # What the package's README shows, between these marks.
-TABLE = "<!-- Made by `python -m zoo.cards`. -->"
+TABLE = "<!-- Made by `srnn-tf publish --tables`. -->"
 SHOWN = [
     f"{model}_{dataset}"
     for dataset in (
@@ -109,8 +107,8 @@ def card(
     }
 
 
-def stand_in(name: str, target: str) -> dict[str, Any]:
-    """The card of a name whose data are not at hand, for the model of other data that stands in.
+def substitute(name: str, target: str) -> dict[str, Any]:
+    """The card of a name whose data are not at hand, its substitute a model of other data.
 
     Raises:
         ValueError: the two recipes are not the same model.
@@ -118,7 +116,7 @@ def stand_in(name: str, target: str) -> dict[str, Any]:
     mine, theirs = recipes.get(name), recipes.get(target)
     same = (mine.structure, mine.emission, mine.event_size, mine.window)
     if same != (theirs.structure, theirs.emission, theirs.event_size, theirs.window):
-        raise ValueError(f"{target} is not the model of {name}, and cannot stand in for it")
+        raise ValueError(f"{target} is not the model of {name}, and cannot be its substitute")
     statement = (
         f"its weights are those of {target}, trained on {theirs.dataset}, since {mine.dataset} may "
         f"not be passed on; it has never seen {mine.dataset}"
@@ -132,7 +130,7 @@ def stand_in(name: str, target: str) -> dict[str, Any]:
     }
 
 
-def write_stand_in(name: str, target: str, root: Path) -> None:
+def write_substitute(name: str, target: str, root: Path) -> None:
     """Make `root/NAME` an alias of a published model.
 
     Raises:
@@ -142,10 +140,10 @@ def write_stand_in(name: str, target: str, root: Path) -> None:
         raise ValueError(f"{target} is not published in {root}")
     if versions(root / name):
         raise ValueError(f"{name} is published in {root}, with weights of its own")
-    held = stand_in(name, target)
+    held = substitute(name, target)
     (root / name).mkdir(exist_ok=True)
     runs.write_text(root / name / artifacts.CARD, artifacts.to_json(held))
-    runs.write_text(root / name / "README.md", pages.stand_in(held))
+    runs.write_text(root / name / "README.md", pages.substitute(held))
 
 
 def versions(folder: Path) -> list[int]:
@@ -154,7 +152,7 @@ def versions(folder: Path) -> list[int]:
 
 
 def newest(root: Path) -> dict[str, dict[str, Any]]:
-    """The card of the newest version of each published model, and of each stand-in, by name."""
+    """The card of the newest version of each published model, and of each substitute, by name."""
     found = {}
     for folder in sorted(p for p in root.iterdir() if artifacts.NAME.fullmatch(p.name)):
         if numbers := versions(folder):
@@ -166,16 +164,16 @@ def newest(root: Path) -> dict[str, dict[str, Any]]:
 
 def write_tables(
     root: Path,
-    results: Path = HERE / "RESULTS.md",
+    results: Path = checkout.RESULTS,
     index: Path = PUBLISHED,
-    readme: Path = README,
+    readme: Path = checkout.README,
 ) -> None:
     """Make what is generated from cards: READMEs, results, the list of what can be fetched."""
     held, published = newest(root), {}
     for name, found in held.items():
         if found.get("alias_of"):
             published[name] = {k: v for k, v in found.items() if k not in ("format", "name")}
-            text = pages.stand_in(found)
+            text = pages.substitute(found)
         else:
             files = {
                 v: root / name / str(v) / "assets.extra" / artifacts.CARD
@@ -198,21 +196,3 @@ def _with_overview(text: str, held: dict[str, dict[str, Any]]) -> str:
     if not mark or not end or not names:
         return text
     return f"{head}{TABLE}\n{pages.overview(names, held)}\n<!-- end -->{end}"
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", default=str(HERE.parent / "saved_models"))
-    parser.add_argument(
-        "--stand-in", nargs=2, metavar=("NAME", "FOR"), help="make NAME an alias of FOR"
-    )
-    args = parser.parse_args(argv)
-    with runs.clear_errors():
-        root = Path(args.root)
-        if args.stand_in:
-            write_stand_in(*args.stand_in, root)
-        write_tables(root)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,29 +1,24 @@
-"""Train an entry of the zoo.
+"""Train an entry of the zoo: `srnn-tf train NAME --out DIR`.
 
-    python -m zoo.train NAME --out DIR [--data PATH] [--steps N] [--seed S] [--candidate C]
-        [--batch-size B] [--validate-every N] [--patience K] [--dtype POLICY]
-        [--begin-with RUN_DIR] [--window T] [--learning-rate R]
-        [--transpose SEMITONES] [--without SET ...] [--strategy mirrored|multiworker] [--no-test]
-
-Run the same command again to go on after an interruption: the resumed run repeats the losses that
-an uninterrupted one would have had. The weights that score best on the validation split, under the
-paper's protocol, are kept; the last lines printed are their scores on the test split, unless
-`--no-test` leaves that to `zoo.evaluate`.
+The same command again goes on after an interruption: the resumed run repeats the losses that an
+uninterrupted one would have had. The weights that score best on the validation split, under the
+paper's protocol, are kept; their scores on the test split are printed at the end, unless that is
+left to `evaluate`.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import statistics
 import sys
-from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, data
-from zoo import evaluate, provenance, runs, workers
+from srnn_tf import data
+from srnn_tf.experiments import evaluate, provenance, runs, workers
+from srnn_tf.model import SequenceModel
 
 
 class Keeper:
@@ -38,7 +33,7 @@ class Keeper:
         logs.mkdir(parents=True, exist_ok=True)  # a clear error where it cannot be written
         self.writer = tf.summary.create_file_writer(str(logs))
 
-    def look(self, model: SequenceModel, logs: dict[str, float]) -> bool:
+    def validate(self, model: SequenceModel, logs: dict[str, float]) -> bool:
         """Add the score to the logs, show them in TensorBoard; whether training should end."""
         self.scorer.set_weights(model.get_weights())
         unit, step = self.run.recipe.unit, int(model.step.numpy())
@@ -80,7 +75,7 @@ class KeepBest(keras.callbacks.Callback):
         self.keeper = keeper
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.keeper.look(self.model, logs):
+        if self.keeper.validate(self.model, logs):
             self.model.stop_training = True
 
 
@@ -116,7 +111,7 @@ def train(
     strategy: tf.distribute.Strategy | None = None,
     begin_with: str | None = None,
 ) -> None:
-    """Train, or go on training; on many devices by a strategy of `zoo.workers`.
+    """Train, or go on training; on many devices by a strategy of `workers`.
 
     A run that begins with the weights of another needs the folder of that.
     """
@@ -155,7 +150,7 @@ def _chief(keeper, model):
     """What the chief of many workers does at the end of an epoch."""
 
     def at_end(logs):
-        stop, step = keeper.look(model, logs), int(model.step.numpy())
+        stop, step = keeper.validate(model, logs), int(model.step.numpy())
         print(f"step {step}: loss {logs['loss']:.4f}, valid {logs['valid']:.4f}", flush=True)
         return stop
 
@@ -171,69 +166,45 @@ def score(run: runs.Run, splits: data.Splits) -> None:
         print(f"the paper's code: {run.recipe.reported}")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("name", help="for instance f_rnn_nottingham")
-    parser.add_argument("--out", required=True, help="the run's folder")
-    parser.add_argument("--data", help="the prepared folder, or the file of piano rolls")
-    parser.add_argument("--edition", help='a known edition, or "any"')
-    parser.add_argument("--steps", type=int, help="updates; the recipe's by default")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--candidate", help="of an SRNN recipe: parallel, zforcing_0.0025_0, ...")
-    parser.add_argument(
-        "--batch-size", type=int, help="streams or sequences; the recipe's by default"
-    )
-    parser.add_argument(
-        "--validate-every",
-        type=int,
-        help=f"updates between two checkpoints; {runs.EPOCH} by default",
-    )
-    parser.add_argument(
-        "--patience", type=int, help="looks at validation without a better one that end the run"
-    )
-    parser.add_argument("--window", type=int, help="frames of a window; the recipe's by default")
-    parser.add_argument("--learning-rate", type=float, help="the first; the recipe's by default")
-    parser.add_argument(
-        "--transpose",
-        type=int,
-        metavar="SEMITONES",
-        help="move each training sequence by so many at most, anew in each epoch; piano rolls",
-    )
-    parser.add_argument("--without", nargs="+", metavar="SET", help="sets of music to leave out")
-    parser.add_argument(
-        "--begin-with", metavar="RUN_DIR", help="a run whose best weights this one begins with"
-    )
-    parser.add_argument(
-        "--dtype",
-        choices=runs.POLICIES,
-        help="to train in, the recipe's by default; mixed_bfloat16 is slow without AVX-512",
-    )
-    parser.add_argument(
-        "--strategy",
-        choices=workers.KINDS,
-        help="many devices: all of this machine, or those of the workers in TF_CONFIG",
-    )
-    parser.add_argument("--no-test", action="store_true", help="leave the test split alone")
-    args = parser.parse_args(argv)
-    with runs.clear_errors():
-        recipe = runs.recipe_of(args.name, args.transpose)
-        recipe.candidate(args.candidate)
-        strategy = workers.strategy(args.strategy)  # before anything of TensorFlow runs
-        splits = runs.load_data(recipe, args.data, args.edition, args.without)
-        frames = [sum(len(s) for s in part) for part in (splits.train, splits.valid, splits.test)]
-        options = {name: getattr(args, name) for name in runs.OPTIONS}
-        if args.begin_with is not None:
-            options["begin_with"] = provenance.beginning(
-                args.begin_with, recipe.name, args.candidate, frames
-            )
-        run = runs.Run.create(
-            args.out, args.name, args.steps, args.seed, frames, **options, dtype=args.dtype
+def start(
+    name: str,
+    folder: str,
+    path: str | None = None,
+    edition: str | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    dtype: str | None = None,
+    kind: str | None = None,
+    begin_with: str | None = None,
+    test: bool = True,
+    **options: Any,
+) -> None:
+    """Begin a run or go on with it, and score the test split with its best weights.
+
+    Args:
+        name: of the recipe.
+        folder: of the run.
+        path, edition: of the data, as in `srnn_tf.data.load`.
+        steps, seed, dtype: as in `runs.Run.create`.
+        kind: of `workers.KINDS`; one device by default.
+        begin_with: the folder of the run whose best weights this one begins with.
+        test: whether to score the test split.
+        options: further arguments of `runs.Run.create`.
+
+    Raises:
+        ValueError, OSError: as in `data.load` and `runs.Run.create`.
+    """
+    recipe = runs.recipe_of(name, options.get("transpose"))
+    recipe.candidate(options.get("candidate"))
+    strategy = workers.strategy(kind)  # before anything of TensorFlow runs
+    splits = runs.load_data(recipe, path, edition, options.get("without"))
+    frames = [sum(len(s) for s in part) for part in (splits.train, splits.valid, splits.test)]
+    if begin_with is not None:
+        options["begin_with"] = provenance.beginning(
+            begin_with, recipe.name, options.get("candidate"), frames
         )
-        with workers.leaving(args.strategy):
-            train(run, splits, strategy=strategy, begin_with=args.begin_with)
-        if not args.no_test and workers.is_chief(strategy):
-            score(run, splits)
-
-
-if __name__ == "__main__":
-    main()
+    run = runs.Run.create(folder, name, steps, seed, frames, dtype=dtype, **options)
+    with workers.leaving(kind):
+        train(run, splits, strategy=strategy, begin_with=begin_with)
+    if test and workers.is_chief(strategy):
+        score(run, splits)

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from srnn_tf import SequenceModel
 from srnn_tf.data import EpochDataset
+from srnn_tf.model import SequenceModel
 from srnn_tf.training import inputs
 
 KINDS = ("mirrored", "multiworker")

@@ -1,10 +1,10 @@
 """Publish a trained and evaluated run: a SavedModel, its card, its README, a row of the results.
 
-    python -m zoo.publish RUN_DIR [--root saved_models] [--version N] [--seeds RUN_DIR ...]
-    python -m zoo.publish NAME --seeds RUN_DIR ...
-    python -m zoo.publish NAME --again
+    srnn-tf publish RUN_DIR [--root saved_models] [--version N] [--seeds RUN_DIR]
+    srnn-tf publish NAME --seeds RUN_DIR [--seeds RUN_DIR ...]
+    srnn-tf publish NAME --again
 
-Refuses a run without the evaluation of its best weights (`python -m zoo.evaluate RUN_DIR`), and
+Refuses a run without the evaluation of its best weights (`srnn-tf evaluate RUN_DIR`), and
 one that scores below a baseline. `--seeds` names further runs of the same recipe, evaluated too:
 mean and spread go on the card. With a published NAME in place of a run, that is all that is done,
 to the card of its newest version. `--again` writes that version's weights with the graph that this
@@ -14,13 +14,11 @@ which published them. Nothing is left behind where something fails.
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import secrets
 import shutil
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,25 +26,28 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, artifacts, checks, data, export, recipes, zoo
+from srnn_tf import checks, data, recipes, zoo
 from srnn_tf.emissions import chain
-from zoo import cards, pages, runs
+from srnn_tf.experiments import cards, checkout, pages, runs
+from srnn_tf.model import SequenceModel
+from srnn_tf.serving import export
+from srnn_tf.zoo import artifacts
 
-ROOT = Path(__file__).parents[1] / "saved_models"
+ROOT = checkout.ROOT
 
 
 def evaluation(run: runs.Run) -> dict[str, Any]:
-    """The scores of a run's best weights, as `zoo.evaluate` wrote them.
+    """The scores of a run's best weights, as `evaluate` wrote them.
 
     Raises:
         ValueError: there are none, or they are of other weights.
     """
     path = run.folder / "evaluation.json"
     if not path.is_file():
-        raise ValueError(f"{path} is missing: run `python -m zoo.evaluate {run.folder}` first")
+        raise ValueError(f"{path} is missing: run `srnn-tf evaluate {run.folder}` first")
     held = artifacts.read_json(path, "evaluation")
     if held.get("weights_sha256") != artifacts.sha256(run.folder / "best.weights.h5"):
-        raise ValueError(f"{path} is of other weights: run `python -m zoo.evaluate` again")
+        raise ValueError(f"{path} is of other weights: run `srnn-tf evaluate` again")
     return held
 
 
@@ -90,7 +91,7 @@ def write(
     name = run.recipe.name
     others = _other_seeds(name, run.candidate, run.seed, seeds)
     if (root / name / artifacts.CARD).is_file():
-        print(f"{name} was a stand-in; it has weights of its own now")
+        print(f"{name} was a substitute; it has weights of its own now")
     version = max(cards.versions(root / name), default=0) + 1 if version is None else version
     checks.sizes(version=version)
     target = root / name / str(version)
@@ -234,35 +235,35 @@ def _check(model: SequenceModel, folder: Path) -> None:
         raise ValueError(f"the graph in {folder} scores {found}, the model {expected}")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run", help="the folder that zoo.train wrote, or a published name")
-    parser.add_argument("--root", default=str(ROOT), help="the folder of published models")
-    parser.add_argument("--version", type=int, help="the next by default")
-    parser.add_argument("--again", action="store_true", help="of a published name: its graph anew")
-    parser.add_argument("--seeds", nargs="*", default=(), help="further runs of the recipe")
-    args = parser.parse_args(argv)
-    root = Path(args.root)
-    with runs.clear_errors():
-        others = [runs.Run.open(folder) for folder in args.seeds]
-        of_run = Path(args.run).is_dir() or args.run not in recipes.RECIPES
-        if args.again and (of_run or others or args.version is not None):
-            raise ValueError(
-                f"--again goes with a published name alone, without --version and --seeds; "
-                f"received {args.run}"
-            )
-        if args.again:
-            target = again(args.run, root)
-        elif of_run:
-            target = write(runs.Run.open(args.run), root, args.version, others)
-        elif args.version is not None:
-            raise ValueError(f"--version={args.version} goes with a run; {args.run} is a name")
-        else:
-            target = add_seeds(args.run, others, root)
-        print(f"wrote {target}")
-        if root.resolve() == ROOT.resolve():
-            cards.write_tables(root)
+def publish(
+    run: str,
+    root: Path = ROOT,
+    version: int | None = None,
+    seeds: Sequence[str] = (),
+    anew: bool = False,
+) -> Path:
+    """Publish a run's folder; of a published name add seeds, or write its graph anew.
 
+    The pages and tables of a checkout are made again where `root` is its own.
 
-if __name__ == "__main__":
-    sys.exit(main())
+    Raises:
+        ValueError, OSError: as in `write`, `again` and `add_seeds`.
+    """
+    others = [runs.Run.open(folder) for folder in seeds]
+    of_run = Path(run).is_dir() or run not in recipes.RECIPES
+    if anew and (of_run or others or version is not None):
+        raise ValueError(
+            "--again goes with a published name alone, without --version and --seeds; "
+            f"received {run}"
+        )
+    if anew:
+        target = again(run, root)
+    elif of_run:
+        target = write(runs.Run.open(run), root, version, others)
+    elif version is not None:
+        raise ValueError(f"--version={version} goes with a run; {run} is a name")
+    else:
+        target = add_seeds(run, others, root)
+    if root.resolve() == ROOT.resolve():
+        cards.write_tables(root)
+    return target

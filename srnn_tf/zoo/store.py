@@ -13,7 +13,7 @@ from typing import Any
 
 import keras
 
-from srnn_tf import artifacts
+from srnn_tf.zoo import artifacts
 
 _registered: list[Path] = []
 # What is published, with the checksums of the cards: name -> version -> SHA-256.
@@ -40,7 +40,7 @@ def roots(root: str | os.PathLike | None = None) -> list[Path]:
         return [_folder(root, "root")]
     named = filter(None, os.environ.get("SRNN_TF_ZOO", "").split(os.pathsep))
     given = [*_registered, *(_folder(path, "SRNN_TF_ZOO") for path in named)]
-    checkout = Path(__file__).parents[1] / "saved_models"
+    checkout = Path(__file__).parents[2] / "saved_models"
     installed = Path(sys.prefix) / "share" / "srnn_tf" / "saved_models"
     usual = [path for path in (checkout, installed, cache()) if path.is_dir()]
     return list(dict.fromkeys([*given, *usual]))

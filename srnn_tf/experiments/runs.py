@@ -14,10 +14,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, checks, data, recipes, zoo
+from srnn_tf import checks, data, recipes, zoo
 from srnn_tf.data.batching.transposition import LARGEST
 from srnn_tf.data.formats.rolls import NUM_NOTES
 from srnn_tf.files import replacing
+from srnn_tf.model import SequenceModel
 from srnn_tf.objectives import ELBO, Exact, KLSchedule, Objective
 
 POLICIES = ("float32", "mixed_bfloat16")
@@ -62,8 +63,8 @@ class Run:
     dtype: str = "float32"  # the policy it trains in; scores are float32
     candidate: str | None = None  # of the recipe's structures
     batch_size: int | None = None  # the recipe's by default
-    validate_every: int | None = None  # updates between two looks at the validation split
-    patience: int | None = None  # looks without a better score that end the run
+    validate_every: int | None = None  # updates between two validations
+    patience: int | None = None  # validations without a better score that end the run
     window: int | None = None  # frames of a training window; the recipe's by default
     learning_rate: float | None = None  # the first; the recipe's by default
     begin_with: str | None = None  # SHA-256 of the weights of another run that it begins with
@@ -99,8 +100,8 @@ class Run:
             frames: counts that identify the data.
             candidate: of the recipe's structures; its own by default.
             batch_size: streams or sequences; the recipe's by default.
-            validate_every: updates between two looks at the validation split; 500 by default.
-            patience: looks in a row without a better score that end the run; never by default.
+            validate_every: updates between two validations; 500 by default.
+            patience: of early stopping, in validations without a better score; none by default.
             window: frames of a training window; the recipe's by default.
             learning_rate: the first; the recipe's by default.
             begin_with: the SHA-256 of another run's weights, as `provenance.beginning` gives it.
@@ -135,7 +136,7 @@ class Run:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OSError(f"cannot make the folder {path}: {error.strerror}") from error
+            raise type(error)(f"cannot make the folder {path}: {error.strerror}") from error
         file = path / "run.json"
         if file.exists():
             held = read_json(file)

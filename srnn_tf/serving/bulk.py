@@ -1,6 +1,6 @@
 """Scores of very many sequences, by Apache Beam: one row for each, or a reason why there is none.
 
-    python -m srnn_tf.bulk --model NAME --input 'data/*.npz' --output out/scores [--runner ...]
+    srnn-tf bulk --model NAME --input 'data/*.npz' --output out/scores [--runner ...]
 
 Files are those of `srnn-tf score`; sequence i of a file has the id FILE#i. Rows go to
 `out/scores-00000-of-00001.jsonl`: id, steps, log_likelihood in nats, its bound, with latents kl.
@@ -12,7 +12,6 @@ see the files and have this package installed.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import glob
 import io
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from srnn_tf import serving, zoo
-from srnn_tf.command import models
+from srnn_tf.serving import inputs
 
 try:
     import apache_beam as beam
@@ -100,7 +99,7 @@ class Scorer(base.ModelHandler):
 
 
 def _rows(model: serving.Answers, batch: Sequence[np.ndarray]) -> list[Row]:
-    found = models.score(model, [models.Sequence("", 0, one) for one in batch])
+    found = inputs.score(model, [inputs.Sequence("", 0, one) for one in batch])
     rows = []
     for i, steps in enumerate(found.log_likelihood_per_step):
         row = {"steps": len(steps), "log_likelihood": float(found.log_likelihood[i])}
@@ -124,7 +123,7 @@ def read(path: str, model: str) -> Iterator[Any]:
     """Pairs of an id and a sequence; a file that cannot be read is one of `DEAD`."""
     try:
         with here(path) as file:
-            for one in models.read(file, model):
+            for one in inputs.read(file, model):
                 yield f"{path}#{one.index}", one.values
     except (ValueError, OSError) as error:
         yield beam.pvalue.TaggedOutput(DEAD, {"id": path, "error": " ".join(str(error).split())})
@@ -163,8 +162,8 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
 
     Raises:
         ImportError: apache-beam is not installed.
-        ValueError: an unknown model, no files, words that are no options of the DirectRunner, a
-            pipeline that failed `ATTEMPTS` times.
+        ValueError: an unknown model, no files, words that are no options of the DirectRunner.
+        ChildProcessError: the pipeline failed `ATTEMPTS` times.
         FileNotFoundError: the folder of the output does not exist.
         FileExistsError: there are results under that name.
 
@@ -172,10 +171,10 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
         score_files("f_rnn_bach", glob.glob("rolls/*.npz"), "out/scores")
     """
     if beam is None:
-        raise ImportError("srnn_tf.bulk needs Apache Beam: pip install 'srnn-tf[beam]'")
+        raise ImportError("`srnn-tf bulk` needs Apache Beam: pip install 'srnn-tf[beam]'")
     if not files:
         raise ValueError("`files` must name one file at least; received none")
-    bound, options = models.bound_of(zoo.card(model)), _options(words)
+    bound, options = inputs.bound_of(zoo.card(model)), _options(words)
     if "://" not in output and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
     begin = glob.escape(output)
@@ -189,7 +188,7 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
             _clear(output)
             text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             if not left:
-                raise ValueError(f"the pipeline failed {ATTEMPTS} times: {text}") from error
+                raise ChildProcessError(f"the pipeline failed {ATTEMPTS} times: {text}") from error
             print(f"the pipeline failed and begins anew: {text}", file=sys.stderr, flush=True)
 
 
@@ -249,28 +248,17 @@ def _run(model: str, bound: str, files: Sequence[str], output: str, options: Any
             )
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", required=True, help="the name of a published model")
-    parser.add_argument(
-        "--input", required=True, nargs="+", help="files, * and ** standing for anything"
-    )
-    parser.add_argument("--output", required=True, help="how the names of the results begin")
-    args, words = parser.parse_known_args(argv)
-    try:
-        files = []
-        for pattern in args.input:
-            files += (found := find(pattern))
-            if not found:
-                raise ValueError(f"--input {pattern} matches no file")
-        score_files(args.model, files, args.output, words)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        raise SystemExit(1) from None
+def score_patterns(
+    model: str, patterns: Sequence[str], output: str, words: Sequence[str] = ()
+) -> None:
+    """`score_files` of the files that patterns match.
 
-
-if __name__ == "__main__":
-    # By its own name, so that workers find what they are sent.
-    from srnn_tf.bulk import main as run
-
-    run()
+    Raises:
+        ValueError: a pattern matches no file.
+    """
+    files = []
+    for pattern in patterns:
+        files += (found := find(pattern))
+        if not found:
+            raise ValueError(f"--input {pattern} matches no file")
+    score_files(model, files, output, words)

@@ -1,11 +1,4 @@
-"""The zoo: models by name, with the weights that were published, or fresh ones.
-
-    model = srnn_tf.zoo.load("f_srnn_nottingham")
-
-A name is that of a recipe, `{model}_{dataset}`. What is published is looked for in the folder that
-is given, in those of `register_root`, of the environment variable `SRNN_TF_ZOO`, in the checkout,
-in the cache, and at last at the address `SRNN_TF_ZOO_URL`.
-"""
+"""Published models by name, and fresh ones as their recipes say; see `srnn_tf.zoo`."""
 
 from __future__ import annotations
 
@@ -16,10 +9,11 @@ from typing import Any
 
 import keras
 
-from srnn_tf import artifacts, checks, recipes, roots
+from srnn_tf import checks, recipes
 from srnn_tf.data import Standardization
 from srnn_tf.model import SequenceModel
 from srnn_tf.registry import unknown
+from srnn_tf.zoo import artifacts, store
 
 _warned: set[str] = set()
 # For music of one's own, the best first; the last are in every checkout.
@@ -37,7 +31,7 @@ def names(published: bool = False, root: str | os.PathLike | None = None) -> lis
         >>> "f_srnn_bach" in names()
         True
     """
-    found = roots.names(root)
+    found = store.names(root)
     return sorted(found if published else found | set(recipes.RECIPES))
 
 
@@ -50,17 +44,17 @@ def recommended() -> str:
         >>> recommended() in names(published=True)
         True
     """
-    published = roots.names()
+    published = store.names()
     return next(name for name in _RECOMMENDED if name in published)
 
 
 def register_root(path: str | os.PathLike) -> None:
-    """Look into a folder of published models, those of `zoo.publish`, before all others.
+    """Look into a folder of published models, those of `srnn-tf publish`, before all others.
 
     Raises:
         FileNotFoundError: it is not a folder.
     """
-    roots.register(path)
+    store.register(path)
 
 
 def card(
@@ -116,7 +110,7 @@ def load(
     model.compile(optimizer, **kept)
     if found.card.get("stand_in") and name not in _warned:
         _warned.add(name)
-        warnings.warn(f"{name} is a stand-in: {found.card['statement']}", stacklevel=2)
+        warnings.warn(f"{name} is a substitute: {found.card['statement']}", stacklevel=2)
     return model
 
 
@@ -193,14 +187,14 @@ def _find(name: str, version: int | None, root: Any) -> artifacts.Artifact:
         checks.sizes(version=version)
     if not isinstance(name, str) or name not in names(root=root):
         raise unknown("model", name, names(root=root))
-    alias = roots.alias(name, root)
+    alias = store.alias(name, root)
     if alias is not None:
-        if roots.alias(alias["alias_of"], root) is not None:
-            raise ValueError(f"{name} stands for {alias['alias_of']!r}, a stand-in itself")
+        if store.alias(alias["alias_of"], root) is not None:
+            raise ValueError(f"{name} stands for {alias['alias_of']!r}, a substitute itself")
         target = _find(alias["alias_of"], version, root)
         held = {**target.card, **{k: v for k, v in alias.items() if k != "format"}}
         return artifacts.Artifact(target.folder, held)
-    here = roots.versions(name, root)
+    here = store.versions(name, root)
     there = {} if root is not None else _downloadable(name)
     known = sorted({*here, *there})
     if not known:
@@ -210,12 +204,12 @@ def _find(name: str, version: int | None, root: Any) -> artifacts.Artifact:
         raise ValueError(
             f"version={version} of {name} does not exist; published: {', '.join(map(str, known))}"
         )
-    folder = here[chosen] if chosen in here else roots.download(name, chosen, there[chosen])
+    folder = here[chosen] if chosen in here else store.download(name, chosen, there[chosen])
     return artifacts.Artifact.open(folder)
 
 
 def _downloadable(name: str) -> dict[int, str]:
-    held = roots.published().get(name, {}).get("versions", {})
+    held = store.published().get(name, {}).get("versions", {})
     return {int(version): checksum for version, checksum in held.items()}
 
 
@@ -223,7 +217,7 @@ def _no_weights(name: str) -> str:
     dataset = recipes.get(name).dataset
     data = {"bach": "", "music": " --data FOLDER"}.get(dataset, f" --data prepared/{dataset}")
     return (
-        f"{name} has a recipe and no published weights. Train it: `python -m zoo.train {name}"
-        f"{data} --out runs/{name}`, then `python -m zoo.evaluate` and `python -m zoo.publish`; "
+        f"{name} has a recipe and no published weights. Train it: `srnn-tf train {name}"
+        f"{data} --out runs/{name}`, then `srnn-tf evaluate` and `srnn-tf publish`; "
         f"or take fresh weights: `srnn_tf.zoo.build({name!r})`"
     )

@@ -1,16 +1,11 @@
-"""Print the recipes of the zoo as a table.
-
-python -m zoo.list [--dataset D] [--model M] [--parameters]
-"""
+"""The recipes of the zoo as a table: `srnn-tf list --all`."""
 
 from __future__ import annotations
 
-import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from srnn_tf import recipes, zoo
-from zoo import runs
 
 HEADER = ("name", "structure", "emission", "likelihood", "updates", "batch", "nats per", "bound")
 
@@ -57,22 +52,25 @@ def chosen(dataset: str | None, model: str | None) -> list[recipes.Recipe]:
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", help="for instance timit")
-    parser.add_argument("--model", help="for instance srnn_hier")
-    parser.add_argument("--parameters", action="store_true", help="count them: builds each model")
-    args = parser.parse_args(argv)
-    with runs.clear_errors():
-        found = chosen(args.dataset, args.model)
-    rows = [HEADER, *(row(recipe) for recipe in found)]
-    if args.parameters:
+def rows(
+    dataset: str | None, model: str | None, published: Collection[str], count: bool = False
+) -> list[tuple[str, ...]]:
+    """The table of recipes, its header first.
+
+    Args:
+        dataset, model: as in `chosen`.
+        published: names that have weights.
+        count: the parameters too, for which each model is built.
+
+    Raises:
+        ValueError: there is no such recipe.
+    """
+    found = chosen(dataset, model)
+    table = [(*HEADER, "weights")]
+    for recipe in found:
+        weights = "published" if recipe.name in published else "no weights: srnn-tf train"
+        table.append((*row(recipe), weights))
+    if count:
         counts = ["parameters", *(parameters(recipe) for recipe in found)]
-        rows = [(*cells, count) for cells, count in zip(rows, counts, strict=True)]
-    widths = [max(len(cells[i]) for cells in rows) for i in range(len(rows[0]))]
-    for cells in rows:
-        print("  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)).rstrip())
-
-
-if __name__ == "__main__":
-    main()
+        table = [(*cells, number) for cells, number in zip(table, counts, strict=True)]
+    return table

@@ -6,7 +6,8 @@ training sequences with the same smoothing (one pseudo-count for each outcome, L
 and the step before the first one is silence.
 
 Example:
-    from srnn_tf import baselines, data
+    from srnn_tf import data
+    from srnn_tf.experiments import baselines
     bach = data.load("bach")
     baselines.markov(bach.train, bach.test)  # nats per step
 """

@@ -1,27 +1,26 @@
 """Keep the weights of a training that is not finished where its folder would be lost.
 
-    python -m zoo.keep RUN_DIR  # to zoo/runs/NAME, after the folder: small enough to commit
-    python -m zoo.keep --restore NAME --out RUN_DIR
+    srnn-tf publish --keep RUN_DIR  # to zoo/runs/NAME, after the folder: small enough to commit
+    srnn-tf publish --restore NAME --out RUN_DIR
 
 Kept are the best weights so far, in float16, and what run and scores they are of. What is restored
-can be evaluated and published; `zoo.train` goes on from these weights at their update, with a fresh
+can be evaluated and published; `train` goes on from these weights at their update, with a fresh
 optimizer, which is not the run that it would have been.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from srnn_tf import artifacts, export
+from srnn_tf.experiments import checkout, provenance, runs
 from srnn_tf.files import replacing
-from zoo import provenance, runs
+from srnn_tf.serving import export
+from srnn_tf.zoo import artifacts
 
-KEPT = Path(__file__).parent / "runs"
+KEPT = checkout.KEPT
 FILES = ("run.json", "best.json")
 BEGUN = provenance.BEGUN  # of a run that began with the weights of another
 
@@ -76,20 +75,3 @@ def restore(name: str, folder: str, root: Path = KEPT) -> Path:
 
 def _files(folder: Path) -> list[str]:
     return [*FILES, *([BEGUN] if (folder / BEGUN).is_file() else [])]
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run", nargs="?", help="the folder that zoo.train writes to")
-    parser.add_argument("--restore", metavar="NAME", help="what is kept in zoo/runs")
-    parser.add_argument("--out", help="the folder to restore to")
-    args = parser.parse_args(argv)
-    with runs.clear_errors():
-        if bool(args.run) == bool(args.restore) or bool(args.restore) != bool(args.out):
-            raise ValueError("give RUN_DIR, or --restore NAME and --out RUN_DIR")
-        done = keep(args.run) if args.run else restore(args.restore, args.out)
-        print(f"wrote {done}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,9 +1,9 @@
 """Score a trained run, or a published model, on a split of its data, under both protocols.
 
-    python -m zoo.evaluate RUN_DIR|NAME [--data PATH] [--split test] [--num-samples 16]
+    srnn-tf evaluate RUN_DIR|NAME [--data PATH] [--split test] [--num-samples 16]
 
 A run is scored with the weights that it would be published with, rounded to float16, and what is
-printed is kept in its `evaluation.json`, which `zoo.publish` reads. Models without latents are
+printed is kept in its `evaluation.json`, which `publish` reads. Models without latents are
 exact; the others have the ELBO of `log_prob` and, with draws of each sequence's own, IWAE-K and
 FIVO-K. Intervals are those of the mean over sequences, 95 %. `--bounds-on N` takes IWAE and FIVO on
 the first N sequences alone, where all would take too long. Of a pool of data sets, such as `music`,
@@ -12,7 +12,6 @@ each set is scored, and the score is the unweighted mean of theirs.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
 from collections.abc import Sequence
@@ -20,8 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn_tf import SequenceModel, artifacts, baselines, checks, data, export, recipes, zoo
-from zoo import runs
+from srnn_tf import checks, data, recipes, zoo
+from srnn_tf.experiments import baselines, runs
+from srnn_tf.model import SequenceModel
+from srnn_tf.serving import export
+from srnn_tf.zoo import artifacts
 
 # The most steps of the structure (rows times steps) scored at once: bounds memory.
 MAX_STEPS = 200_000
@@ -270,35 +272,34 @@ def evaluate_published(name: str, splits: data.Splits, split: str, num_samples: 
                 print(f"the card: {held['value']:.4f} {card['unit']}, protocol {protocol}, {bound}")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run", help="the folder that zoo.train wrote, or a published name")
-    parser.add_argument("--data", help="the prepared folder, or the file of piano rolls")
-    parser.add_argument("--edition", help='a known edition, or "any"')
-    parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
-    parser.add_argument("--num-samples", type=int, default=16, help="draws, or particles")
-    parser.add_argument("--bounds-on", type=int, help="sequences that IWAE and FIVO are taken on")
-    args = parser.parse_args(argv)
-    with runs.clear_errors():
-        checks.sizes(num_samples=args.num_samples)
-        if args.bounds_on is not None:
-            checks.sizes(bounds_on=args.bounds_on)
-        if args.run in zoo.names(published=True):
-            card = zoo.card(args.run)
-            without = card["training"].get("without")
-            splits = runs.load_data(recipes.get(card["name"]), args.data, args.edition, without)
-            evaluate_published(args.run, splits, args.split, args.num_samples, args.bounds_on)
-            return
-        run = runs.Run.open(args.run)
-        splits = runs.load_data(run.recipe, args.data, args.edition, run.without)
-        model = run.best_model()
-        print(f"{run.recipe.name}, weights of step {int(model.step)} of {run.steps}")
-        if args.split == "test":
-            evaluate_run(run, splits, args.num_samples, args.bounds_on)
-        else:
-            export.round_weights(model)
-            whole(model, getattr(splits, args.split), args.split, run.recipe.unit, args.num_samples)
+def evaluate_folder(
+    folder: str,
+    path: str | None = None,
+    edition: str | None = None,
+    split: str = "test",
+    num_samples: int = 16,
+    bounds_on: int | None = None,
+) -> None:
+    """Score the best weights of a run, or a published model of that name.
 
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        ValueError, OSError: no such run, damaged weights, data that cannot be read.
+    """
+    checks.sizes(num_samples=num_samples)
+    if bounds_on is not None:
+        checks.sizes(bounds_on=bounds_on)
+    if folder in zoo.names(published=True):
+        card = zoo.card(folder)
+        without = card["training"].get("without")
+        splits = runs.load_data(recipes.get(card["name"]), path, edition, without)
+        evaluate_published(folder, splits, split, num_samples, bounds_on)
+        return
+    run = runs.Run.open(folder)
+    splits = runs.load_data(run.recipe, path, edition, run.without)
+    model = run.best_model()
+    print(f"{run.recipe.name}, weights of step {int(model.step)} of {run.steps}")
+    if split == "test":
+        evaluate_run(run, splits, num_samples, bounds_on)
+    else:
+        export.round_weights(model)
+        whole(model, getattr(splits, split), split, run.recipe.unit, num_samples)

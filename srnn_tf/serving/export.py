@@ -24,9 +24,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import artifacts, checks
+from srnn_tf import checks
 from srnn_tf.model import SequenceModel
-from srnn_tf.signatures import Signatures
+from srnn_tf.serving.signatures import Signatures
+from srnn_tf.zoo import artifacts
 
 EXTRA = "assets.extra"
 WARMUP = "tf_serving_warmup_requests"
@@ -42,7 +43,7 @@ def export(
     """Write a model as a SavedModel that scores and samples without Python.
 
     Signatures: `score`, which is also the default one, `sample`, and for speech `score_raw`; see
-    `srnn_tf.signatures.Signatures`. `srnn_tf.zoo.load` reads the folder back into a model.
+    `srnn_tf.serving.signatures.Signatures`. `srnn_tf.zoo.load` reads the folder back into a model.
 
     Args:
         model: what to write; its weights are rounded to float16.
@@ -58,7 +59,7 @@ def export(
         ValueError: weights that float16 cannot hold, `sample_rate` without `standardization`.
 
     Example:
-        srnn_tf.export.export(model, "exported/1")
+        srnn_tf.serving.export.export(model, "exported/1")
     """
     path = Path(path)
     if path.exists():
@@ -126,11 +127,11 @@ def _config(model, standardization, sample_rate, details):
 
 
 def _in_a_fresh_process(bundle: Path, out: Path) -> None:
-    source = str(Path(__file__).parents[1])
+    source = str(Path(__file__).parents[2])
     search = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": search, "PYTHONHASHSEED": "0"}
     environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    command = [sys.executable, "-m", "srnn_tf.export", str(bundle), str(out)]
+    command = [sys.executable, "-m", "srnn_tf.serving.export", str(bundle), str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"the export failed: {done.stderr.strip()[-2000:]}")

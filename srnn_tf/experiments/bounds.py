@@ -1,19 +1,19 @@
 """Score trained runs by every bound, under both protocols: a row of a table for each run.
 
-    python -m zoo.bounds RUN_DIR... [--data FILE] [--num-samples 16] [--split test]
+    srnn-tf evaluate --table RUN_DIR... [--data FILE] [--num-samples 16] [--split test]
 
 Models without latents have one score, which is exact.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srnn_tf import SequenceModel, checks
+from srnn_tf import checks
+from srnn_tf.experiments import evaluate, runs
 from srnn_tf.inference import scoring
-from zoo import evaluate, runs
+from srnn_tf.model import SequenceModel
 
 
 def row(
@@ -50,22 +50,21 @@ def print_table(
         print(f"| {run.recipe.name} | {run.steps:,} | " + " | ".join(cells) + " |", flush=True)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("runs", nargs="+", help="folders that zoo.train wrote")
-    parser.add_argument("--data", help="the prepared folder, or the file of piano rolls")
-    parser.add_argument("--edition", help='a known edition, or "any"')
-    parser.add_argument("--split", default="test", choices=("train", "valid", "test"))
-    parser.add_argument("--num-samples", type=int, default=16, help="draws, or particles")
-    args = parser.parse_args(argv)
-    with runs.clear_errors():
-        checks.sizes(num_samples=args.num_samples)
-        opened = [runs.Run.open(folder) for folder in args.runs]
-        kinds = {run.recipe.dataset: run.recipe for run in opened}
-        splits = {n: runs.load_data(r, args.data, args.edition) for n, r in kinds.items()}
-        parts = {name: getattr(found, args.split) for name, found in splits.items()}
-        print_table(opened, parts, args.split, args.num_samples)
+def table(
+    folders: Sequence[str],
+    path: str | None = None,
+    edition: str | None = None,
+    split: str = "test",
+    num_samples: int = 16,
+) -> None:
+    """Print a row of every bound for each run.
 
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        ValueError, OSError: no such run, damaged weights, data that cannot be read.
+    """
+    checks.sizes(num_samples=num_samples)
+    opened = [runs.Run.open(folder) for folder in folders]
+    kinds = {run.recipe.dataset: run.recipe for run in opened}
+    splits = {n: runs.load_data(r, path, edition) for n, r in kinds.items()}
+    parts = {name: getattr(found, split) for name, found in splits.items()}
+    print_table(opened, parts, split, num_samples)

@@ -1,0 +1,1 @@
+"""Training runs: folders, training, scores beside baselines, and publishing what they made."""
