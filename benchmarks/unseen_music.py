@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srnn_tf import zoo
+from srnn_tf import checks, zoo
 from srnn_tf.data.formats.midi import read_midi
 from srnn_tf.data.formats.rolls import NUM_NOTES
 from srnn_tf.experiments import baselines, evaluate, runs
@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", help="published names, with commas; all of music by default")
     args = parser.parse_args(argv)
     with runs.clear_errors(), tempfile.TemporaryDirectory() as folder:
+        checks.sizes(pieces=args.pieces)
         files = {name: pieces(name, args.pieces, folder) for name in COLLECTIONS}
         rolls = {
             f"{name}, {steps} a quarter": list(_read(of, int(steps)))
@@ -85,8 +86,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         print("| model | " + " | ".join(rolls) + " |\n|---|" + "---|" * len(rolls))
         _row("independent notes, fitted to each piece", map(baseline, rolls.values()))
         opened = [runs.Run.open(run) for run in args.run]
-        for name in args.models.split(",") if args.models else music_models():
-            _row(name, (evaluate.score(zoo.load(name), part) for part in rolls.values()))
+        named = music_models() if args.models is None else filter(None, args.models.split(","))
+        for name in named:
+            model = zoo.load(name)
+            _row(name, [evaluate.score(model, part) for part in rolls.values()])
         for run in opened:
             model = run.best_model()
             name = f"{run.recipe.name}, a run at update {int(model.step)}"

@@ -92,7 +92,7 @@ def test_music_that_a_model_does_not_fit_is_told(capsys, files, tmp_path):
         ):
             assert text in found[0]
     command.main(["score", zoo.recommended(), inputs[1]])
-    assert "it is the model that the docs recommend" in capsys.readouterr().err
+    assert "no published model is known to fit" in capsys.readouterr().err
     strokes = np.tile([1.0, 40.0, -40.0], [20, 1]).astype(np.float32)
     np.save(tmp_path / "strokes.npy", strokes)
     command.main(["score", "f_rnn_unipen", str(tmp_path / "strokes.npy")])

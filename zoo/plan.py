@@ -1,11 +1,11 @@
 """Say which runs of `zoo/runs.toml` are done, running or missing, and the command of each.
 
-    python -m zoo.plan [--runs DIR] [--data DIR] [--state done|trained|running|missing|waiting]
+    python -m zoo.plan [--runs DIR] [--data DIR] [--state STATE]
     python -m zoo.plan --queue [--runs DIR]  # what is to be trained, as JSON
 
 A run is `done` when a model with at least its updates is published, `trained` when it has ended
 and is not, `running` when its folder, DIR/NAME, holds a part of it, `waiting` when its data must be
-obtained first, else `missing`. `--queue` prints the missing and the running ones, the most wanted
+obtained first, `taken` when its folder holds another run, else `missing`. `--queue` prints the missing and the running ones, the most wanted
 first: objects of `run`, the folder's name; `name`, the recipe; `data`, a path below the folder of
 data, or null; `options`, the further arguments of `srnn-tf train`; and where the data must be
 prepared first `prepare`, the corpus and its source below the folder of data.
@@ -18,7 +18,7 @@ import dataclasses
 import json
 import shlex
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from srnn_tf.zoo import artifacts
 
 TABLE = Path(__file__).with_name("runs.toml")
 ROOT = checkout.ROOT
-STATES = ("done", "trained", "running", "missing", "waiting")
+STATES = ("done", "trained", "running", "missing", "waiting", "taken")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,34 +119,55 @@ def state(planned: Planned, data: Mapping[str, Any], folder: Path, root: Path = 
         folder: of the runs.
         root: of the published models.
     """
-    if _published(planned, root):
+    if any(_finished(planned, trained) for trained in _published(planned, root)):
         return "done"
     run = folder / planned.name
     if (run / "run.json").is_file():
         opened = runs.Run.open(str(run))
-        same = opened.recipe.name == planned.recipe and opened.seed == planned.seed
-        if same and opened.steps == planned.steps:
-            return "trained" if _ended(opened) else "running"
+        if not _same(planned, opened):
+            return "taken"
+        return "trained" if _ended(opened) else "running"
     return "waiting" if "obtain" in data else "missing"
 
 
-def _published(planned: Planned, root: Path) -> bool:
-    """Whether as many updates of the run's seed are on the newest card of its recipe."""
-    numbers = cards.versions(root / planned.recipe)
-    if not numbers:
+def _published(planned: Planned, root: Path) -> Iterator[dict[str, Any]]:
+    """How the published versions of the recipe were trained, further seeds too."""
+    for number in cards.versions(root / planned.recipe):
+        card = artifacts.Artifact.open(root / planned.recipe / str(number)).card
+        yield card["training"]
+        for further in card["seeds"]["runs"] if card["seeds"] else ():
+            yield {**card["training"], "begun_with": None, **further}
+
+
+def _finished(planned: Planned, training: Mapping[str, Any]) -> bool:
+    """Whether a published training is at least the planned one."""
+    recipe = recipes.get(planned.recipe)
+    plain = {
+        "seed": planned.seed,
+        "batch_size": planned.batch,
+        "candidate": None,
+        "window": recipe.window,
+        "transpose": recipe.transpose,
+        "without": None,
+    }
+    if any((training.get(name, value) or None) != (value or None) for name, value in plain.items()):
         return False
-    folder = root / planned.recipe / str(numbers[-1])
-    card = artifacts.Artifact.open(folder).card
-    training = card["training"]
-    if training["seed"] == planned.seed:
-        since = training["updates"] - training["best_update"]
-        stopped = planned.patience is not None and since >= planned.patience * runs.EPOCH
-        long = training["updates"] >= planned.steps
-        return training["batch_size"] == planned.batch and (
-            long or (stopped and training.get("schedule") == planned.steps)
-        )
-    further = card["seeds"]["runs"] if card["seeds"] else []
-    return any(s["seed"] == planned.seed and s["updates"] >= planned.steps for s in further)
+    updates, first = training["updates"], training.get("begun_with")
+    while first:
+        updates, first = updates + first["updates"], first.get("begun_with")
+    # Cards of before told nothing of the schedule of further seeds.
+    since = training["updates"] - training.get("best_update", training["updates"])
+    stopped = planned.patience is not None and since >= planned.patience * runs.EPOCH
+    return updates >= planned.steps or (stopped and training.get("schedule") == planned.steps)
+
+
+def _same(planned: Planned, run: runs.Run) -> bool:
+    """Whether a folder's run is the planned one."""
+    mine = (planned.recipe, planned.steps, planned.seed, planned.batch, planned.patience)
+    batch = run.batch_size or run.recipe.batch_size
+    theirs = (run.recipe.name, run.steps, run.seed, batch, run.patience)
+    others = (run.candidate, run.window, run.transpose, run.without, run.learning_rate)
+    return mine == theirs and not any(option is not None for option in others)
 
 
 def _ended(run: runs.Run) -> bool:
@@ -161,14 +182,15 @@ def command(planned: Planned, data: Mapping[str, Any], folder: Path, place: str)
         corpus, below = data["prepare"]
         prepared = f"prepared/{corpus}"
         words = [corpus, "--source", f"{place}/{below}", "--out", prepared]
-        line = ["srnn-tf data prepare " + shlex.join(words)]
+        # A folder that is there already is not prepared again.
+        line = [f"test -e {prepared} || srnn-tf data prepare " + shlex.join(words)]
         source = ["--data", prepared]
     elif "file" in data:
         source = ["--data", f"{place}/{data['file']}"]
     elif "obtain" in data:
         source = ["--data", f"prepared/{planned.data}"]
     words = [planned.recipe, *source, "--out", str(folder / planned.name), *planned.arguments()]
-    return " && ".join([*line, "srnn-tf train " + shlex.join(words)])
+    return "; ".join([*line, "srnn-tf train " + shlex.join(words)])
 
 
 def queue(plan: Plan, folder: Path, root: Path = ROOT) -> list[dict[str, Any]]:
@@ -218,6 +240,8 @@ def _next(planned, data, folder, place, found):
     if found == "trained":
         run = shlex.quote(str(folder / planned.name))
         return f"srnn-tf evaluate {run} ... && srnn-tf publish {run}"
+    if found == "taken":
+        return f"{folder / planned.name} holds another run: move it"
     told = f"(obtain {data['obtain']}) " if found == "waiting" else ""
     return told + command(planned, data, folder, place)
 

@@ -92,7 +92,8 @@ def load(
 
     Args:
         name: one of `names()`.
-        path: a prepared folder, or the file of the piano rolls; not for `bach`.
+        path: a prepared folder, or the file of the piano rolls; of `music` the folder of those
+            files; not for `bach`.
         edition: which published version a file of piano rolls must be; None accepts every known
             one, "any" accepts a file that is none of them.
         down_sample: of prepared speech: k, above 1 each sequence is its k interleaved parts, one
@@ -118,10 +119,11 @@ def load(
             f"name={name!r} is not a data set; did you mean {nearest[0]!r}? "
             f"Accepted are {', '.join(names())}"
         )
-    without = tuple(without)
     if without and name != "music":
-        raise ValueError(f"without={list(without)} is for music; {name} is one data set")
-    if name == "music" and down_sample == 1:
+        raise ValueError(f"without={without!r} is for music; {name} is one data set")
+    if name == "music":
+        if down_sample != 1:
+            raise ValueError(f"down_sample={down_sample!r} is for prepared speech; music is not")
         splits = _load_music(path, without, edition)
     elif path is not None and (_is_prepared(name) or Path(path).is_dir()):
         splits = _load_prepared(name, Path(path), edition, down_sample)

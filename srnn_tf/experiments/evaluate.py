@@ -267,9 +267,12 @@ def evaluate_published(name: str, splits: data.Splits, split: str, num_samples: 
     sequences, unit = getattr(splits, split), recipes.get(card["name"]).unit
     whole(model, sequences, split, unit, num_samples, on)
     if split == "test":
-        for protocol, found in card["test"].items():
-            for bound, held in found.items():
-                print(f"the card: {held['value']:.4f} {card['unit']}, protocol {protocol}, {bound}")
+        for part, of in {"all": card["test"], **card.get("sets", {})}.items():
+            where = "the card" if part == "all" else f"the card, {part}"
+            for protocol, found in of.items():
+                for bound, held in found.items():
+                    value = f"{held['value']:.4f} {card['unit']}"
+                    print(f"{where}: {value}, protocol {protocol}, {bound}")
 
 
 def evaluate_folder(

@@ -301,11 +301,16 @@ def overview(names: list[str], held: Mapping[str, Mapping[str, Any]]) -> str:
         fivo = "fivo_16" in card["test"]["full"]
         bound = "exact" if "exact" in card["test"]["full"] else "ELBO" + " / FIVO-16" * fivo
         reported = (card["reported"] or "-").replace(", protocol paper", "")
-        link = f"[`{name}`](saved_models/{name}/README.md)"
+        link = f"[`{name}`](saved_models/{name}/README.md){_without(card)}"
         unit = card["unit"].removeprefix("nats per ")
         row = [link, unit, _updates(card["training"]), *cells, bound, reported]
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
+
+
+def _without(card):
+    left_out = card["training"].get("without")
+    return f", without {', '.join(left_out)}" if left_out else ""
 
 
 def _best(card):
@@ -314,7 +319,7 @@ def _best(card):
 
 def _row(card):
     cells = [
-        f"[{card['name']}](../saved_models/{card['name']}/README.md)",
+        f"[{card['name']}](../saved_models/{card['name']}/README.md){_without(card)}",
         f"{card['parameters']:,}",
     ]
     t = card["training"]

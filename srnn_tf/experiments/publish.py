@@ -28,7 +28,7 @@ import tensorflow as tf
 
 from srnn_tf import checks, data, recipes, zoo
 from srnn_tf.emissions import chain
-from srnn_tf.experiments import cards, checkout, pages, runs
+from srnn_tf.experiments import cards, checkout, pages, provenance, runs
 from srnn_tf.model import SequenceModel
 from srnn_tf.serving import export
 from srnn_tf.zoo import artifacts
@@ -89,7 +89,7 @@ def write(
     check_baselines(held)
     run.updates()  # an error now, not after the export
     name = run.recipe.name
-    others = _other_seeds(name, run.candidate, run.seed, seeds)
+    others = _other_seeds(name, provenance.training(run), run.candidate, seeds)
     if (root / name / artifacts.CARD).is_file():
         print(f"{name} was a substitute; it has weights of its own now")
     version = max(cards.versions(root / name), default=0) + 1 if version is None else version
@@ -177,26 +177,41 @@ def add_seeds(name: str, seeds: Sequence[runs.Run], root: Path = ROOT) -> Path:
     training = artifact.card["training"]
     card = {
         **artifact.card,
-        "seeds": _other_seeds(name, training["candidate"], training["seed"], seeds),
+        "seeds": _other_seeds(name, training, training["candidate"], seeds),
     }
     runs.write_text(artifact.folder / "assets.extra" / artifacts.CARD, artifacts.to_json(card))
     runs.write_text(root / name / "README.md", pages.readme(card))
     return artifact.folder
 
 
-def _other_seeds(name, candidate, seed, seeds):
-    """Seed, updates and scores of further runs of the recipe."""
-    found = []
+def _other_seeds(name, training, candidate, seeds):
+    """Seed, updates and scores of further runs of the recipe, on the same data.
+
+    Args:
+        name: of the recipe.
+        training: of the run whose seeds they are, as a card has it.
+        candidate: its structure.
+        seeds: the runs.
+    """
+    found, seed = [], training["seed"]
     for other in seeds:
         if (other.recipe.name, other.candidate) != (name, candidate):
             raise ValueError(
                 f"{other.folder} is a run of {other.recipe.name}, or another candidate"
             )
+        told = provenance.training(other)
+        for what in ("transpose", "without"):
+            if (told[what] or None) != (training.get(what) or None):
+                raise ValueError(
+                    f"{other.folder} has {what}={told[what]!r}; the other run, "
+                    f"{training.get(what)!r}: their scores cannot be compared"
+                )
         if other.seed in {seed, *(f["seed"] for f in found)}:
             raise ValueError(f"{other.folder} has the seed {other.seed}, as another run has")
         test = evaluation(other)["test"]
         scores = {p: next(iter(of.values()))["value"] for p, of in test.items()}
-        found.append({"seed": other.seed, "updates": other.updates(), **scores})
+        kept = {k: told[k] for k in ("updates", "best_update", "schedule", "batch_size")}
+        found.append({"seed": other.seed, **kept, **scores})
     if not found:
         return None
     values = [f["paper"] for f in found]

@@ -131,7 +131,7 @@ class Run:
         identity = {"recipe": recipe.name, "steps": steps, "seed": seed, "frames": frames}
         options = {"candidate": candidate, **counts}
         options |= {"learning_rate": learning_rate, "begin_with": begin_with}
-        options |= {"transpose": transpose, "without": sorted(without) if without else None}
+        options |= {"transpose": transpose, "without": sorted(set(without)) if without else None}
         identity |= {name: value for name, value in options.items() if value is not None}
         try:
             path.mkdir(parents=True, exist_ok=True)

@@ -49,10 +49,10 @@ class Keeper:
                 state["valid_of_sets"] = scores
             state["machine"] = provenance.machine()
             runs.write_json(self.run.folder / "best.json", state)
-        self.clock.write(step)
         self._show(step, {**logs, "learning_rate": float(model.optimizer.learning_rate)})
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
         runs.save_weights(model, self.run.checkpoint)
+        self.clock.write(step)
         return runs.worn_out(self.run, step, self.best_step)
 
     def _show(self, step, values):

@@ -2,7 +2,8 @@
 
 - Every part is that of the sets' own, but for what would give an answer away: the collections share
   pieces, so training sequences that are among another set's validation or test sequences, in any
-  key and at any of three time steps, are left out. How many is said by `Splits.remarks`.
+  key and at any of three time steps, are left out. How many is said by `Splits.remarks`. What a set
+  itself has in two of its parts stays, so that its scores compare with those of its own models.
 - The chorales of `bach` are made from scores, which are finer than their rolls: in training they
   are also seen at half and at double their time step. The other sets come as rolls.
 """
@@ -19,7 +20,7 @@ from srnn_tf.data.batching.pool import Pool
 from srnn_tf.data.corpora import bach
 from srnn_tf.data.corpora.overlap import repeated
 from srnn_tf.data.corpora.pianorolls import FILES, read_pianoroll
-from srnn_tf.data.corpora.splits import PARTS, Splits
+from srnn_tf.data.corpora.splits import Splits
 
 SETS = ("bach", *FILES)
 TRANSPOSE = 6  # semitones, up or down, in training
@@ -46,7 +47,9 @@ def load_music(
         ImportError: `bach` is not left out, and music21 is not installed.
         ValueError: an unknown name, no set that is left, a file that is not accepted.
     """
-    path, without = Path(folder), tuple(without)
+    if isinstance(without, str):
+        raise ValueError(f"without must be a list of names; received the string {without!r}")
+    path, without = Path(folder), tuple(dict.fromkeys(without))
     unknown = sorted(set(without) - set(SETS))
     if unknown:
         raise ValueError(f"without={unknown} are no sets of music; accepted are {', '.join(SETS)}")
@@ -114,7 +117,7 @@ def _views(left_out: set[int]) -> list[list[np.ndarray]]:
     training = [n for n in bach.load_chorales().names if bach.part_of(n) == "train"]
     finer, coarser = (bach.load_chorales(step) for step in _OTHER_STEPS)
     rolls = [dict(zip(c.names, c.rolls, strict=True)) for c in (finer, coarser)]
-    # A score that at another step is like an earlier one has that one's roll.
+    # A score that at another step is like an earlier one is not there, and has no such view.
     return [
         [of[name] for of in rolls if name in of]
         for i, name in enumerate(training)
@@ -133,11 +136,3 @@ def _remarks(sets, left_out, without):
         yield f"without {', '.join(without)}"
     if "bach" in sets:
         yield "bach is also seen at half and at double its time step"
-
-
-def counts(splits: Splits) -> dict[str, dict[str, int]]:
-    """Sequences of each part of each set, as a card has them."""
-    return {
-        name: {part: len(getattr(splits, part).sets[name]) for part in PARTS}
-        for name in splits.valid.sets
-    }
