@@ -5,10 +5,11 @@
 
 A run is `done` when a model with at least its updates is published, `trained` when it has ended
 and is not, `running` when its folder, DIR/NAME, holds a part of it, `waiting` when its data must be
-obtained first, `taken` when its folder holds another run, else `missing`. `--queue` prints the missing and the running ones, the most wanted
-first: objects of `run`, the folder's name; `name`, the recipe; `data`, a path below the folder of
-data, or null; `options`, the further arguments of `srnn-tf train`; and where the data must be
-prepared first `prepare`, the corpus and its source below the folder of data.
+obtained first, `taken` when its folder holds another run, else `missing`. `--queue` prints the
+missing and the running ones, the most wanted first: objects of `run`, the folder's name; `name`,
+the recipe; `data`, a path below the folder of data, or null; `options`, the further arguments of
+`srnn-tf train`; and where the data must be prepared first `prepare`, the corpus and its source
+below the folder of data.
 """
 
 from __future__ import annotations
@@ -136,7 +137,9 @@ def _published(planned: Planned, root: Path) -> Iterator[dict[str, Any]]:
         card = artifacts.Artifact.open(root / planned.recipe / str(number)).card
         yield card["training"]
         for further in card["seeds"]["runs"] if card["seeds"] else ():
-            yield {**card["training"], "begun_with": None, **further}
+            # Older cards tell nothing of when a further seed was best.
+            plain = {"begun_with": None, "best_update": further["updates"]}
+            yield {**card["training"], **plain, **further}
 
 
 def _finished(planned: Planned, training: Mapping[str, Any]) -> bool:
@@ -155,8 +158,7 @@ def _finished(planned: Planned, training: Mapping[str, Any]) -> bool:
     updates, first = training["updates"], training.get("begun_with")
     while first:
         updates, first = updates + first["updates"], first.get("begun_with")
-    # Cards of before told nothing of the schedule of further seeds.
-    since = training["updates"] - training.get("best_update", training["updates"])
+    since = training["updates"] - training["best_update"]
     stopped = planned.patience is not None and since >= planned.patience * runs.EPOCH
     return updates >= planned.steps or (stopped and training.get("schedule") == planned.steps)
 
@@ -183,7 +185,7 @@ def command(planned: Planned, data: Mapping[str, Any], folder: Path, place: str)
         prepared = f"prepared/{corpus}"
         words = [corpus, "--source", f"{place}/{below}", "--out", prepared]
         # A folder that is there already is not prepared again.
-        line = [f"test -e {prepared} || srnn-tf data prepare " + shlex.join(words)]
+        line = [f"test -e {prepared} || srnn-tf data prepare {shlex.join(words)}"]
         source = ["--data", prepared]
     elif "file" in data:
         source = ["--data", f"{place}/{data['file']}"]
