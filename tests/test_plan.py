@@ -63,6 +63,7 @@ def published(folder, seeds=None, **training):
     return folder / "root"
 
 
+OPTIONS = ("--patience", "2")
 FILE = {"file": "JSB_Chorales.mat"}
 
 
@@ -77,16 +78,41 @@ def test_states_of_what_is_published(tmp_path):
 
 def test_states_of_a_folder(tmp_path):
     (tmp_path / "root").mkdir()
-    begun = runs.Run.create(str(tmp_path / "f_srnn_jsb"), "f_srnn_jsb", 30, 0, [1, 1, 1])
+    begun = runs.Run.create(str(tmp_path / "f_srnn_jsb"), "f_srnn_jsb", 30, 0, [1], batch_size=4)
 
     def state(wanted):
         return plan.state(wanted, FILE, tmp_path, tmp_path / "root")
 
-    assert state(planned(30)) == "running" and state(planned(31)) == "missing"
+    assert state(planned(30)) == "running" and state(planned(31)) == "taken"
     runs.write_json(begun.folder / "clock.json", {"seconds": 1.0, "step": 29})
     assert state(planned(30)) == "running"
     runs.write_json(begun.folder / "clock.json", {"seconds": 1.0, "step": 30})
-    assert state(planned(30)) == "trained" and state(planned(30, seed=1)) == "missing"
+    assert state(planned(30)) == "trained"
+    for other in (planned(30, seed=1), planned(30, batch=16), planned(30, options=OPTIONS)):
+        assert state(other) == "taken"
+
+
+@pytest.mark.parametrize(
+    "other", [{"without": ["jsb"]}, {"transpose": 3}, {"candidate": "zforcing_0_0"}, {"window": 7}]
+)
+def test_another_training_is_not_the_planned_one(other, tmp_path):
+    assert plan.state(planned(), FILE, tmp_path / "no", published(tmp_path, **other)) == "missing"
+
+
+def test_updates_of_a_warm_start_add_up(tmp_path):
+    first = {"updates": 15, "begun_with": {"updates": 5, "begun_with": None}}
+    root = published(tmp_path, updates=6, begun_with=first)
+    assert plan.state(planned(26), FILE, tmp_path / "no", root) == "done"
+    assert plan.state(planned(27), FILE, tmp_path / "no", root) == "missing"
+
+
+def test_a_further_seed_that_stopped_early_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "EPOCH", 5)
+    seed = {"seed": 3, "updates": 20, "best_update": 10, "schedule": 30, "batch_size": 4}
+    root = published(tmp_path, {"runs": [seed]})
+    patient = planned(30, seed=3, options=OPTIONS)
+    assert plan.state(patient, FILE, tmp_path / "no", root) == "done"
+    assert plan.state(planned(30, seed=3), FILE, tmp_path / "no", root) == "missing"
 
 
 def test_seeds_on_a_card_are_done(tmp_path):

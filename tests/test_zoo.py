@@ -124,7 +124,8 @@ def test_bounds_prints_a_row_of_all_bounds(finished, capsys):
     name, _, *cells = [cell.strip() for cell in row.strip("|").split("|")]
     scores, found = load(folder, "result.json"), [float(cell) for cell in cells]
     assert name == NAME and found[::3] == [round(scores[p], 4) for p in ("paper", "full")]
-    assert all(elbo < min(rest) for elbo, *rest in (found[:3], found[3:]))
+    # Draws of their own: the bounds are close, not ordered.
+    assert all(abs(elbo - other) < 0.5 for elbo, *rest in (found[:3], found[3:]) for other in rest)
     model, test = (
         runs.Run.open(str(folder)).best_model(),
         data.load("jsb", arguments[1], "any").test,
