@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import nn, objectives
+from srnn_tf import objectives
+from srnn_tf.core import nn
+from srnn_tf.core.registry import create
 from srnn_tf.likelihoods import LIKELIHOODS, Likelihood
-from srnn_tf.registry import create
 
 
 class StockModel(keras.Model):

@@ -30,7 +30,7 @@ def automatic_unroll(cell, inputs, states, *, weights, lengths=None, time_major=
     """What `scan.unroll` computes, as a `tf.while_loop` left to automatic differentiation."""
     import tensorflow as tf
 
-    from srnn_tf.scan.dense import Dense
+    from srnn_tf.core.scan.dense import Dense
 
     steps = tf.nest.flatten(inputs)[0].shape[0]
 
@@ -57,7 +57,7 @@ def automatic_lstm(inputs, recurrent_kernel, state=None, *, lengths=None, revers
     """What `scan.lstm` computes, by `automatic_unroll`."""
     import tensorflow as tf
 
-    from srnn_tf import scan
+    from srnn_tf.core import scan
 
     inputs = tf.reverse(inputs, [0]) if reverse else inputs
     rows, units = inputs.shape[1], recurrent_kernel.shape[0]
@@ -75,7 +75,7 @@ def automatic_lstm(inputs, recurrent_kernel, state=None, *, lengths=None, revers
 @contextlib.contextmanager
 def automatic_gradients() -> Iterator[None]:
     """The package with its loops over time left to automatic differentiation."""
-    from srnn_tf import scan
+    from srnn_tf.core import scan
 
     loops = {"unroll": automatic_unroll, "lstm": automatic_lstm}
     with mock.patch.multiple(scan, **loops):

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from srnn_tf import checks, zoo
+from srnn_tf import zoo
+from srnn_tf.core import checks
 from srnn_tf.data.formats.midi import read_midi
 from srnn_tf.data.formats.rolls import NUM_NOTES
 from srnn_tf.experiments import baselines, evaluate, runs

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import checks, emissions, nn, structures
-from srnn_tf.core import draws
+from srnn_tf import emissions, structures
+from srnn_tf.core import checks, draws, nn
+from srnn_tf.core import frames as framing
 from srnn_tf.core.random import Key, fold
-from srnn_tf.data.batching import frames as framing
 from srnn_tf.structures import Trace
 
 

@@ -14,8 +14,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import checks, nn, registry
-from srnn_tf.core import random
+from srnn_tf.core import checks, nn, random, registry
 
 tfd = tfp.distributions
 

@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import checks, emissions, objectives, structures
+from srnn_tf import emissions, objectives, structures
+from srnn_tf.core import checks
 from srnn_tf.core.random import fold
+from srnn_tf.core.registry import describe
 from srnn_tf.density import Density, SequenceDensity
 from srnn_tf.inference import scoring
 from srnn_tf.inference.programs import Programs
@@ -18,7 +20,6 @@ from srnn_tf.inference.sampling import Sampler
 from srnn_tf.inference.scoring import Protocol, Scorer
 from srnn_tf.inference.streaming import Streamer
 from srnn_tf.objectives import Objective
-from srnn_tf.registry import describe
 from srnn_tf.training import inputs, update
 from srnn_tf.training.metrics import Metrics
 

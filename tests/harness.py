@@ -10,8 +10,8 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, emissions, nn
-from srnn_tf.core import draws, random
+from srnn_tf import SequenceModel, emissions
+from srnn_tf.core import draws, nn, random
 
 EVENT_SIZE = 3
 PER_FRAME = ("log_likelihood", "kl", "log_ratio", "auxiliary")  # what a call says

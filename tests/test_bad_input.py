@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 from srnn_tf import KLSchedule, SequenceModel, data, likelihoods, recipes, zoo
+from srnn_tf.core.files import replacing
 from srnn_tf.experiments import runs
-from srnn_tf.files import replacing
 from tests import harness
 
 KINDS = {

@@ -8,7 +8,8 @@ import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import SequenceModel, nn, structures
+from srnn_tf import SequenceModel, structures
+from srnn_tf.core import nn
 from srnn_tf.inference import scoring
 from srnn_tf.structures.base import Draws, Structure, latent_trace
 from tests import harness

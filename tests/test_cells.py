@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import nn, scan, structures
+from srnn_tf import structures
+from srnn_tf.core import nn, scan
 from tests import harness
 
 ROWS, STEPS, WIDTH = 3, 4, harness.EVENT_SIZE

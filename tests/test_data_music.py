@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
+from srnn_tf.core.files import replacing
 from srnn_tf.data import plot_pianoroll, write_midi
 from srnn_tf.data.formats.midi import held_notes
-from srnn_tf.files import replacing
 from srnn_tf.plots.pianorolls import _pitch_range
 
 mido = pytest.importorskip("mido")

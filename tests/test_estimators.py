@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf.data.batching.frames import shift
+from srnn_tf.core.frames import shift
 from srnn_tf.density import Batch
 from srnn_tf.inference import scoring
 from srnn_tf.objectives import importance_weighted, iwae

@@ -6,7 +6,8 @@ import tensorflow as tf
 from test_likelihoods import mixture_of
 from test_scan import draw, xla
 
-from srnn_tf import SequenceModel, checks
+from srnn_tf import SequenceModel
+from srnn_tf.core import checks
 from srnn_tf.emissions import Factorized
 from srnn_tf.likelihoods import Handwriting
 

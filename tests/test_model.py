@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 
-from srnn_tf.data.batching.frames import reframe, shift
+from srnn_tf.core.frames import reframe, shift
 from tests import harness
 
 RNN = {c.likelihood: c for c in harness.cases(structure="rnn", cell="lstm", flat=False)}

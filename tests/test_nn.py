@@ -13,8 +13,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from test_scan import BASIC, draw, graph, xla
 
-from srnn_tf import nn, recurrent
-from srnn_tf.core import random
+from srnn_tf.core import nn, random, recurrent
 from srnn_tf.core.random import Key
 
 SEED = tf.constant([3, 14])

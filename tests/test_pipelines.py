@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srnn_tf import SequenceModel, data
+from srnn_tf.core.frames import reframe, windows
 from srnn_tf.data.batching.epochs import array_batches, epoch_order
-from srnn_tf.data.batching.frames import reframe, windows
 from srnn_tf.data.batching.sequences import num_values, read_values
 from srnn_tf.data.formats.standardization import Standardization
 from srnn_tf.data.prepared.sequences import Stored, View

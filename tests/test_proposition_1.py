@@ -11,7 +11,7 @@ import tensorflow as tf
 from test_likelihoods import mixture_of
 
 from srnn_tf import objectives
-from srnn_tf.data.batching.frames import shift
+from srnn_tf.core.frames import shift
 from srnn_tf.emissions import DeltaSplit
 from tests import harness
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import nn
-from srnn_tf.core import random
+from srnn_tf.core import nn, random
 from srnn_tf.core.random import Key, Rows
 from tests import harness
 

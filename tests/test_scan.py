@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import nn, scan
+from srnn_tf.core import nn, scan
 
 B, T, H = 3, 6, 4
 LENGTHS = np.array([6, 2, 4], np.int32)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from test_scan import ONE, PAIR, STATES, U, X, Z
 
-from srnn_tf import scan
+from srnn_tf.core import scan
 
 X4, Z4 = X[:, :4], Z[:, :4]
 REFUSED = {

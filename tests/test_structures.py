@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import emissions, likelihoods, registry, structures
+from srnn_tf import emissions, likelihoods, structures
+from srnn_tf.core import registry
 from srnn_tf.core.random import Key
 from tests import harness
 

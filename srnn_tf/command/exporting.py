@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 import keras
 
-from srnn_tf import checks, zoo
+from srnn_tf import zoo
 from srnn_tf.command import options
+from srnn_tf.core import checks
 from srnn_tf.model import SequenceModel
 from srnn_tf.serving import export as exports
 

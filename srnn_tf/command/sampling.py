@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from srnn_tf import checks, data, plots, zoo
+from srnn_tf import data, plots, zoo
 from srnn_tf.command import options
+from srnn_tf.core import checks
 from srnn_tf.serving import inputs
 
 # Frames that make a picture: 16 bars of music, a second of speech, a line of writing.

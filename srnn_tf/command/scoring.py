@@ -14,7 +14,7 @@ from rich.progress import track
 
 from srnn_tf import zoo
 from srnn_tf.command import fit, options
-from srnn_tf.files import replacing
+from srnn_tf.core.files import replacing
 from srnn_tf.serving import inputs
 
 

@@ -15,8 +15,8 @@ from srnn_tf.convert import emissions
 from srnn_tf.convert.emissions import CHAIN, FACTORIZED, INTERLEAVE, LOW, MASKED, RANDOM
 from srnn_tf.convert.rules import Params, assign
 from srnn_tf.convert.structures import RNN, SRNN, ZFORCING
+from srnn_tf.core.registry import unknown
 from srnn_tf.model import SequenceModel
-from srnn_tf.registry import unknown
 
 # domain: by name the structure and the emission of a model.
 _COMMON = {

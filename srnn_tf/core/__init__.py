@@ -1,1 +1,1 @@
-"""What everything else is made of: random keys, and no model."""
+"""What everything else is made of: random keys, layers, loops, checks, registries; no models."""

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from srnn_tf.core.frames import reframe
 from srnn_tf.data import corpora
 from srnn_tf.data.batching.batches import batches, padded
 from srnn_tf.data.batching.epochs import EpochDataset
-from srnn_tf.data.batching.frames import reframe
 from srnn_tf.data.batching.pool import Pool
 from srnn_tf.data.batching.sequences import pieces
 from srnn_tf.data.batching.streams import streams

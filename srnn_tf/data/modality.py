@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from srnn_tf.core.registry import unknown
 from srnn_tf.data.formats import audio, midi, strokes
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES, check_roll
 from srnn_tf.data.formats.wav import write_wav
-from srnn_tf.registry import unknown
 
 _DTYPES = ("<i2", "|u1")  # what a prepared folder stores
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from srnn_tf import registry
+from srnn_tf.core import registry
 from srnn_tf.emissions.autoregressive import AutoregressiveRNN
 from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.delta import DeltaSplit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from srnn_tf import checks, nn, recurrent, scan
+from srnn_tf.core import checks, nn, recurrent, scan
 from srnn_tf.core.random import fold
 from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.chain import chained, dims, draw_in_turn

@@ -9,8 +9,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import checks, registry
-from srnn_tf.core import random
+from srnn_tf.core import checks, random, registry
 from srnn_tf.likelihoods import LIKELIHOODS, Likelihood
 
 

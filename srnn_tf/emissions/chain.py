@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf import checks, scan
-from srnn_tf.core import random
+from srnn_tf.core import checks, random, scan
 from srnn_tf.likelihoods import Likelihood, ValueLikelihood
 
 tfd = tfp.distributions

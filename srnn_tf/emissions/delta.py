@@ -9,8 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import checks, nn
-from srnn_tf.core import random
+from srnn_tf.core import checks, nn, random
 from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.chain import Chain
 from srnn_tf.emissions.factorized import Factorized

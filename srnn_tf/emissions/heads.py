@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import nn
+from srnn_tf.core import nn
 from srnn_tf.emissions.chain import runs_of
 from srnn_tf.likelihoods import Likelihood
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import checks, nn
+from srnn_tf.core import checks, nn
 from srnn_tf.core.random import fold
 from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.chain import chained, dims, draw_in_turn, runs_of

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srnn_tf import checks
+from srnn_tf.core import checks
 from srnn_tf.experiments import evaluate, runs
 from srnn_tf.inference import scoring
 from srnn_tf.model import SequenceModel

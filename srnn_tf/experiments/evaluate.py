@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn_tf import checks, data, recipes, zoo
+from srnn_tf import data, recipes, zoo
+from srnn_tf.core import checks
 from srnn_tf.experiments import baselines, runs
 from srnn_tf.model import SequenceModel
 from srnn_tf.serving import export

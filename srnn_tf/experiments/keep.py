@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from srnn_tf.core.files import replacing
 from srnn_tf.experiments import checkout, provenance, runs
-from srnn_tf.files import replacing
 from srnn_tf.serving import export
 from srnn_tf.zoo import artifacts
 

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import checks, data, recipes, zoo
+from srnn_tf import data, recipes, zoo
+from srnn_tf.core import checks
 from srnn_tf.emissions import chain
 from srnn_tf.experiments import cards, checkout, pages, provenance, runs
 from srnn_tf.model import SequenceModel

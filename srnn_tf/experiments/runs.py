@@ -14,10 +14,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import checks, data, recipes, zoo
+from srnn_tf import data, recipes, zoo
+from srnn_tf.core import checks
+from srnn_tf.core.files import replacing
 from srnn_tf.data.batching.transposition import LARGEST
 from srnn_tf.data.formats.rolls import NUM_NOTES
-from srnn_tf.files import replacing
 from srnn_tf.model import SequenceModel
 from srnn_tf.objectives import ELBO, Exact, KLSchedule, Objective
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from srnn_tf import nn
-from srnn_tf.core import draws, random
+from srnn_tf.core import draws, nn, random
 from srnn_tf.density import Density
 from srnn_tf.inference.programs import Programs
 

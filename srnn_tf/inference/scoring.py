@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf.core import draws
+from srnn_tf.core import frames as framing
 from srnn_tf.core.random import Key
-from srnn_tf.data.batching import frames as framing
 from srnn_tf.density import Batch, Density
 from srnn_tf.inference.programs import Programs
 from srnn_tf.objectives import FIVO, Objective, functions

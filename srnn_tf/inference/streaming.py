@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import nn
-from srnn_tf.core import draws, random
-from srnn_tf.data.batching import frames as framing
+from srnn_tf.core import draws, nn, random
+from srnn_tf.core import frames as framing
 from srnn_tf.density import Batch, Density
 from srnn_tf.inference.programs import Programs
 from srnn_tf.objectives.particles import ParticleFilter, filtering

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from srnn_tf import registry
+from srnn_tf.core import registry
 from srnn_tf.objectives.base import Loss, Objective, noise_of
 from srnn_tf.objectives.evidence import ELBO, Exact
 from srnn_tf.objectives.filtering import FIVO

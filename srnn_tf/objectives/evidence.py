@@ -7,8 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from srnn_tf import checks
-from srnn_tf.core import draws
+from srnn_tf.core import checks, draws
 from srnn_tf.core.random import fold
 from srnn_tf.objectives import functions
 from srnn_tf.objectives.base import Loss, Objective, noise_of

@@ -6,8 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from srnn_tf import checks
-from srnn_tf.core import draws
+from srnn_tf.core import checks, draws
 from srnn_tf.core.random import Key, fold
 from srnn_tf.density import Batch, Density
 from srnn_tf.objectives.base import Loss, Objective

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from srnn_tf import scan
-from srnn_tf.core import draws
+from srnn_tf.core import draws, scan
 from srnn_tf.core.random import Key, fold
 from srnn_tf.density import Batch, Density
 from srnn_tf.objectives.base import Loss

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from srnn_tf import checks
-from srnn_tf.core import draws
+from srnn_tf.core import checks, draws
 from srnn_tf.objectives import functions
 from srnn_tf.objectives.base import Objective
 from srnn_tf.objectives.importance import importance

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from srnn_tf import nn, scan
+from srnn_tf.core import nn, scan
 from srnn_tf.core.random import Key, Rows, fold
 from srnn_tf.density import Batch, Density
 from srnn_tf.objectives import functions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from srnn_tf import checks, registry
+from srnn_tf.core import checks, registry
 from srnn_tf.density import Density
 from srnn_tf.objectives.base import Objective
 from srnn_tf.objectives.evidence import ELBO, Exact

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf import checks
-from srnn_tf.files import replacing
+from srnn_tf.core import checks
+from srnn_tf.core.files import replacing
 from srnn_tf.training import metrics
 
 

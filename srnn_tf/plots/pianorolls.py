@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from srnn_tf.core.files import replacing
 from srnn_tf.data.formats.midi import check_steps, held_notes
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, check_roll
-from srnn_tf.files import replacing
 from srnn_tf.plots.figures import matplotlib_of
 
 BLACK_KEYS = (1, 3, 6, 8, 10)  # semitones above C

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from srnn_tf.core.registry import unknown
 from srnn_tf.data.formats.standardization import Standardization
 from srnn_tf.plots.curves import waveform
 from srnn_tf.plots.pianorolls import plot_pianoroll
 from srnn_tf.plots.strokes import draw_strokes
-from srnn_tf.registry import unknown
 
 
 def _roll(frames: Any, path: Any, standardization: Any, sample_rate: Any, title: str) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from srnn_tf.core.files import replacing
 from srnn_tf.data.formats.standardization import Standardization
 from srnn_tf.data.formats.wav import finite
-from srnn_tf.files import replacing
 from srnn_tf.plots.figures import matplotlib_of
 
 

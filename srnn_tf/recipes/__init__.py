@@ -6,9 +6,9 @@ its corpus.
 
 from __future__ import annotations
 
+from srnn_tf.core.registry import unknown
 from srnn_tf.recipes import blizzard, iam_ondb, midi, speech_commands, timit, vctk
 from srnn_tf.recipes.recipe import TRANSPOSED, Recipe
-from srnn_tf.registry import unknown
 
 _CORPORA = (timit, vctk, blizzard, speech_commands, midi, iam_ondb)
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for c in _CORPORA for recipe in c.RECIPES}

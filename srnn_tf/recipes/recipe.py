@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from srnn_tf.registry import unknown
+from srnn_tf.core.registry import unknown
 
 # Weights of Z-Forcing's two auxiliary costs that the paper chose from.
 COSTS = (0.0, 0.0025, 0.005)

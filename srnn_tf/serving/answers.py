@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn_tf import checks
+from srnn_tf.core import checks
 from srnn_tf.data.formats import audio
 
 Tensors = dict[str, np.ndarray]

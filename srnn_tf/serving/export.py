@@ -24,7 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import checks
+from srnn_tf.core import checks
 from srnn_tf.model import SequenceModel
 from srnn_tf.serving.signatures import Signatures
 from srnn_tf.zoo import artifacts

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import checks, zoo
+from srnn_tf import zoo
+from srnn_tf.core import checks
 from srnn_tf.serving.answers import Answers, ServingError, Tensors, check_waveform, short
 from srnn_tf.serving.signatures import Signatures
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import checks
-from srnn_tf.core import draws, random
+from srnn_tf.core import checks, draws, random
 from srnn_tf.inference.programs import Programs
 from srnn_tf.inference.sampling import Sampler
 from srnn_tf.inference.scoring import Protocol, Scorer

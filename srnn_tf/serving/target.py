@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-from srnn_tf import checks
+from srnn_tf.core import checks
 
 
 @dataclasses.dataclass(frozen=True)

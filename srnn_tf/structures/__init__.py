@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from srnn_tf import registry
+from srnn_tf.core import registry
 from srnn_tf.structures.base import Structure, Trace
 from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from srnn_tf import checks, nn, recurrent
+from srnn_tf.core import checks, nn, recurrent
 from srnn_tf.core.random import Key, fold
 
 Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from srnn_tf import nn
+from srnn_tf.core import nn
 from srnn_tf.core.random import fold
 from srnn_tf.structures.base import (
     Embedding,

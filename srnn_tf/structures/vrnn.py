@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from srnn_tf import nn, recurrent, scan
+from srnn_tf.core import nn, recurrent, scan
 from srnn_tf.core.random import fold
 from srnn_tf.structures.base import (
     Cell,

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import checks, nn, recurrent, scan
+from srnn_tf.core import checks, nn, recurrent, scan
 from srnn_tf.core.random import fold
 from srnn_tf.structures.base import (
     Cell,

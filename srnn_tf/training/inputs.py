@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import checks
+from srnn_tf.core import checks
 from srnn_tf.data.batching.epochs import EpochDataset, array_batches
 from srnn_tf.density import Density
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import keras
 
-from srnn_tf import checks, recipes
+from srnn_tf import recipes
+from srnn_tf.core import checks
+from srnn_tf.core.registry import unknown
 from srnn_tf.data import Standardization
 from srnn_tf.model import SequenceModel
-from srnn_tf.registry import unknown
 from srnn_tf.zoo import artifacts, store
 
 _warned: set[str] = set()

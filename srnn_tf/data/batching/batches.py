@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf import checks
+from srnn_tf.core import checks
 from srnn_tf.data.batching.epochs import Batch, EpochDataset, epoch_order
 from srnn_tf.data.batching.sequences import width_of
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import checks
+from srnn_tf.core import checks
 
 Batch = dict[str, np.ndarray]
 

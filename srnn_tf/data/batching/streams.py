@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf import checks
+from srnn_tf.core import checks
 from srnn_tf.data.batching.epochs import EpochDataset, epoch_order
 from srnn_tf.data.batching.sequences import num_values, read_values, width_of
 from srnn_tf.data.batching.transposition import at_random, check_transpose

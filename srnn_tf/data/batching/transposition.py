@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf import checks
+from srnn_tf.core import checks
 from srnn_tf.data.formats.rolls import NUM_NOTES, check_roll
 
 LARGEST = 24  # semitones; two octaves

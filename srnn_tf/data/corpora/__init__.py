@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from srnn_tf.core.registry import unknown
 from srnn_tf.data import modality
 from srnn_tf.data.corpora import blizzard, iam_ondb, speech_commands, timit, unipen, vctk
 from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
 from srnn_tf.data.corpora.folders import CORPORA as _FOLDERS
 from srnn_tf.data.corpora.pianorolls import CORPORA as _PIANOROLLS
-from srnn_tf.registry import unknown
 
 CORPORA: dict[str, Corpus] = {
     **_PIANOROLLS,

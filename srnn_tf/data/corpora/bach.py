@@ -35,9 +35,9 @@ from pathlib import Path
 
 import numpy as np
 
+from srnn_tf.core.files import replacing
 from srnn_tf.data.corpora.splits import PARTS, Splits
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES
-from srnn_tf.files import replacing
 
 VOICES = ("Alto", "Bass", "Soprano", "Tenor")
 FRAMES_PER_QUARTER = 2

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from srnn_tf.core.files import replacing
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES, check_roll
-from srnn_tf.files import replacing
 
 SUFFIXES = (".mid", ".midi")
 MOST_STEPS = 1_000_000  # of one file

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from srnn_tf.core.files import replacing
 from srnn_tf.data.formats.standardization import Standardization
-from srnn_tf.files import replacing
 
 
 def write_wav(

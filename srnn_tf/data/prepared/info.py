@@ -7,13 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+from srnn_tf.core.registry import unknown
 from srnn_tf.data import corpora, modality
 from srnn_tf.data.corpora import Found, Options
 from srnn_tf.data.corpora.splits import PARTS, Splits
 from srnn_tf.data.formats.standardization import Standardization
 from srnn_tf.data.prepared import records, schema
 from srnn_tf.data.prepared.sequences import Stored, View
-from srnn_tf.registry import unknown
 
 FILE, INDEX = "dataset_info.json", "index.json"
 FORMAT = 1  # to be raised with every change of the files

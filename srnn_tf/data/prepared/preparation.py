@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from srnn_tf import checks
+from srnn_tf.core import checks
 from srnn_tf.data import corpora
 from srnn_tf.data.corpora import Corpus, Found, Options
 from srnn_tf.data.corpora.base import check_parts

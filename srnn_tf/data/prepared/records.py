@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from srnn_tf.core.files import replacing
 from srnn_tf.data.corpora.base import Record
-from srnn_tf.files import replacing
 
 _HEAD = 12  # bytes in front of a record: its length and a checksum
 _TAIL = 4

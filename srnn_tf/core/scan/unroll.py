@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf.scan.arrays import new_array, num_steps, swap_time
-from srnn_tf.scan.dense import Dense, Weights, weight_gradients
+from srnn_tf.core.scan.arrays import new_array, num_steps, swap_time
+from srnn_tf.core.scan.dense import Dense, Weights, weight_gradients
 
 
 def unroll(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from srnn_tf.scan.arrays import array_of, new_array, num_steps
+from srnn_tf.core.scan.arrays import array_of, new_array, num_steps
 
 
 def rank_one(base: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

@@ -8,9 +8,9 @@ Arrays are batch major, (B, T, ...), unless `time_major=True`. Sequences are rig
 no mask: `lengths` says where each row ends, for the final state and for the reversed direction.
 """
 
-from srnn_tf.scan.arrays import flip
-from srnn_tf.scan.lstm import lstm, lstm_rank_one
-from srnn_tf.scan.lstm_loops import lstm_step, rank_one
-from srnn_tf.scan.unroll import unroll
+from srnn_tf.core.scan.arrays import flip
+from srnn_tf.core.scan.lstm import lstm, lstm_rank_one
+from srnn_tf.core.scan.lstm_loops import lstm_step, rank_one
+from srnn_tf.core.scan.unroll import unroll
 
 __all__ = ["flip", "lstm", "lstm_rank_one", "lstm_step", "rank_one", "unroll"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from srnn_tf.scan import lstm_loops
-from srnn_tf.scan.arrays import flip, num_steps, swap_time
+from srnn_tf.core.scan import lstm_loops
+from srnn_tf.core.scan.arrays import flip, num_steps, swap_time
 
 
 def lstm(

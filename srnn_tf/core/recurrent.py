@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from srnn_tf import scan
-from srnn_tf.nn import Part, Scalars, project
+from srnn_tf.core import scan
+from srnn_tf.core.nn import Part, Scalars, project
 
 
 class LSTM(keras.layers.Layer):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf.registry import unknown
+from srnn_tf.core.registry import unknown
 
 # Marks an error of ours inside the InvalidArgumentError that a failing pipeline raises.
 MARK = "srnn_tf:"
