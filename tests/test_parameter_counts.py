@@ -6,7 +6,7 @@ import pytest
 
 from srnn_tf import SequenceModel, recipes, zoo
 
-FRAME, HIDDEN = 200, 64  # values of a frame; the masked perceptron of speech
+FRAME, HIDDEN = 200, 64  # values of a frame; the masked MLP of speech
 
 # name: parameters of the reference, H, its layers of long short-term memory.
 SPEECH_COUNTS = {

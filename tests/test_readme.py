@@ -15,7 +15,7 @@ README = Path(__file__).parents[1] / "README.md"
 def test_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     scope = {}
     mini.own_audio(tmp_path / "my_recordings", seconds=12.0)
     command.main("data prepare audio --source my_recordings --out prepared/mine".split())

@@ -176,7 +176,7 @@ def _head_rules(heads, likelihood) -> list[Rule]:
 
 def _masked_rules(emission, config, domain) -> list[Rule]:
     warnings.warn(
-        "the paper's masked perceptron normalizes over the units of all values at once, which lets "
+        "the paper's masked MLP normalizes over the units of all values at once, which lets "
         "a value see itself and those after it; with the normalization of this package, over the "
         "units of each value, weights trained there give other likelihoods",
         stacklevel=3,

@@ -115,7 +115,7 @@ class LastRowsZero(keras.initializers.Initializer):
 
 
 class GaussianHead(keras.layers.Layer):
-    """Mean and log variance of a diagonal Gaussian: a perceptron, its outputs clipped to [-8, 8].
+    """Mean and log variance of a diagonal Gaussian: an MLP, its outputs clipped to [-8, 8].
 
     With `hidden_size > 0`: dropout, dense, clipped leaky ReLU, dropout, dense; else dropout, dense.
 

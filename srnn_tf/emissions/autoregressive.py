@@ -13,7 +13,7 @@ from srnn_tf.emissions.heads import ValueHeads
 
 HEADS = ("shared", "private")
 INITIAL_STATES = ("learned", "context")
-RECOMPUTED_ROWS = 512  # worked on at once with `recompute`
+RECOMPUTED_ROWS = 512  # evaluated at once with `recompute`
 
 
 class AutoregressiveRNN(Emission):

@@ -173,7 +173,7 @@ def chained(
         score: from contexts (N, H), frames (N, D) and a key to log p(x | h), (N,).
         draw: as a `Chain` has it.
         key: of dropout. In training all rows are scored at once, which is faster,
-        recomputed_rows: unless blocks of so many rows are to be worked out again for the gradient.
+        recomputed_rows: unless blocks of so many rows are to be recomputed for the gradient.
     """
 
     def scored(context, x):
@@ -210,7 +210,7 @@ class _Score:
 def in_blocks(layer: Any, score: Callable, context: tf.Tensor, x: tf.Tensor, size: int, key: Any):
     """`score(context, x, key)` of all rows, (N,), block after block.
 
-    One block is alive at a time, in the backward pass too, where it is worked out again.
+    One block is alive at a time, in the backward pass too, where it is recomputed.
 
     Args:
         layer: whose variables `score` reads.

@@ -37,7 +37,7 @@ class DeltaSplit(Emission):
         dropout: rate before the last layer of x_b.
 
     Shapes: call(context (B, T, H)) -> `tfd.Distribution`, batch (B, T), event (D,). Log densities
-    are nats, float32. The context of x_b is a perceptron of [h, x_a], two layers of width H without
+    are nats, float32. The context of x_b is an MLP of [h, x_a], two layers of width H without
     bias, each followed by layer normalization and ReLU.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Each value given those before it, by a perceptron per value with a masked first layer."""
+"""Each value given those before it, by an MLP per value with a masked first layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from srnn_tf.emissions.heads import ValueHeads, fan_in
 
 
 class MaskedMLP(Emission):
-    """A perceptron for each value, of the context and the values before it (NADE-like).
+    """An MLP for each value, of the context and the values before it (NADE-like).
 
         p(x | h) = prod{ p(x_i | a_i) : i = 1, ..., D }
         a_i = MLP_i([h, x_1, ..., x_{i-1}])

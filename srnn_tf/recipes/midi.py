@@ -33,7 +33,7 @@ _KEYS = {"class": "factorized", "event_size": 88, "likelihood": "bernoulli"}
 _KEY = {"class": "factorized", "event_size": 1, "likelihood": "bernoulli"}
 
 # Recurrent over the keys, as the paper's code has it, but without dropout of the embedded keys,
-# which would triple the arithmetic; the masked perceptron is that of its text.
+# which would triple the arithmetic; the masked MLP is that of its text.
 _LOW = {
     **_KEYS,
     "class": "autoregressive_rnn",

@@ -3,7 +3,7 @@
     srnn-tf data prepare timit --source TIMIT --out prepared/timit
     srnn-tf train srnn_hier_timit --data prepared/timit --out runs/srnn_hier_timit
 
-40,000 updates of 32 streams. The hier models of the permuted one are masked perceptrons.
+40,000 updates of 32 streams. The hier models of the permuted one are masked MLPs.
 """
 
 from __future__ import annotations

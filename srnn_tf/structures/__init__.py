@@ -1,4 +1,4 @@
-"""Axis 1 of a model, the latent structure: contexts h_t and the price of the latents.
+"""Axis 1 of a model, the latent structure: contexts h_t and KL(q || p) of the latents.
 
 To add one: a class in a file of its own, and `register`; ours have a line in `STRUCTURES`.
 """

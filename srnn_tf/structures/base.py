@@ -40,10 +40,10 @@ class Draws(NamedTuple):
 
 
 class Structure(keras.layers.Layer):
-    """A latent structure: contexts h_t from the past of the data, and the price of the latents.
+    """A latent structure: contexts h_t from the past of the data, and KL(q || p) of the latents.
 
     One call serves training, scoring and sampling. With `targets` the latents come from the
-    posterior and `kl` is its price; without, they come from the prior and `kl` is zero.
+    posterior and `kl` is KL(q || p); without, they come from the prior and `kl` is zero.
 
     Subclasses set `latent_size` (Z, 0 without latents), `context_size` (H) and `options`, their
     constructor's arguments, and define `build` (from the shape (B, T, D) of the inputs),

@@ -143,7 +143,7 @@ class SRNN(Structure):
         latent_size: Z.
         hidden_size: the hidden layer of prior and posterior; 0 for none.
         embedding_size: E, the linear embedding of x shared by both recurrences.
-        residual_posterior: the mean of q is that of p plus what the posterior's perceptron says.
+        residual_posterior: the mean of q is that of p plus what the posterior's MLP says.
         cell: "lstm" or "gru".
         dropout: rate after the embedding, before each layer of prior and posterior, and before the
             emission.

@@ -18,7 +18,7 @@ def active_units(
     Args:
         mean: (B, T, Z), the posterior means.
         mask: (B, T) bool; steps under it do not count.
-        threshold: what the variance of a unit in use exceeds.
+        threshold: what the variance of an active unit exceeds.
 
     Example:
         >>> active_units(tf.constant([[[0.0, 3.0], [1.0, 3.1]]])).numpy()
@@ -34,7 +34,7 @@ class ActiveUnits(keras.metrics.Metric):
 
     Args:
         latent_size: Z.
-        threshold: what the variance of a unit in use exceeds.
+        threshold: what the variance of an active unit exceeds.
     """
 
     def __init__(self, latent_size: int, threshold: float = 0.01, name: str = "active_units"):
