@@ -34,6 +34,8 @@ test-kserve: .venv.installed .venv-kserve.installed
 lint: .venv.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/ty check --quiet
 
 # PyTorch, for the comparison, is not among the development dependencies.
 bench: .venv.installed

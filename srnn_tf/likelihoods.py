@@ -211,7 +211,7 @@ class _Move(GaussianMixture):
     """One that takes its log scales without a bias, as the paper's code does."""
 
     @property
-    def num_unbiased(self):
+    def num_unbiased(self):  # ty: ignore[incompatible-property-override]
         return self.num_components
 
 
@@ -242,7 +242,7 @@ class Handwriting(Likelihood):
         self.bit, self.move = Bernoulli(), _Move(num_components)
 
     @property
-    def num_unbiased(self) -> int:
+    def num_unbiased(self) -> int:  # ty: ignore[incompatible-property-override]
         return 2 * self.move.num_unbiased
 
     def values(self, event_size):

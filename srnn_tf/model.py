@@ -222,8 +222,14 @@ class SequenceModel(keras.Model):
         if not clipnorm > 0.0:
             raise ValueError(f"`clipnorm` must be positive; received {clipnorm!r}")
         checks.choice("loss_per", loss_per, ("step", "value"))
-        options = dict(num_samples=num_samples, max_samples=max_samples, free_nats=free_nats)
-        found = objectives.for_training(self.density, objective, self.objective, **options)
+        found = objectives.for_training(
+            self.density,
+            objective,
+            self.objective,
+            num_samples=num_samples,
+            max_samples=max_samples,
+            free_nats=free_nats,
+        )
         if "float16" in {self.structure.compute_dtype, self.emission.compute_dtype}:
             raise ValueError(
                 "float16 is not supported, since its gradients need loss scaling; "
@@ -372,11 +378,16 @@ class SequenceModel(keras.Model):
         Reference: Burda et al., arXiv:1509.00519; Maddison et al., arXiv:1705.09279.
         """
         frames, mask = self._checked(frames, mask, seed)
-        seed = np.asarray(seed) if np.ndim(seed) else seed
+        seeds: Any = seed if seed is None or not np.ndim(seed) else np.asarray(seed)
         checks.choice("protocol", protocol, scoring.PROTOCOLS)
-        options = dict(num_samples=num_samples, proposal=proposal, ess_threshold=ess_threshold)
-        objective = objectives.for_scoring(self.density, bound, **options)
-        return self._scorer(frames, mask, objective, Protocol(protocol, self.window), seed)
+        objective = objectives.for_scoring(
+            self.density,
+            bound,
+            num_samples=num_samples,
+            proposal=proposal,
+            ess_threshold=ess_threshold,
+        )
+        return self._scorer(frames, mask, objective, Protocol(protocol, self.window), seeds)
 
     def posterior(self, frames: Any, mask: Any = None, seed: int | None = None) -> Posterior:
         """What the model believes about the latents of sequences.

@@ -36,13 +36,13 @@ def export(model: str, out: Path, version: int | None) -> None:
     if version is not None:
         checks.sizes(version=version)
     folder = None if own else zoo.folder(model, version)
-    target = out / (f"{Path(model).stem}/{version or 1}" if own else f"{model}/{folder.name}")
+    target = out / (f"{model}/{folder.name}" if folder else f"{Path(model).stem}/{version or 1}")
     if target.exists():
         raise FileExistsError(f"{target} exists; published versions are never replaced")
     target.parent.mkdir(exist_ok=True)
     part = target.parent / f".{secrets.token_hex(4)}.{target.name}"
     try:
-        if own:
+        if folder is None:
             exports.export(loaded, part)
         else:
             shutil.copytree(folder, part)

@@ -47,13 +47,16 @@ def publish(
         raise ValueError("--version, --again and --seeds go with RUN_DIR or NAME")
     if bool(restore) != bool(out):
         raise ValueError("--restore NAME and --out RUN_DIR go together")
-    if kept or restore:
-        print(f"wrote {keep.keep(kept) if kept else keep.restore(restore, out)}")
+    if kept:
+        print(f"wrote {keep.keep(kept)}")
+        return
+    if restore and out:
+        print(f"wrote {keep.restore(restore, out)}")
         return
     root = root or checkout.root()
     if substitute:
         cards.write_substitute(*substitute, root)
-    if substitute or tables:
+    if not run:
         cards.write_tables(root)
         print(f"wrote the pages of {root}")
         return

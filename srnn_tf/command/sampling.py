@@ -65,5 +65,5 @@ def sample(
     elif kind == "pianoroll":
         data.plot_pianoroll({f"{name}, seed {seed}": drawn.astype("uint8")}, out)
     else:
-        plots.waveform(scale.undo(drawn), out, card["sample_rate"])
+        plots.waveform(scale.undo(drawn) if scale else drawn, out, card["sample_rate"])
     print(f"wrote {out}")

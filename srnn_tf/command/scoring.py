@@ -83,8 +83,8 @@ def score(
 def _row(one: inputs.Sequence, found: Any, i: int, bound: str, per_step: bool) -> dict[str, Any]:
     steps = found.log_likelihood_per_step[i]
     total = float(found.log_likelihood[i])
-    row = {"file": one.file, "sequence": one.index, "steps": len(steps), "log_likelihood": total}
-    row |= {"per_step": total / len(steps), "unit": "nats", "bound": bound}
+    row: dict[str, Any] = {"file": one.file, "sequence": one.index, "steps": len(steps)}
+    row |= {"log_likelihood": total, "per_step": total / len(steps), "unit": "nats", "bound": bound}
     if found.kl is not None:
         row["kl"] = float(found.kl[i])
     if per_step:

@@ -36,7 +36,7 @@ class LSTM(keras.layers.Layer):
     def call(self, x, state=None, lengths=None, reverse=False):
         dtype = self.compute_dtype
         recurrent = tf.cast(self.recurrent_kernel, dtype)
-        where = dict(lengths=lengths, reverse=reverse, time_major=True)
+        where: dict[str, Any] = dict(lengths=lengths, reverse=reverse, time_major=True)
         if isinstance(x, Scalars):
             kernel, base = tf.unstack(tf.cast(x.projection(self.kernel, self.bias), dtype))
             return scan.lstm_rank_one(tf.cast(x.x, dtype), kernel, base, recurrent, state, **where)

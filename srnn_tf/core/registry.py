@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 MODULE = "module"  # in a config: where a class of a third party is defined
+Base = TypeVar("Base")
 MANY = 40  # names, above which an error does not list them all
 
 
-def register(kind: str, registry: dict[str, type], base: type) -> Callable[..., Any]:
+def register(kind: str, registry: dict[str, type[Base]], base: type[Base]) -> Callable[..., Any]:
     """A public `register` for a registry: a function, and a decorator of classes.
 
     Args:
@@ -60,7 +61,7 @@ def _same(one: type, other: type) -> bool:
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> ValueError:
+def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
     """The error for a name that is not known, with the nearest one that is."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
@@ -100,4 +101,4 @@ def create(kind: str, registry: Mapping[str, type], config: Any, base: type) -> 
         )
     if name not in registry:
         raise unknown(kind, name, registry)
-    return registry[name](**config)
+    return registry[str(name)](**config)

@@ -3,7 +3,7 @@
 import difflib
 import importlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def load(
     path: str | os.PathLike | None = None,
     edition: str | None = None,
     down_sample: int = 1,
-    without: Iterable[str] = (),
+    without: Collection[str] = (),
 ) -> Splits:
     """Load a data set and print its statistics, one line for each part.
 

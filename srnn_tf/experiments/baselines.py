@@ -84,7 +84,7 @@ def _mean_log_likelihood(steps: np.ndarray, probability: np.ndarray) -> float:
     return float(log_likelihood.sum() / len(steps))
 
 
-def _width(sequences: list[np.ndarray]) -> int:
+def _width(sequences: Sequence[np.ndarray]) -> int:
     return sequences[0].shape[1]
 
 

@@ -20,7 +20,7 @@ def row(
     model: SequenceModel, sequences: Sequence[Any], num_samples: int, unit: str = "step"
 ) -> list[tuple[float, ...]]:
     """Nats per unit under each protocol, paper first: (exact,) or (ELBO, IWAE-K, FIVO-K)."""
-    requests = [{"bound": "elbo"}]
+    requests: list[dict[str, Any]] = [{"bound": "elbo"}]
     if model.latent_size:
         more = [{"bound": bound, "num_samples": num_samples} for bound in ("iwae", "fivo")]
         requests += more

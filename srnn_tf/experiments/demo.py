@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -47,7 +48,7 @@ class Course(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.model.stop_training = self.progress() >= 1.0
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs: Any = None):
         self.updates.append(int(self.model.step))
         self.bounds["train"].append(logs["bound"])
         self.bounds["valid"].append(logs["val_bound"])
@@ -103,7 +104,7 @@ def run(folder: Path, steps: int) -> None:
 
 def show(model, bach, folder, course, scores) -> None:
     """What can be heard and seen."""
-    chorale = max(bach.test, key=len)[:96]
+    chorale = max(bach.test, key=lambda sequence: len(sequence))[:96]
     sample = model.sample(1, 96, seed=7, prefix=chorale[None, :8], temperature=0.6)[0].numpy()
     data.write_midi(sample.astype("uint8"), folder / "sample.mid", bpm=80, program=19)
     panels = {"composed by the model": sample.astype("uint8"), "a chorale of Bach": chorale}

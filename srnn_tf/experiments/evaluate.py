@@ -153,10 +153,13 @@ def interval(nats: np.ndarray, count: np.ndarray) -> Score:
 def mean(scores: Sequence[Score]) -> Score:
     """The unweighted mean of the scores of several data sets, and its 95 % interval."""
     value, count = statistics.fmean(s.value for s in scores), sum(s.sequences for s in scores)
-    if any(s.low is None for s in scores):
+    highs = [s.high for s in scores if s.high is not None]
+    if len(highs) < len(scores):
         return Score(value, None, None, count)
     # Sets are independent draws: variances add up.
-    half = float(np.sqrt(sum((s.high - s.value) ** 2 for s in scores))) / len(scores)
+    half = float(
+        np.sqrt(sum((high - s.value) ** 2 for high, s in zip(highs, scores, strict=True)))
+    ) / len(scores)
     return Score(value, value - half, value + half, count)
 
 
@@ -185,7 +188,8 @@ def whole(
     is the only one.
     """
     is_pool = hasattr(sequences, "sets")
-    first = sequences.first(bounds_on) if is_pool else sequences[:bounds_on]
+    pool: Any = sequences
+    first = pool.first(bounds_on) if is_pool else sequences[:bounds_on]
 
     def scored(protocol, some, **request):
         nats = totals(model, some, protocol, **request)

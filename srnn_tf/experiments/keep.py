@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,8 @@ def keep(folder: str, root: Path = KEPT) -> Path:
     out = root / run.folder.name
     out.mkdir(parents=True, exist_ok=True)
     with replacing(out / "weights.npz") as temporary:
-        np.savez_compressed(temporary, **{str(i): value for i, value in enumerate(values)})
+        arrays: dict[str, Any] = {str(i): value for i, value in enumerate(values)}
+        np.savez_compressed(temporary, **arrays)
     for name in _files(run.folder):
         with replacing(out / name) as temporary:
             shutil.copyfile(run.folder / name, temporary)

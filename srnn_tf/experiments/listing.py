@@ -66,7 +66,7 @@ def rows(
         ValueError: there is no such recipe.
     """
     found = chosen(dataset, model)
-    table = [(*HEADER, "weights")]
+    table: list[tuple[str, ...]] = [(*HEADER, "weights")]
     for recipe in found:
         weights = "published" if recipe.name in published else "no weights: srnn-tf train"
         table.append((*row(recipe), weights))

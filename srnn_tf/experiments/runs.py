@@ -130,7 +130,7 @@ class Run:
             checks.choice("dtype", dtype, POLICIES)
         path = Path(folder)
         identity = {"recipe": recipe.name, "steps": steps, "seed": seed, "frames": frames}
-        options = {"candidate": candidate, **counts}
+        options: dict[str, Any] = {"candidate": candidate, **counts}
         options |= {"learning_rate": learning_rate, "begin_with": begin_with}
         options |= {"transpose": transpose, "without": sorted(set(without)) if without else None}
         identity |= {name: value for name, value in options.items() if value is not None}

@@ -122,6 +122,7 @@ def train(
         if run.checkpoint.is_file():
             runs.load_weights(model, run.checkpoint)
         elif run.begin_with:
+            assert begin_with is not None, "the folder whose weights the run begins with"
             provenance.begin(run, model, begin_with)
     done = int(model.step.numpy())
     ended = done >= run.steps or runs.worn_out(run, done, run.best()[1])

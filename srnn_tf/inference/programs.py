@@ -22,7 +22,7 @@ class Programs:
     def __call__(self, function: Callable, *key: Any) -> Callable:
         """The program of `function`; `key` tells apart functions of one name."""
         xla = self.xla()
-        key = (function.__qualname__, xla, *key)
+        key = (function.__qualname__, xla, *key)  # ty: ignore[missing-attribute]
         if key not in self.made:
             # Loops and branches are TensorFlow's already; AutoGraph would only take time.
             program = tf.function(function, jit_compile=xla, autograph=False)

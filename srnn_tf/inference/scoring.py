@@ -110,7 +110,7 @@ class Scorer:
 
     def _batch(self, frames, mask, protocol):
         """The steps of all windows, and what cuts windows."""
-        batch = self.density.batch(frames, mask=mask)
+        batch: Any = self.density.batch(frames, mask=mask)  # with a mask
         if protocol.name == "paper":  # the first step is context only
             batch = Batch(batch.steps[:, 1:], batch.steps[:, :-1], batch.mask[:, 1:])
 

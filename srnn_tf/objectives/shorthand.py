@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from srnn_tf.core import checks, registry
 from srnn_tf.density import Density
 from srnn_tf.objectives.base import Objective
@@ -42,7 +44,9 @@ def for_training(
         ValueError: an unknown name, options beside an object or of another objective, an objective
             that is not for this density.
     """
-    given = dict(num_samples=num_samples, max_samples=max_samples, free_nats=free_nats)
+    given: dict[str, Any] = dict(
+        num_samples=num_samples, max_samples=max_samples, free_nats=free_nats
+    )
     given = {name: value for name, value in given.items() if value is not None}
     found = _given_object("objective", objective, density, given)
     if found is None:
@@ -74,7 +78,9 @@ def for_scoring(
     Raises:
         ValueError: as in `for_training`.
     """
-    given = dict(num_samples=num_samples, proposal=proposal, ess_threshold=ess_threshold)
+    given: dict[str, Any] = dict(
+        num_samples=num_samples, proposal=proposal, ess_threshold=ess_threshold
+    )
     given = {name: value for name, value in given.items() if value is not None}
     found = _given_object("bound", bound, density, given)
     if found is not None:

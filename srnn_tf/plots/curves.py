@@ -135,7 +135,7 @@ def step_scores(
 
 def _latents(posterior, mask):
     """Mean and KL, (B, S, Z), and which steps are real, (B, S)."""
-    found = [getattr(posterior, name, None) for name in ("mean", "kl")]
+    found: list[Any] = [getattr(posterior, name, None) for name in ("mean", "kl")]
     shapes = [np.shape(x) for x in found]
     if len(shapes[0]) != 3 or 0 in shapes[0] or shapes[0] != shapes[1]:
         raise ValueError(

@@ -38,7 +38,7 @@ def _mixture(num_components: int, size: int = FRAME, **kind: Any) -> dict[str, A
 
 def _low(num_components: int, units: int) -> dict[str, Any]:
     sizes = {"units": units, "embedding_size": 512, "head": "private"}
-    kind = {"class": LOW, "initial_state": "learned"}
+    kind: dict[str, Any] = {"class": LOW, "initial_state": "learned"}
     return _mixture(num_components, **kind, **sizes)
 
 
@@ -46,7 +46,7 @@ def _split(**kind: Any) -> dict[str, Any]:
     return _mixture(20, **{"class": "delta_split"}, **kind)
 
 
-_MLP = {"class": "masked_mlp", "num_layers": 3, "units": 64}
+_MLP: dict[str, Any] = {"class": "masked_mlp", "num_layers": 3, "units": 64}
 
 # name: structure, emission. Flat models see one sample per step.
 MODELS = {

@@ -128,7 +128,10 @@ class Answers(abc.ABC):
         checks.between("num_steps", num_steps, 1, MOST)
         checks.between("batch_size", batch_size, 1, MOST)
         checks.sizes(minimum=0, seed=seed)
-        numbers = {"num_steps": np.int32(num_steps), "batch_size": np.int32(batch_size)}
+        numbers: dict[str, Any] = {
+            "num_steps": np.int32(num_steps),
+            "batch_size": np.int32(batch_size),
+        }
         return self.ask("sample", {**numbers, "seed": np.array([seed % 2**31, 2], np.int32)})[
             "frames"
         ]
@@ -177,11 +180,12 @@ def _sequences(values: Any, rank: int, name: str) -> list[np.ndarray]:
     try:
         listed = hasattr(values, "__len__") and not hasattr(values, "shape") and len(values)
         several = listed and np.ndim(values[0]) == rank
-        found = [np.asarray(one) for one in values] if several else np.asarray(values)
+        found = [np.asarray(one) for one in values] if several else [np.asarray(values)]
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(f"`{name}` must be {accepted}; received another nesting") from error
     if not several:
-        found = list(found) if found.ndim == rank + 1 else [found] if found.size else []
+        (whole,) = found
+        found = list(whole) if whole.ndim == rank + 1 else found if whole.size else []
     if not found:
         raise ValueError(f"`{name}` must be {accepted}; received none")
     for i, one in enumerate(found):

@@ -22,6 +22,7 @@ import re
 import shutil
 import sys
 import tempfile
+import types
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,8 @@ try:
         StandardOptions,
     )
 except ImportError:  # the extra `beam`; `score_files` says so
-    beam = None
-
-    class base:  # noqa: N801
-        ModelHandler = object
+    beam: Any = None
+    base: Any = types.SimpleNamespace(ModelHandler=object)
 
 
 DEAD = "dead"  # the tag of what cannot be scored

@@ -73,7 +73,8 @@ def export(
         bundle, out = Path(folder) / "bundle", Path(folder) / "out"
         bundle.mkdir()
         (bundle / artifacts.CONFIG).write_text(artifacts.to_json(config))
-        np.savez(bundle / "weights.npz", **{str(i): w for i, w in enumerate(weights)})
+        arrays: dict[str, Any] = {str(i): w for i, w in enumerate(weights)}
+        np.savez(bundle / "weights.npz", **arrays)
         _in_a_fresh_process(bundle, out)
         os.replace(out, path)
     return path

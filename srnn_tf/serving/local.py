@@ -41,7 +41,11 @@ class Local(Answers):
         super().__init__(**kwargs)
         self.name, self.card = model, zoo.card(model, version, root)
         scale = zoo.standardization(model, version, root)
-        held = scale and {"mean": scale.mean, "std": scale.std, "permutation": scale.permutation}
+        held: Any = scale and {
+            "mean": scale.mean,
+            "std": scale.std,
+            "permutation": scale.permutation,
+        }
         loaded = zoo.load(model, version, root)
         self.binary = loaded.binary
         signatures = Signatures(loaded, held, self.card["sample_rate"])

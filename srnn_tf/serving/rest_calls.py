@@ -48,7 +48,7 @@ class Calls:
             raise_on_status=False,
             respect_retry_after_header=False,  # it may ask for any time
         )
-        trusted = {}
+        trusted: dict[str, Any] = {}
         if target.credentials is not None:
             trusted["ca_certs"] = _certificates(target.credentials)
         self._pool = urllib3.PoolManager(

@@ -106,6 +106,7 @@ class Signatures:
 
     def score_raw(self, waveform, length) -> dict[str, tf.Tensor]:
         size, both = self.model.event_size, self.standardization
+        assert both is not None  # speech has it
         loud = tf.reduce_all(tf.abs(waveform) <= 1.0)  # false for NaN too
         fits = tf.reduce_all((length >= size) & (length <= tf.shape(waveform)[1]))
         ok = _holds(loud, "`waveform` must be in [-1, 1]")

@@ -115,9 +115,15 @@ def lstm_rank_one(
         inputs = flip(inputs, lengths)
     if inputs.shape[0] == 1:  # no loop
         projected = base + tf.transpose(inputs) * kernel
-        where = dict(lengths=lengths, time_major=time_major, return_initial=return_initial)
         projected = projected[None] if time_major else projected[:, None]
-        return lstm(projected, recurrent_kernel, initial_state, **where)
+        return lstm(
+            projected,
+            recurrent_kernel,
+            initial_state,
+            lengths=lengths,
+            time_major=time_major,
+            return_initial=return_initial,
+        )
     h0, c0 = _initial(initial_state, inputs.dtype, tf.shape(inputs)[1], recurrent_kernel)
     last = _last_index(lengths, inputs)
     hs, c_last = lstm_loops.rank_one_inputs(inputs, kernel, base, recurrent_kernel, h0, c0, last)

@@ -88,7 +88,7 @@ class _Unroll:
     def __init__(self, cell, inputs, states, weights, lengths, training):
         self.cell, self.lengths, self.training = cell, lengths, training
         self.input_structure, self.state_structure = inputs, states
-        self.weights = None if weights is None else dict(weights)
+        self.weights: Any = None if weights is None else dict(weights)
         # Frozen ones too: what a step reads must be an argument of the loop.
         variables = () if weights else getattr(cell, "variables", ())
         self.variables = [v for v in variables if "float" in v.dtype]

@@ -37,7 +37,8 @@ class EpochDataset:
             raise ValueError("the data must fill at least one batch; they fill none")
         self.batches_per_epoch, self.batch_size = batches_per_epoch, batch_size
         self.same_length = same_length
-        self._make_epoch, self._rows = make_epoch, ()
+        self._make_epoch = make_epoch
+        self._rows: tuple[slice, ...] = ()
         self._current: tuple[int, Callable[..., Batch]] | None = None
 
     def __getitem__(self, index: int) -> Batch:

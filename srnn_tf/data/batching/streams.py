@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def streams(
     return EpochDataset(make_epoch, -(-(steps - 1) // num_steps), batch_size)
 
 
-def _is_pool(sequences) -> bool:
+def _is_pool(sequences) -> TypeGuard[Any]:
     return hasattr(sequences, "draw")
 
 

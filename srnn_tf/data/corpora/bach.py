@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def load_bach() -> Splits:
         load_bach().train[0].shape  # (frames of an eighth note, 88)
     """
     chorales = load_chorales()
-    parts = {part: [] for part in PARTS}
+    parts: dict[str, Any] = {part: [] for part in PARTS}
     for name, roll in zip(chorales.names, chorales.rolls, strict=True):
         parts[part_of(name)].append(roll)
     return Splits("bach", **parts, edition=f"music21-{chorales.version}", source="music21's corpus")
@@ -252,19 +253,21 @@ def _bars(part: ElementTree.Element) -> Iterable[tuple[list[tuple], Fraction]]:
                     raise ValueError("a transposing part is not understood")
             if item.tag not in ("note", "forward", "backup") or item.find("grace") is not None:
                 continue
-            duration = Fraction(item.findtext("duration")) / divisions
+            duration = Fraction(item.findtext("duration", "")) / divisions
             if item.find("chord") is None:  # a note of a chord starts with the one before it
                 start = now
                 now += -duration if item.tag == "backup" else duration
             length = max(length, now)
-            if item.find("pitch") is not None:
-                notes.append((start, start + duration, _midi_number(item.find("pitch"))))
+            if (pitch := item.find("pitch")) is not None:
+                notes.append((start, start + duration, _midi_number(pitch)))
         yield notes, length
 
 
 def _midi_number(pitch: ElementTree.Element) -> int:
     alter = int(float(pitch.findtext("alter") or 0))
-    return 12 * (int(pitch.findtext("octave")) + 1) + SEMITONES[pitch.findtext("step")] + alter
+    return (
+        12 * (int(pitch.findtext("octave", "")) + 1) + SEMITONES[pitch.findtext("step", "")] + alter
+    )
 
 
 def write_cache(chorales: Chorales, path: Path) -> None:

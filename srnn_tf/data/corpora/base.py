@@ -253,7 +253,9 @@ def by_lists(
 
 def lists_of(options: Options, names: dict[str, str]) -> dict[str, Path]:
     """The list of each part in the folder that the user gave."""
-    return {part: options.lists / name for part, name in names.items()}
+    folder = options.lists
+    assert folder is not None  # those who call this have looked
+    return {part: folder / name for part, name in names.items()}
 
 
 def check_parts(parts: dict[str, list[Item]], what: object) -> None:

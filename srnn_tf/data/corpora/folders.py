@@ -36,7 +36,9 @@ def find(suffixes: tuple[str, ...], source: Path, options: Options) -> Found:
 
 def read(kind: str, item: Item, options: Options) -> Iterator[Record]:
     """The sequences of one file of a modality."""
-    found = modality.get(kind).reader(item.path, options)
+    reader = modality.get(kind).reader
+    assert reader is not None, kind  # `corpus` has looked
+    found = reader(item.path, options)
     for i, (values, scale) in enumerate(found):
         yield Record(item.key if len(found) == 1 else f"{item.key}/{i:05d}", values, scale)
 

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
 from srnn_tf.data.corpora.splits import PARTS, Splits, check_edition
@@ -38,7 +39,7 @@ def read_pianoroll(path: str | os.PathLike, name: str, edition: str | None = Non
     Example:
         read_pianoroll("Nottingham.mat", "nottingham").test[0].shape
     """
-    rolls = pianoroll.read_parts(path)
+    rolls: dict[str, Any] = pianoroll.read_parts(path)
     counts = tuple(sum(len(roll) for roll in rolls[part]) for part in PARTS)
     return Splits(
         name=name, **rolls, edition=check_edition(name, counts, edition, path), source=str(path)

@@ -176,7 +176,7 @@ class _Dtype:
         raw = data.encode("latin1") if isinstance(data, str) else data
         if not re.fullmatch("[iu][1248]", str(self.code)) or type(raw) is not bytes:
             raise ValueError(f"it holds an array of type {self.code!r}, not of integers")
-        order = {">": "big"}.get(self.order, "little")
+        order = "big" if self.order == ">" else "little"
         size, signed = int(self.code[1]), self.code[0] == "i"
         cut = range(0, len(raw), size)
         return [int.from_bytes(raw[i : i + size], order, signed=signed) for i in cut]
@@ -204,7 +204,7 @@ class _Scalar(_Array):
 
 
 # Each stand-in is a class with a __setstate__, so that a pickle cannot set attributes on it.
-_ADMITTED = {"numpy.ndarray": _Array, "numpy.dtype": _Dtype}
+_ADMITTED: dict[str, type] = {"numpy.ndarray": _Array, "numpy.dtype": _Dtype}
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # NumPy 1 and 2
     _ADMITTED |= {f"{_module}._reconstruct": _Array, f"{_module}.scalar": _Scalar}
 
@@ -231,7 +231,7 @@ def _read_pickle(path: Path) -> dict[str, list[np.ndarray]]:
         data = path.read_bytes()
         for opcode, index, _ in pickletools.genops(data):
             # The C unpickler makes room for any index it is told, up to tens of gigabytes.
-            if opcode.name.endswith("PUT") and index > len(data):
+            if opcode.name.endswith("PUT") and (index or 0) > len(data):
                 raise ValueError(f"it numbers an object {index} in a file of {len(data)} bytes")
         content = _RollUnpickler(io.BytesIO(data)).load()
     except Exception as error:  # a damaged pickle can raise nearly any type

@@ -97,7 +97,7 @@ def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.
     """
     strokes: list[np.ndarray] = []
     for name in [None, *included(path, include)]:
-        file = path if name is None else Path(include) / name
+        file = path if name is None else Path(include or "") / name
         strokes += _pen_down(file)
     if not strokes:
         raise ValueError(f"{path}: holds no points after .PEN_DOWN, nor do the files it includes")

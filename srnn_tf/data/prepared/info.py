@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,9 +207,9 @@ def load(name: str | None, path: Path, down_sample: int = 1) -> Splits:
         *(tuple(content[k]) for k in ("mean", "std")), permutation and tuple(permutation)
     )
     view = View(frame, content["dtype"], both, down_sample, kind.unscaled)
-    parts = {part: [] for part in PARTS}
+    parts: dict[str, Any] = {part: [] for part in PARTS}
     for file, entries in _index(path, content).items():
-        found = [Stored(path / file, *entry[1:], view) for entry in entries]
+        found = [Stored(path / file, *entry[1:], view=view) for entry in entries]
         parts[file.split("-")[0]] += [sequence for sequence in found if len(sequence)]
     return Splits(
         content["name"],
@@ -256,7 +257,7 @@ def describe(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def skipped_lines(skipped: list[list[str]]) -> list[str]:
+def skipped_lines(skipped: Sequence[Sequence[str]]) -> list[str]:
     """What was skipped, in words; a list of a whole corpus may name thousands."""
     lines = [f"skipped: {key}: {reason}" for key, reason in skipped[:_SHOWN]]
     more = len(skipped) - _SHOWN

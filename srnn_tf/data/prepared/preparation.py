@@ -63,7 +63,7 @@ def prepare(
     source, out = source_of(name, corpus, source), Path(out).resolve()
     _check_apart(out, source)
     _check_free(out)
-    found = corpus.find(source, choice)
+    found = corpus.find(source, choice)  # ty: ignore[invalid-argument-type]  # may be None
     check_found(found, source, skip_bad)
     for note in found.notes:
         records.say(f"{name}: {note}")

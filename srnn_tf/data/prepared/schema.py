@@ -20,7 +20,7 @@ _MOST = 1 << 40  # numbers of a sequence, samples a second, bytes: above it, it 
 
 def wrong_field(content: dict[str, Any]) -> str | None:
     """The first field of `dataset_info.json` that is not what it must be."""
-    frame = content.get("frame_size")
+    frame: Any = content.get("frame_size")
     if not _whole(frame, least=1) or frame > MOST_VALUES:
         return "frame_size"
     checks = {

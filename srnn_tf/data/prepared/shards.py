@@ -191,7 +191,9 @@ def _end_with_parent() -> None:
     """Watch the parent: a worker whose parent was killed would wait for work forever."""
 
     def watch():
-        multiprocessing.parent_process().join()
+        parent = multiprocessing.parent_process()
+        assert parent is not None  # this runs in a worker
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
