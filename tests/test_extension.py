@@ -12,7 +12,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, data, emissions, objectives, recipes, structures, testing, zoo
+from srnn_tf import (
+    SequenceModel,
+    command,
+    data,
+    emissions,
+    objectives,
+    recipes,
+    structures,
+    testing,
+    zoo,
+)
 from srnn_tf.data import corpora, modality
 from srnn_tf.density import SequenceDensity
 from srnn_tf.serving import export
@@ -192,3 +202,38 @@ def test_the_data_set_is_read(prepared):
     splits = data.load("house", prepared)
     assert (splits.kind, splits.event_size) == ("switches", 4)
     assert [len(part) for part in (splits.train, splits.valid, splits.test)] == [2, 1, 1]
+
+
+def test_a_command_trains_it(prepared, tmp_path):
+    """The recipe, by name, in a process that knows of it from `--import` alone."""
+    main = "from srnn_tf.command import main; main()"
+    words = ["train", "markov_house", "--data", str(prepared), "--out", str(tmp_path / "run")]
+    words += ["--steps", "2", "--validate-every", "2", "--import", "tests.extension.recipe"]
+    done = in_a_fresh_process(f"import sys; sys.argv[1:] = {words!r}\n{main}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "nats per step" in done.stdout and (tmp_path / "run/best.weights.h5").is_file()
+
+
+def test_a_module_that_cannot_be_imported_is_a_mistake(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "needs_more.py").write_text("import there_is_no_such_thing")
+    for module, message in [
+        ("no_module_of_mine", "No module named 'no_module_of_mine'"),
+        ("needs_more", "No module named 'there_is_no_such_thing'"),
+    ]:
+        for words in (["train", "markov_house", "--out", "run"], ["info", "f_rnn_bach"]):
+            with pytest.raises(SystemExit) as stopped:
+                command.main([*words, "--import", module])
+            error = capsys.readouterr().err
+            assert stopped.value.code == 2
+            assert error == f"error: --import {module}: {message}\n"
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".py"] == ["needs_more.py"]
+
+
+def test_every_command_but_bulk_imports(capsys):
+    for name in command.app.commands:
+        parts = getattr(command.app.commands[name], "commands", {"": None})
+        for part in parts:
+            command.main([name, *filter(None, [part]), "--help"])
+            assert ("--import MODULE" in capsys.readouterr().out) == (name != "bulk"), name
