@@ -13,7 +13,7 @@ import srnn_tf
 
 MODULES = ["srnn_tf", *(m.name for m in pkgutil.walk_packages(srnn_tf.__path__, "srnn_tf."))]
 AT_LEAST = 17
-DOCUMENTED = "scan structures emissions likelihoods objectives model zoo convert".split()
+DOCUMENTED = "scan structures emissions likelihoods objectives model zoo convert testing".split()
 
 
 def examples():

@@ -12,6 +12,7 @@ from srnn_tf.command import (
     bulk,
     evaluating,
     exporting,
+    options,
     preparing,
     publishing,
     sampling,
@@ -53,9 +54,9 @@ for command in (
     training.train,
     evaluating.evaluate,
     publishing.publish,
-    bulk.bulk,
 ):
-    app.add_command(command)
+    app.add_command(options.importing(command))
+app.add_command(bulk.bulk)  # whose workers would not import the modules
 
 
 def main(argv: Sequence[str] | None = None) -> None:

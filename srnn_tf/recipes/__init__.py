@@ -1,10 +1,12 @@
 """Recipes: what each entry of the zoo is and how it is trained. Tables only, no code of models.
 
 Names are `{model}_{dataset}`, for instance `f_rnn_nottingham`. To add one: a row in the table of
-its corpus.
+its corpus; one of one's own: `register`.
 """
 
 from __future__ import annotations
+
+import re
 
 from srnn_tf.core.registry import unknown
 from srnn_tf.recipes import blizzard, iam_ondb, midi, speech_commands, timit, vctk
@@ -29,4 +31,38 @@ def get(name: str) -> Recipe:
     return RECIPES[name]
 
 
-__all__ = ["RECIPES", "TRANSPOSED", "Recipe", "get"]
+def register(recipe: Recipe) -> Recipe:
+    """Make a recipe known to `zoo.build` and `srnn-tf train`, in any module of one's own.
+
+    Args:
+        recipe: its configs may name registered classes, its `dataset` a registered corpus.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        ValueError: no `Recipe`; a name that is taken, is no `{model}_{dataset}`, or is not of
+            lower case letters, digits and underscores.
+
+    Example:
+        register(Recipe("markov_house", "house", structure, emission, ...))
+    """
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"`recipe` must be a Recipe; received {recipe!r}")
+    name = recipe.name
+    if not re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", str(name)):
+        raise ValueError(
+            f"the name of a recipe must be letters a to z, digits and _; received {name!r}"
+        )
+    if recipe.model == name.removesuffix(TRANSPOSED):
+        raise ValueError(
+            f"the name of a recipe must be MODEL_{recipe.dataset}, the data set last; "
+            f"received {name!r}"
+        )
+    if RECIPES.get(name, recipe) != recipe:
+        raise ValueError(f"the recipe {name!r} is registered already; choose another name")
+    RECIPES[name] = recipe
+    return recipe
+
+
+__all__ = ["RECIPES", "TRANSPOSED", "Recipe", "get", "register"]

@@ -10,13 +10,14 @@ process of its own, where two exports are equal byte by byte (but for the number
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf.core import checks
+from srnn_tf.core.registry import MODULE
 from srnn_tf.model import SequenceModel
 from srnn_tf.serving.signatures import Signatures
 from srnn_tf.zoo import artifacts
@@ -43,7 +45,10 @@ def export(
     """Write a model as a SavedModel that scores and samples without Python.
 
     Signatures: `score`, which is also the default one, `sample`, and for speech `score_raw`; see
-    `srnn_tf.serving.signatures.Signatures`. `srnn_tf.zoo.load` reads the folder back into a model.
+    `srnn_tf.serving.signatures.Signatures`. `srnn_tf.zoo.read` reads the folder back into a model.
+
+    Classes of a third party are imported by the process that writes, from the modules they are
+    defined in.
 
     Args:
         model: what to write; its weights are rounded to float16.
@@ -56,7 +61,8 @@ def export(
         FileExistsError: `path` exists.
         FileNotFoundError: the folder that is to hold it does not exist.
         ImportError: the extra `serving` is not installed.
-        ValueError: weights that float16 cannot hold, `sample_rate` without `standardization`.
+        ValueError: weights that float16 cannot hold, `sample_rate` without `standardization`, a
+            class that is defined in a script.
 
     Example:
         srnn_tf.serving.export.export(model, "exported/1")
@@ -67,6 +73,12 @@ def export(
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={path}: the folder {path.parent} does not exist")
     warmup_protos()
+    modules = _modules(model.get_config())
+    if "__main__" in modules:
+        raise ValueError(
+            "the model has a class that is defined in a script, which the process that writes the "
+            "export cannot import; move the class into a module of its own"
+        )
     config = _config(model, standardization, sample_rate, details)
     weights = half(model)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
@@ -75,7 +87,7 @@ def export(
         (bundle / artifacts.CONFIG).write_text(artifacts.to_json(config))
         arrays: dict[str, Any] = {str(i): w for i, w in enumerate(weights)}
         np.savez(bundle / "weights.npz", **arrays)
-        _in_a_fresh_process(bundle, out)
+        _in_a_fresh_process(bundle, out, sys.path if modules else ())
         os.replace(out, path)
     return path
 
@@ -127,9 +139,18 @@ def _config(model, standardization, sample_rate, details):
     }
 
 
-def _in_a_fresh_process(bundle: Path, out: Path) -> None:
+def _modules(config: Any) -> set[str]:
+    """The modules of third parties that a config needs."""
+    if not isinstance(config, Mapping):
+        return set()
+    own = {config[MODULE]} if MODULE in config else set()
+    return own.union(*map(_modules, config.values()))
+
+
+def _in_a_fresh_process(bundle: Path, out: Path, paths: Sequence[str]) -> None:
     source = str(Path(__file__).parents[2])
-    search = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = [os.path.abspath(path) for path in paths]
+    search = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH"), *paths])])
     environment = {**os.environ, "PYTHONPATH": search, "PYTHONHASHSEED": "0"}
     environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     command = [sys.executable, "-m", "srnn_tf.serving.export", str(bundle), str(out)]
@@ -165,6 +186,8 @@ def write(bundle: Path, out: Path) -> None:
     config = json.loads((bundle / artifacts.CONFIG).read_text())
     with np.load(bundle / "weights.npz") as held:
         values = [held[str(i)] for i in range(len(held.files))]
+    for name in sorted(_modules(config["model"])):
+        importlib.import_module(name)
     model = SequenceModel(**config["model"])
     module = Module(model, values)
     signatures = Signatures(model, config["standardization"], config["sample_rate"])

@@ -7,6 +7,7 @@ is given, in those of `register_root`, of the environment variable `SRNN_TF_ZOO`
 in the cache, and at last at the address `SRNN_TF_ZOO_URL`.
 """
 
+from srnn_tf.zoo.artifacts import read
 from srnn_tf.zoo.models import (
     build,
     card,
@@ -24,6 +25,7 @@ __all__ = [
     "folder",
     "load",
     "names",
+    "read",
     "recommended",
     "register_root",
     "standardization",

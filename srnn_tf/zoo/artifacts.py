@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -132,18 +133,36 @@ class Artifact:
             ValueError: a file is missing or damaged, or does not fit the config.
         """
         self.verify()
-        config, path = self.config(), self.folder / "assets.extra" / CONFIG
-        try:
-            model = SequenceModel.from_config(config["model"])
-            wanted = {name: list(v.shape) for name, v in weights(model).items()}
-            if config["weights"] != wanted:
-                raise ValueError("its weights are not those of its model")
-            step = int(config["step"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} describes no model of this version: {error}") from error
-        _restore(model, self.folder / "variables" / "variables")
-        model.step.assign(step)
-        return model
+        return read(self.folder)
+
+
+def read(folder: str | os.PathLike) -> SequenceModel:
+    """The model of a folder that `srnn_tf.serving.export` wrote, not compiled.
+
+    No graph is run, and no module is imported: those that define classes of third parties, the
+    caller imports first. Checksums are those of published models, which `load` compares.
+
+    Raises:
+        ValueError: a file is missing or damaged, or does not fit the config; a class that is not
+            known here, with the module to import.
+
+    Example:
+        srnn_tf.zoo.read("exported/1")
+    """
+    folder = Path(folder)
+    path = folder / "assets.extra" / CONFIG
+    config = read_json(path, "model's config")
+    try:
+        model = SequenceModel.from_config(config["model"])
+        wanted = {name: list(v.shape) for name, v in weights(model).items()}
+        if config["weights"] != wanted:
+            raise ValueError("its weights are not those of its model")
+        step = int(config["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} describes no model of this version: {error}") from error
+    _restore(model, folder / "variables" / "variables")
+    model.step.assign(step)
+    return model
 
 
 def _restore(model: SequenceModel, prefix: Path) -> None:

@@ -1,0 +1,142 @@
+"""What every emission promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf import emissions
+from srnn_tf.emissions import Emission
+from srnn_tf.model import SequenceModel
+from srnn_tf.testing import compare
+
+WIDTH = 4  # of a context
+MOST_BITS = 8  # values of a frame whose density is summed over all frames
+SAMPLES, POINTS = 4000, 40_000
+
+
+def check_emission(make: Callable[[], Emission], saving: bool = True, export: bool = False) -> None:
+    """Check that an emission keeps the promises of `Emission`.
+
+    Its density sums to one, which it cannot if a value reads itself or one that is drawn after it;
+    samples are distributed so; they are a function of their seed; a score depends neither on the
+    other rows and steps nor on padding; gradients reach every weight; a config and the weights, a
+    `.keras` file, an export give the same emission back.
+
+    Args:
+        make: makes a fresh emission, small, of a registered class, without dropout. Of at most 8
+            bits the density is summed exactly; of others it is integrated by sampling.
+        saving: whether a `.keras` file is made.
+        export: whether an export is made, which takes a process and some seconds.
+
+    Raises:
+        AssertionError: a promise is broken; it says which, and by how much.
+
+    Example:
+        >>> check_emission(lambda: emissions.Factorized(2, "bernoulli"), saving=False)
+    """
+    emission = make()
+    emission.build((None, None, WIDTH))
+    compare.randomize(emission, 0.3)
+    likelihood = emission.likelihood.values(emission.event_size)
+    binary = np.array([value.binary for value in likelihood])
+    _shapes(emission, binary)
+    _sums_to_one(emission, binary)
+    _rows_are_independent(emission, binary)
+    _gradients(emission, binary)
+    _configs(emission, binary)
+    if saving or export:
+        structure = {"class": "rnn", "units": 3, "embedding_size": 2}
+        model = SequenceModel(structure, make())
+        model.xla = False
+        compare.randomize(model, 0.3)
+        if saving:
+            compare.saved(model)
+        if export:
+            compare.exported(model)
+
+
+def _shapes(emission, binary):
+    distribution = emission(compare.normal(2, 3, WIDTH))
+    frame = (2, 3, emission.event_size)
+    drawn = {
+        "a sample": distribution.sample(seed=[0, 1]),
+        "the greedy choice": distribution.greedy(),
+        "a sample at temperature 0.5": emission(compare.normal(2, 3, WIDTH), 0.5).sample(
+            seed=[0, 1]
+        ),
+    }
+    for name, values in drawn.items():
+        found = tuple(values.shape)
+        compare.require(found == frame, "shapes", f"{name} is {found}, must be {frame}")
+        bits = np.asarray(values)[..., binary]
+        compare.require(np.isin(bits, (0.0, 1.0)).all(), "bits", f"{name} has other values")
+    compare.close(
+        "samples are a function of their seed",
+        distribution.sample(seed=[0, 1]),
+        drawn["a sample"],
+        0.0,
+    )
+    scores = distribution.log_prob(compare.values(binary, 2, 3))
+    compare.require(scores.shape == (2, 3), "shapes", f"log_prob is {scores.shape}, not (2, 3)")
+    compare.require(scores.dtype == tf.float32, "dtypes", f"log_prob is {scores.dtype.name}")
+
+
+def _sums_to_one(emission, binary):
+    distribution = emission(compare.normal(1, 1, WIDTH, seed=1))
+    samples = np.asarray(distribution.sample(SAMPLES, seed=[2, 3]))[:, 0, 0]
+    if binary.all() and len(binary) <= MOST_BITS:
+        points = compare.all_bits(1, len(binary))
+        p = np.exp(np.asarray(distribution.log_prob(points[:, None])[:, 0, 0], np.float64))
+        compare.close("the density sums to one", tf.constant(p.sum()), 1.0, 1e-4)
+        code = (2 ** np.arange(len(binary))[::-1]).astype(int)
+        counts = np.bincount((samples @ code).astype(int), minlength=len(p)) / SAMPLES
+        worst = np.max(np.abs(counts - p) / np.sqrt(p * (1 - p) / SAMPLES + 1e-6))
+        prop = "samples have the frequencies of the density"
+        compare.require(worst < 6.0, prop, f"one is {worst:.1f} standard errors off")
+        return
+    # Points of a wider, known density: the mean of the ratio is the integral.
+    random, mean = np.random.default_rng(0), samples.mean(axis=0)
+    spread = 1.6 * samples.std(axis=0) + 1e-3
+    draws = random.normal(size=[POINTS, len(binary)])
+    points = np.where(binary, draws > 0.0, mean + spread * draws)
+    log_q = np.where(binary, np.log(0.5), -0.5 * (draws**2 + np.log(2 * np.pi)) - np.log(spread))
+    points = points.astype(np.float32)[:, None, None]
+    log_p = np.asarray(distribution.log_prob(points)[:, 0, 0], np.float64)
+    ratio = np.exp(log_p - log_q.sum(axis=1))
+    error = ratio.std() / np.sqrt(POINTS)
+    off = abs(ratio.mean() - 1.0)
+    fits = off < 6.0 * error + 1e-3
+    compare.require(fits, "the density integrates to one", f"off by {off:.3g} +- {error:.2g}")
+
+
+def _rows_are_independent(emission, binary):
+    context, x = compare.normal(3, 4, WIDTH, seed=4), compare.values(binary, 3, 4, seed=5)
+    together = emission(context).log_prob(x)
+    alone = emission(context[1:2]).log_prob(x[1:2])
+    compare.close("a score does not depend on other rows", alone, together[1:2])
+    alone = emission(context[:, :2]).log_prob(x[:, :2])
+    compare.close("a score does not depend on other steps, nor on padding", alone, together[:, :2])
+
+
+def _gradients(emission, binary):
+    weights = emission.trainable_variables
+    with tf.GradientTape() as tape:
+        value = tf.reduce_sum(
+            emission(compare.normal(3, 4, WIDTH)).log_prob(compare.values(binary, 3, 4))
+        )
+    for weight, gradient in zip(weights, tape.gradient(value, weights), strict=True):
+        reached = gradient is not None and np.any(gradient) and np.isfinite(gradient).all()
+        prop = "gradients reach the weights"
+        compare.require(reached, prop, f"{weight.path} has none, or one that is not finite")
+
+
+def _configs(emission, binary):
+    again = compare.config_round_trip(emissions.EMISSIONS, emissions.get, emission)
+    again.build((None, None, WIDTH))
+    again.set_weights(emission.get_weights())
+    context, x = compare.normal(2, 3, WIDTH), compare.values(binary, 2, 3)
+    one, other = (layer(context).log_prob(x) for layer in (again, emission))
+    compare.close("its weights give the same scores", one, other, 1e-6)

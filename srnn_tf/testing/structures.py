@@ -1,0 +1,204 @@
+"""What every latent structure promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from srnn_tf import structures
+from srnn_tf.core.random import Key
+from srnn_tf.density import SequenceDensity
+from srnn_tf.model import SequenceModel
+from srnn_tf.structures import Structure, Trace
+from srnn_tf.testing import compare
+
+ROWS, STEPS = 3, 4
+LENGTHS = (4, 1, 3)
+
+
+def check_structure(
+    make: Callable[[], Structure],
+    event_size: int = 3,
+    saving: bool = True,
+    export: bool = False,
+) -> None:
+    """Check that a structure keeps the promises of `Structure`.
+
+    A whole sequence is the same as its steps one by one; no context has a gradient by what comes
+    after it; padding changes nothing; the density that it makes with independent bits sums to one;
+    the KL is at least 0 under the posterior and 0 under the prior; a config and the weights, a
+    `.keras` file, an export give the same structure back; gradients reach every weight.
+
+    Args:
+        make: makes a fresh structure, small, of a registered class, without dropout.
+        event_size: D of the data; the density is summed over 4^D sequences.
+        saving: whether a `.keras` file is made.
+        export: whether an export is made, which takes a process and some seconds.
+
+    Raises:
+        AssertionError: a promise is broken; it says which, and by how much.
+
+    Example:
+        >>> check_structure(lambda: structures.RNN(units=3, embedding_size=2), 1, saving=False)
+    """
+    structure = make()
+    structure.build((None, None, event_size))
+    compare.randomize(structure)
+    case = _Case(structure, event_size)
+    case.shapes()
+    case.whole_is_step_by_step()
+    case.contexts_are_causal()
+    case.padding_changes_nothing()
+    case.kl()
+    case.gradients_reach_the_weights()
+    case.configs()
+    case.sums_to_one()
+    if saving or export:
+        emission = {"class": "factorized", "event_size": event_size}
+        model = SequenceModel(make(), emission)
+        model.xla = False
+        compare.randomize(model)
+        if saving:
+            compare.saved(model)
+        if export:
+            compare.exported(model)
+
+
+class _Case:
+    """A structure with random weights, and data for it."""
+
+    def __init__(self, structure: Structure, event_size: int):
+        self.structure, self.width = structure, event_size
+        self.x = compare.normal(ROWS, STEPS, event_size)
+        self.targets = compare.normal(ROWS, STEPS, event_size, seed=1)
+        size = structure.latent_size
+        self.noise = compare.normal(ROWS, STEPS, size, seed=2) if size else None
+
+    def run(self, x: Any = None, **given: Any) -> Trace:
+        return self.structure(self.x if x is None else x, noise=self.noise, **given)
+
+    def shapes(self) -> None:
+        structure, trace = self.structure, self.run(targets=self.targets)
+        rows = (ROWS, STEPS)
+        wanted = {"context": (*rows, structure.context_size)}
+        wanted |= dict.fromkeys(("kl", "log_ratio", "auxiliary"), rows)
+        units = ("posterior_mean", "posterior_log_variance", "kl_per_unit")
+        if structure.latent_size:
+            wanted |= dict.fromkeys(units, (*rows, structure.latent_size))
+        for name, shape in wanted.items():
+            value = getattr(trace, name)
+            found = None if value is None else tuple(value.shape)
+            compare.require(found == shape, "shapes", f"{name} is {found}, must be {shape}")
+        tf.nest.assert_same_structure(trace.states, structure.initial_states(ROWS))
+
+    def whole_is_step_by_step(self) -> None:
+        self._by_step("under the prior", {})
+        if self.structure.filtering:
+            self._by_step("under the posterior", {"targets": self.targets})
+        else:
+            evidence = self.structure.evidence(self.x, self.targets)
+            self._by_step("under the posterior", {"evidence": evidence})
+
+    def _by_step(self, where: str, given: dict[str, Any]) -> None:
+        whole, parts = self.run(**given), []
+        states = self.structure.initial_states(ROWS)
+        for t in range(STEPS):
+
+            def now(a, t=t):
+                return a[:, t : t + 1]
+
+            step = self.structure(
+                now(self.x),
+                states=states,
+                noise=None if self.noise is None else now(self.noise),
+                **tf.nest.map_structure(now, given),
+            )
+            states = step.states
+            parts.append((step.context, step.kl, step.log_ratio))
+        together = [tf.concat(part, axis=1) for part in zip(*parts, strict=True)]
+        prop = f"a whole sequence is its steps one by one, {where}"
+        compare.close(prop, together, [whole.context, whole.kl, whole.log_ratio])
+        compare.close(f"{prop}: states", states, whole.states)
+
+    def contexts_are_causal(self) -> None:
+        structure = self.structure
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch([self.x, self.targets])
+            prior, posterior = self.run(), self.run(targets=self.targets)
+            prior, posterior = (
+                [tf.reduce_sum(tf.cast(trace.context[:, t], tf.float32) ** 2) for t in range(STEPS)]
+                for trace in (prior, posterior)
+            )
+        for t in range(STEPS):
+            after = f"the gradient of context {t} by"
+            gradient = tape.gradient(prior[t], self.x)
+            later = None if gradient is None else gradient[:, t + 1 :]
+            compare.zero(f"causality: {after} later inputs", later)
+            gradient = tape.gradient(posterior[t], self.targets)
+            if gradient is not None and not structure.latent_size:
+                compare.zero(f"causality: {after} targets, without latents", gradient)
+            elif gradient is not None and structure.filtering:
+                compare.zero(f"causality: {after} later targets", gradient[:, t + 1 :])
+
+    def padding_changes_nothing(self) -> None:
+        mask = tf.constant(np.arange(STEPS) < np.array(LENGTHS)[:, None])
+        batch = self.run(targets=self.targets, mask=mask)
+        for row, length in enumerate(LENGTHS):
+            cut = (slice(row, row + 1), slice(0, length))
+            noise = None if self.noise is None else self.noise[cut]
+            alone = self.structure(self.x[cut], targets=self.targets[cut], noise=noise)
+            prop = f"padding changes nothing: a row of {length} of {STEPS} steps"
+            compare.close(prop, [batch.context[cut], batch.kl[cut]], [alone.context, alone.kl])
+            states = tf.nest.map_structure(lambda s, row=row: s[row : row + 1], batch.states)
+            compare.close(f"{prop}: states", states, alone.states)
+
+    def kl(self) -> None:
+        prior, posterior = self.run(), self.run(targets=self.targets)
+        compare.zero("the KL under the prior", prior.kl)
+        compare.zero("the log ratio under the prior", prior.log_ratio)
+        least = float(tf.reduce_min(posterior.kl))
+        compare.require(least >= -1e-6, "the KL under the posterior", f"is {least:.3g} somewhere")
+        if self.structure.latent_size:
+            units = tf.reduce_sum(posterior.kl_per_unit, axis=-1)
+            compare.close("the KL is the sum of that of each latent", units, posterior.kl)
+
+    def gradients_reach_the_weights(self) -> None:
+        weights = self.structure.trainable_variables
+        with tf.GradientTape() as tape:
+            trace = self.run(targets=self.targets)
+            readout = tf.reduce_sum(tf.sin(tf.cast(trace.context, tf.float32)))
+            value = readout + tf.reduce_sum(trace.kl) + tf.reduce_sum(trace.auxiliary)
+        for weight, gradient in zip(weights, tape.gradient(value, weights), strict=True):
+            reached = gradient is not None and np.any(gradient) and np.isfinite(gradient).all()
+            prop = "gradients reach the weights"
+            compare.require(reached, prop, f"{weight.path} has none, or one that is not finite")
+
+    def configs(self) -> None:
+        again = compare.config_round_trip(structures.STRUCTURES, structures.get, self.structure)
+        again.build((None, None, self.width))
+        again.set_weights(self.structure.get_weights())
+        found = again(self.x, targets=self.targets, noise=self.noise)
+        compare.close(
+            "its weights give the same contexts",
+            found.context,
+            self.run(targets=self.targets).context,
+            1e-6,
+        )
+        one, other = (self.run(targets=self.targets, key=Key([1, 2])).context for _ in range(2))
+        compare.close("a key gives the same contexts", one, other, 1e-6)
+
+    def sums_to_one(self) -> None:
+        """Over all sequences of two frames of bits, for fixed draws of the prior's latents."""
+        emission = {"class": "factorized", "event_size": self.width}
+        density = SequenceDensity(self.structure, emission)
+        compare.randomize(density.emission)
+        batch = density.batch(tf.constant(compare.all_bits(2, self.width)))
+        rows = len(batch.steps)
+        noise = None if self.noise is None else tf.repeat(self.noise[:1, :2], rows, axis=0)
+        context = self.structure(batch.previous, noise=noise).context
+        nats = tf.reduce_sum(density.emission(context).log_prob(batch.steps), axis=1)
+        total = np.exp(np.asarray(nats, np.float64)).sum()
+        compare.close("the density sums to one", tf.constant(total), 1.0, 1e-4)

@@ -1,0 +1,1 @@
+"""Code of a third party: nothing of ours imports it, and each file registers what it adds."""

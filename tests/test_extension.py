@@ -1,0 +1,239 @@
+"""The third party of `tests/extension`: checked, trained, saved, exported, loaded, refused."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from srnn_tf import (
+    SequenceModel,
+    command,
+    data,
+    emissions,
+    objectives,
+    recipes,
+    structures,
+    testing,
+    zoo,
+)
+from srnn_tf.data import corpora, modality
+from srnn_tf.density import SequenceDensity
+from srnn_tf.serving import export
+from tests import harness
+
+FOLDER = Path(__file__).parent / "extension"
+REGISTRIES = [
+    structures.STRUCTURES,
+    emissions.EMISSIONS,
+    objectives.OBJECTIVES,
+    recipes.RECIPES,
+    modality.MODALITIES,
+    corpora.CORPORA,
+    corpora._MODULES,
+]
+STRUCTURE = {"class": "markov", "latent_size": 3, "hidden_size": 4}
+EMISSION = {"class": "hidden_layer", "event_size": 3, "units": 4}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def extension():
+    """The modules, imported and registered until the tests of this file end."""
+    before = [dict(registry) for registry in REGISTRIES]
+    names = [f"tests.extension.{path.stem}" for path in FOLDER.glob("[a-z]*.py")]
+    found = [importlib.import_module(name) for name in names]
+    yield {module.__name__.rsplit(".", 1)[1]: module for module in found}
+    for registry, content in zip(REGISTRIES, before, strict=True):
+        registry.clear()
+        registry.update(content)
+    for name in names:
+        del sys.modules[name]
+
+
+def in_a_fresh_process(code, folder=None):
+    root = str(Path(__file__).parents[1])
+    env = os.environ | {"PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=env, capture_output=True, text=True, cwd=folder)
+
+
+@pytest.fixture(scope="module")
+def trained(extension):
+    """A model of all four, after some updates."""
+    model = SequenceModel(STRUCTURE, EMISSION)
+    model.compile(
+        keras.optimizers.Adam(0.02), objective=extension["renyi"].Renyi(0.5, 4), jit_compile=False
+    )
+    frames = harness.toy(8, 6)
+    before = model.evaluate(frames, verbose=0, return_dict=True)["bound"]
+    model.fit(frames, batch_size=4, epochs=15, verbose=0)
+    assert model.evaluate(frames, verbose=0, return_dict=True)["bound"] > before + 0.1
+    model.xla = False
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(trained, tmp_path_factory):
+    """A `.keras` file and an export of it."""
+    path = tmp_path_factory.mktemp("extension")
+    trained.save(path / "model.keras")
+    export.export(trained, path / "1")
+    return path
+
+
+def test_the_structure_conforms(extension):
+    testing.check_structure(lambda: extension["markov"].Markov(3, 4))
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", {"class": "gaussian_mixture"}])
+def test_the_emission_conforms(extension, likelihood):
+    testing.check_emission(lambda: extension["hidden_layer"].HiddenLayer(3, likelihood))
+
+
+def test_the_objective_conforms(extension):
+    density = SequenceDensity(STRUCTURE, EMISSION)
+    testing.check_objective(extension["renyi"].Renyi(0.5, 3), density)
+
+
+def test_the_objective_lies_between_the_elbo_and_iwae(extension, trained):
+    renyi, frames = extension["renyi"].Renyi, harness.toy(3, 5)
+    scores = [trained.log_prob(frames, bound=renyi(alpha, 8)) for alpha in (0.0, 0.5, 0.99)]
+    np.testing.assert_allclose(scores[0], trained.log_prob(frames, None, 8, bound="iwae"), 1e-5)
+    assert np.all(scores[0] > scores[1]) and np.all(scores[1] > scores[2])
+
+
+def test_compiled_by_xla_it_is_the_same(trained):
+    frames = harness.toy(2, 4)
+    eager = trained.log_prob(frames)
+    trained.xla = True
+    np.testing.assert_allclose(trained.log_prob(frames), eager, rtol=1e-5)
+    trained.xla = False
+
+
+def test_a_keras_file_gives_the_model_back(trained, folder):
+    again = keras.saving.load_model(folder / "model.keras")
+    assert again.objective == trained.objective
+    frames = harness.toy(2, 4)
+    again.xla = False
+    np.testing.assert_array_equal(again.log_prob(frames), trained.log_prob(frames))
+
+
+def test_an_export_scores_and_names_its_modules(folder):
+    config = json.loads((folder / "1/assets.extra/config.json").read_text())["model"]
+    assert config["structure"]["module"] == "tests.extension.markov"
+    assert config["emission"]["module"] == "tests.extension.hidden_layer"
+    score = tf.saved_model.load(str(folder / "1")).signatures["score"]
+    frames = harness.toy(2, 4)
+    found = score(frames=tf.constant(frames), length=tf.constant([4, 4]))["log_likelihood"]
+    again = zoo.read(folder / "1")
+    again.xla = False
+    np.testing.assert_allclose(found, again.log_prob(frames), rtol=1e-4)
+
+
+LOAD = {
+    "export": "from srnn_tf import zoo; print(zoo.read('1').structure.latent_size)",
+    "keras": "import keras, srnn_tf; "
+    "print(keras.saving.load_model('model.keras').structure.latent_size)",
+}
+
+
+@pytest.mark.parametrize("kind", ["export", pytest.param("keras", marks=pytest.mark.slow)])
+def test_a_fresh_process_must_import_the_modules(folder, kind):
+    mine = "import tests.extension.markov, tests.extension.hidden_layer, tests.extension.renyi\n"
+    done = in_a_fresh_process(mine + LOAD[kind], folder)
+    assert done.returncode == 0 and done.stdout.strip() == "3", done.stderr[-2000:]
+    done = in_a_fresh_process(LOAD[kind], folder)
+    assert done.returncode == 1
+    wanted = "the structure 'markov' is defined in the module 'tests.extension.markov', which is"
+    assert wanted in done.stderr.replace("\\'", "'") and "import it first" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_class_of_a_script_is_not_exported(tmp_path):
+    code = """
+from srnn_tf import SequenceModel, structures
+from srnn_tf.serving import export
+@structures.register("mine")
+class Mine(structures.RNN):
+    pass
+model = SequenceModel({"class": "mine", "units": 2}, {"class": "factorized", "event_size": 2})
+export.export(model, "1")
+"""
+    done = in_a_fresh_process(code, tmp_path)
+    assert done.returncode == 1 and "move the class into a module of its own" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_recipes_that_are_refused(extension):
+    good = recipes.get("markov_house")
+    assert recipes.register(good) is good  # a module that is imported again
+    for change, message in [
+        ({"units": 3}, "the recipe 'markov_house' is registered already"),
+        ({"name": "Markov house"}, "must be letters a to z, digits and _; received 'Markov house'"),
+        ({"name": "markov"}, "must be MODEL_house, the data set last; received 'markov'"),
+    ]:
+        fields = {name: getattr(good, name) for name in good.__dataclass_fields__}
+        wrong = {"steps": 1} if "units" in change else change
+        with pytest.raises(ValueError, match=message):
+            recipes.register(recipes.Recipe(**{**fields, **wrong}))
+    with pytest.raises(ValueError, match="`recipe` must be a Recipe; received 'markov'"):
+        recipes.register("markov")
+
+
+@pytest.fixture(scope="module")
+def prepared(extension, tmp_path_factory):
+    """The data set, prepared from text files."""
+    path, random = tmp_path_factory.mktemp("house"), np.random.default_rng(0)
+    for i, part in enumerate(("train", "train", "valid", "test")):
+        file = path / "source" / part / f"day{i}.bits"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rows = random.integers(0, 2, [20 + i, extension["switches"].WIDTH])
+        file.write_text("\n".join("".join(map(str, row)) for row in rows))
+    return data.prepare("house", path / "source", path / "prepared")
+
+
+def test_the_data_set_is_read(prepared):
+    splits = data.load("house", prepared)
+    assert (splits.kind, splits.event_size) == ("switches", 4)
+    assert [len(part) for part in (splits.train, splits.valid, splits.test)] == [2, 1, 1]
+
+
+def test_a_command_trains_it(prepared, tmp_path):
+    """The recipe, by name, in a process that knows of it from `--import` alone."""
+    main = "from srnn_tf.command import main; main()"
+    words = ["train", "markov_house", "--data", str(prepared), "--out", str(tmp_path / "run")]
+    words += ["--steps", "2", "--validate-every", "2", "--import", "tests.extension.recipe"]
+    done = in_a_fresh_process(f"import sys; sys.argv[1:] = {words!r}\n{main}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "nats per step" in done.stdout and (tmp_path / "run/best.weights.h5").is_file()
+
+
+def test_a_module_that_cannot_be_imported_is_a_mistake(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "needs_more.py").write_text("import there_is_no_such_thing")
+    for module, message in [
+        ("no_module_of_mine", "No module named 'no_module_of_mine'"),
+        ("needs_more", "No module named 'there_is_no_such_thing'"),
+    ]:
+        for words in (["train", "markov_house", "--out", "run"], ["info", "f_rnn_bach"]):
+            with pytest.raises(SystemExit) as stopped:
+                command.main([*words, "--import", module])
+            error = capsys.readouterr().err
+            assert stopped.value.code == 2
+            assert error == f"error: --import {module}: {message}\n"
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".py"] == ["needs_more.py"]
+
+
+def test_every_command_but_bulk_imports(capsys):
+    for name in command.app.commands:
+        parts = getattr(command.app.commands[name], "commands", {"": None})
+        for part in parts:
+            command.main([name, *filter(None, [part]), "--help"])
+            assert ("--import MODULE" in capsys.readouterr().out) == (name != "bulk"), name
