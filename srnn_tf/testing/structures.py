@@ -83,7 +83,7 @@ class _Case:
     def shapes(self) -> None:
         structure, trace = self.structure, self.run(targets=self.targets)
         rows = (ROWS, STEPS)
-        wanted = {"context": (*rows, structure.context_size)}
+        wanted: dict[str, tuple[int, ...]] = {"context": (*rows, structure.context_size)}
         wanted |= dict.fromkeys(("kl", "log_ratio", "auxiliary"), rows)
         units = ("posterior_mean", "posterior_log_variance", "kl_per_unit")
         if structure.latent_size:
