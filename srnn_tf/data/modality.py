@@ -1,7 +1,7 @@
 """What a kind of data is: how its files are read, what its frames are, how they are stored.
 
 To add one: `register_modality(Modality(...))`, in any module. Pictures and baselines are looked up
-by its name, in `srnn_tf.plots.PICTURES` and `srnn_tf.baselines.BASELINES`.
+by its name, in `srnn_tf.plots.PICTURES` and `srnn_tf.experiments.baselines.BASELINES`.
 """
 
 from __future__ import annotations
