@@ -243,8 +243,8 @@ class SequenceDensity(Density):
     @property
     def layers(self) -> list[Any]:
         """The structure, the emission, and what else has weights, in this order."""
-        found = [self.structure, self.emission, self.reconstruction]
-        return [layer for layer in found if layer is not None]
+        layers = [self.structure, self.emission, self.reconstruction]
+        return [layer for layer in layers if layer is not None]
 
     @property
     def variables(self):

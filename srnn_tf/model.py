@@ -163,10 +163,10 @@ class SequenceModel(keras.Model):
         if noise is None:
             noise = objectives.noise_of(density, batch, key)
         terms = density.terms(batch, noise, states, fold(key, "terms"))
-        found = terms._asdict() | {n: density.sum_frames(getattr(terms, n)) for n in PER_FRAME}
+        said = terms._asdict() | {n: density.sum_frames(getattr(terms, n)) for n in PER_FRAME}
         if not self.latent_size:
-            del found["posterior_mean"]
-        return found
+            del said["posterior_mean"]
+        return said
 
     def _check_call(self, frames, previous, mask):
         """Shapes always, values where they are known: not inside a `tf.function`."""
@@ -222,7 +222,7 @@ class SequenceModel(keras.Model):
         if not clipnorm > 0.0:
             raise ValueError(f"`clipnorm` must be positive; received {clipnorm!r}")
         checks.choice("loss_per", loss_per, ("step", "value"))
-        found = objectives.for_training(
+        chosen = objectives.for_training(
             self.density,
             objective,
             self.objective,
@@ -245,8 +245,8 @@ class SequenceModel(keras.Model):
         if jit_compile is None:
             jit_compile = not kwargs.get("run_eagerly")
         self.clipnorm, self.loss_per, self.xla = clipnorm, loss_per, bool(jit_compile)
-        self.objective, self._extra_compile = found, kwargs
-        self._own(found)
+        self.objective, self._extra_compile = chosen, kwargs
+        self._own(chosen)
         super().compile(optimizer=optimizer, jit_compile=self.xla and alone, **kwargs)
 
     def _own(self, objective: Objective) -> None:

@@ -63,12 +63,12 @@ def filter_seed(
 
     From a seed per row, one for each of its `windows`, (B * windows, 2).
     """
-    found = _fold_in(draw_seed(seed), FILTER)
-    if found.shape.rank == 2:
-        found = tf.stack([_fold_in(found, w) for w in range(windows)], axis=1)
-        return _fold_in(tf.reshape(found, [-1, 2]), start)
-    found = found if group is None else random.fold_in(found, group)
-    return random.fold_in(found, start)
+    drawn = _fold_in(draw_seed(seed), FILTER)
+    if drawn.shape.rank == 2:
+        drawn = tf.stack([_fold_in(drawn, w) for w in range(windows)], axis=1)
+        return _fold_in(tf.reshape(drawn, [-1, 2]), start)
+    drawn = drawn if group is None else random.fold_in(drawn, group)
+    return random.fold_in(drawn, start)
 
 
 def filter_noise(

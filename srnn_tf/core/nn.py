@@ -234,8 +234,8 @@ def build(layer: keras.layers.Layer, name: str, width: int) -> None:
     """
     if not layer.built:
         layer.build((None, None, width))
-    held = layer.get_build_config()["input_shape"][-1]
-    if held != width:
+    width_built = layer.get_build_config()["input_shape"][-1]
+    if width_built != width:
         raise ValueError(
-            f"`{name}` must be for inputs of {width} values; received one built for {held}"
+            f"`{name}` must be for inputs of {width} values; received one built for {width_built}"
         )

@@ -55,8 +55,8 @@ class Scorer:
         """Mean, log variance and KL of each latent at each step, (B, S, Z) each."""
         steps = frames.shape[1] * self.density.steps_per_frame
         frames, mask = _padded(frames, mask)
-        found = self.programs(self.posterior)(frames, mask, draws.draw_seed(seed), seed is None)
-        return tuple(x[:, :steps] for x in found)
+        latents = self.programs(self.posterior)(frames, mask, draws.draw_seed(seed), seed is None)
+        return tuple(x[:, :steps] for x in latents)
 
     # What follows is compiled.
 

@@ -98,9 +98,9 @@ class ELBO(Objective):
         if self.free_nats and batch.mask is not None:  # padding is free of them
             real = batch.mask[:, :: density.steps_per_frame]
             values = tf.where(real, values, 0.0)
-        found = moments(terms.posterior_mean, batch.mask)
+        of_means = moments(terms.posterior_mean, batch.mask)
         bound = functions.elbo(log_likelihood, kl)
-        return Loss(-tf.reduce_sum(values), bound, log_likelihood, kl, found)
+        return Loss(-tf.reduce_sum(values), bound, log_likelihood, kl, of_means)
 
     def bound(self, density, batch, key):
         terms = density.terms(batch, noise_of(density, batch, key))

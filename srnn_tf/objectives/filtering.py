@@ -55,13 +55,14 @@ class FIVO(Objective):
         evidence = None
         if density.trains_on_evidence:
             evidence = density.evidence(batch, fold(key, "evidence"))
-        found = self._filtered(density, batch, key, evidence)
-        auxiliary = found.auxiliary + density.reconstruction_cost(evidence, batch)
+        filtered = self._filtered(density, batch, key, evidence)
+        auxiliary = filtered.auxiliary + density.reconstruction_cost(evidence, batch)
         if batch.mask is not None:
             auxiliary = tf.where(batch.mask, auxiliary, 0.0)
-        value = -tf.reduce_sum(found.bound) - tf.reduce_sum(auxiliary)
-        per_frame = (density.sum_frames(x) for x in (found.bound, found.log_likelihood, found.kl))
-        return Loss(value, *per_frame, moments(found.posterior_mean, batch.mask))
+        value = -tf.reduce_sum(filtered.bound) - tf.reduce_sum(auxiliary)
+        parts = (filtered.bound, filtered.log_likelihood, filtered.kl)
+        per_frame = (density.sum_frames(x) for x in parts)
+        return Loss(value, *per_frame, moments(filtered.posterior_mean, batch.mask))
 
     def bound(self, density, batch, key):
         return tf.reduce_sum(self._filtered(density, batch, key, None).bound, axis=1)

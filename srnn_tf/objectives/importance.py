@@ -85,8 +85,8 @@ class ImportanceSamples:
             tf.reduce_mean(per_draw(x), axis=0)
             for x in (terms.log_likelihood, terms.kl, terms.auxiliary)
         )
-        found = moments(terms.posterior_mean, mask)
-        return Weights(tf.reduce_sum(log_weights, axis=2), *means, found), states
+        of_means = moments(terms.posterior_mean, mask)
+        return Weights(tf.reduce_sum(log_weights, axis=2), *means, of_means), states
 
 
 def importance(
@@ -128,8 +128,9 @@ def weights_of(
     """
     samples = ImportanceSamples(density, batch, noise, fold(key, "dropout"))
     chunks = tf.reshape(seeds, [-1, chunk, 2])
-    found, _ = scan.unroll(samples, {"seeds": chunks}, (), time_major=True)
-    log_weights = tf.reshape(found.log_weights, [-1, tf.shape(found.log_weights)[2]])
-    means = (tf.reduce_mean(x, axis=0) for x in (found.log_likelihood, found.kl, found.auxiliary))
-    totals = tuple(tf.reduce_sum(x, axis=0) for x in found.posterior_moments)
+    weights, _ = scan.unroll(samples, {"seeds": chunks}, (), time_major=True)
+    log_weights = tf.reshape(weights.log_weights, [-1, tf.shape(weights.log_weights)[2]])
+    per_chunk = (weights.log_likelihood, weights.kl, weights.auxiliary)
+    means = (tf.reduce_mean(x, axis=0) for x in per_chunk)
+    totals = tuple(tf.reduce_sum(x, axis=0) for x in weights.posterior_moments)
     return Weights(log_weights, *means, totals)

@@ -50,10 +50,10 @@ class IWAE(Objective):
         most = max(1, MAX_STEPS // job.num_steps)
         chunks = -(-self.num_samples // most)
         size = -(-self.num_samples // chunks)
-        found = [
+        chunks_of_weights = [
             job.log_weights(draws.draw_seeds(job.seed, start, size))
             for start in range(0, self.num_samples, size)
         ]
         # The last chunk may hold more than was asked for.
-        log_weights = tf.concat(found, axis=0)[: self.num_samples]
+        log_weights = tf.concat(chunks_of_weights, axis=0)[: self.num_samples]
         return job.sum_windows(functions.iwae(log_weights))

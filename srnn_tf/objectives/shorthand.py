@@ -48,17 +48,17 @@ def for_training(
         num_samples=num_samples, max_samples=max_samples, free_nats=free_nats
     )
     given = {name: value for name, value in given.items() if value is not None}
-    found = _given_object("objective", objective, density, given)
-    if found is None:
+    chosen = _given_object("objective", objective, density, given)
+    if chosen is None:
         checks.sizes(**{n: v for n, v in given.items() if n != "free_nats"})
         checks.weight(free_nats=free_nats or 0.0)
-        found = _named("objective", objective, density, given, default)
-    found.check_training()
+        chosen = _named("objective", objective, density, given, default)
+    chosen.check_training()
     if free_nats and (objective != "elbo" or not density.latent_size):
         raise ValueError(
             f"`free_nats` belongs to the ELBO of a model with latents; received {free_nats!r}"
         )
-    return found
+    return chosen
 
 
 def for_scoring(
@@ -82,9 +82,9 @@ def for_scoring(
         num_samples=num_samples, proposal=proposal, ess_threshold=ess_threshold
     )
     given = {name: value for name, value in given.items() if value is not None}
-    found = _given_object("bound", bound, density, given)
-    if found is not None:
-        return found
+    chosen = _given_object("bound", bound, density, given)
+    if chosen is not None:
+        return chosen
     FIVO(1, **{n: v for n, v in given.items() if n != "num_samples"})  # checked for all bounds
     return _named("bound", bound, density, given, ELBO())
 
@@ -115,6 +115,6 @@ def _named(argument, name, density, given, default):
     if name == "fivo":
         options["num_particles"] = count
     cls = OBJECTIVES[name]
-    found = cls(**{key: value for key, value in options.items() if key in cls.arguments})
-    found.check(density)
-    return found
+    named = cls(**{key: value for key, value in options.items() if key in cls.arguments})
+    named.check(density)
+    return named

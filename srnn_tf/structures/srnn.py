@@ -102,12 +102,12 @@ class SRNNCell(Cell):
             parts["p"] = self.prior.part(v, rows, fold(key, "prior"))
 
         def step(inputs, z, dense):
-            found = {name: part.step(inputs[name], z, dense) for name, part in parts.items()}
-            q = found.get("q", found.get("p"))
-            if len(found) == 2:
-                q = (found["p"][0] + q[0], q[1])
+            gaussians = {name: part.step(inputs[name], z, dense) for name, part in parts.items()}
+            q = gaussians.get("q", gaussians.get("p"))
+            if len(gaussians) == 2:
+                q = (gaussians["p"][0] + q[0], q[1])
             draw = nn.gaussian_draw(q, inputs["noise"])
-            return (draw, q, found.get("p", ())), draw
+            return (draw, q, gaussians.get("p", ())), draw
 
         weights = [part.weights for part in parts.values()]
         (z, q, p), last = scan.unroll(

@@ -56,8 +56,8 @@ def values(binary: Any, rows: int, steps: int, seed: int = 0) -> np.ndarray:
 
 def all_bits(steps: int, size: int) -> np.ndarray:
     """Every sequence of bits, (2^(steps * size), steps, size)."""
-    found = list(itertools.product((0, 1), repeat=steps * size))
-    return np.array(found, np.float32).reshape(-1, steps, size)
+    sequences = list(itertools.product((0, 1), repeat=steps * size))
+    return np.array(sequences, np.float32).reshape(-1, steps, size)
 
 
 def randomize(layer: Any, scale: float = 0.5) -> Any:

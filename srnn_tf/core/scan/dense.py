@@ -69,16 +69,16 @@ def weight_gradients(
     weights: Weights, names: Sequence[str], xs: Sequence[tf.Tensor], dys: Sequence[tf.Tensor]
 ) -> list[tf.Tensor]:
     """Gradients of `tf.nest.flatten(weights)` from inputs (T, B, F) and gradients (T, B, G)."""
-    found: dict[str, list] = {name: [] for name in weights}
+    products: dict[str, list] = {name: [] for name in weights}
     for name, x, dy in zip(names, xs, dys, strict=True):
         x, dy = (tf.reshape(a, [-1, a.shape[-1]]) for a in (x, dy))
-        found[name].append((tf.matmul(x, dy, transpose_a=True), tf.reduce_sum(dy, axis=0)))
+        products[name].append((tf.matmul(x, dy, transpose_a=True), tf.reduce_sum(dy, axis=0)))
 
     def total(name):
         kernel, bias = weights[name]
-        if not found[name]:
+        if not products[name]:
             return tf.zeros_like(kernel), None if bias is None else tf.zeros_like(bias)
-        d_kernel, d_bias = (tf.add_n(list(d)) for d in zip(*found[name], strict=True))
+        d_kernel, d_bias = (tf.add_n(list(d)) for d in zip(*products[name], strict=True))
         return d_kernel, None if bias is None else d_bias
 
     gradients = {name: total(name) for name in weights}
