@@ -13,7 +13,8 @@ import srnn_tf
 
 MODULES = ["srnn_tf", *(m.name for m in pkgutil.walk_packages(srnn_tf.__path__, "srnn_tf."))]
 AT_LEAST = 17
-DOCUMENTED = "scan structures emissions likelihoods objectives model zoo convert testing".split()
+DOCUMENTED = """core.scan core.random structures emissions likelihoods objectives density model zoo
+    convert testing""".split()
 
 
 def examples():
