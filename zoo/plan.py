@@ -66,12 +66,12 @@ class Planned:
     def arguments(self) -> list[str]:
         """What `srnn-tf train` is told besides recipe, data and folder."""
         recipe = recipes.get(self.recipe)
-        found = ["--steps", str(self.steps)]
+        extra = ["--steps", str(self.steps)]
         if self.batch != recipe.batch_size:
-            found += ["--batch-size", str(self.batch)]
+            extra += ["--batch-size", str(self.batch)]
         if self.seed:
-            found += ["--seed", str(self.seed)]
-        return [*found, *self.options]
+            extra += ["--seed", str(self.seed)]
+        return [*extra, *self.options]
 
     @property
     def patience(self) -> int | None:
@@ -165,11 +165,11 @@ def _finished(planned: Planned, training: Mapping[str, Any]) -> bool:
 
 def _same(planned: Planned, run: runs.Run) -> bool:
     """Whether a folder's run is the planned one."""
-    mine = (planned.recipe, planned.steps, planned.seed, planned.batch, planned.patience)
+    wanted = (planned.recipe, planned.steps, planned.seed, planned.batch, planned.patience)
     batch = run.batch_size or run.recipe.batch_size
-    theirs = (run.recipe.name, run.steps, run.seed, batch, run.patience)
+    actual = (run.recipe.name, run.steps, run.seed, batch, run.patience)
     others = (run.candidate, run.window, run.transpose, run.without, run.learning_rate)
-    return mine == theirs and not any(option is not None for option in others)
+    return wanted == actual and not any(option is not None for option in others)
 
 
 def _ended(run: runs.Run) -> bool:
@@ -197,7 +197,7 @@ def command(planned: Planned, data: Mapping[str, Any], folder: Path, place: str)
 
 def queue(plan: Plan, folder: Path, root: Path = ROOT) -> list[dict[str, Any]]:
     """What is to be trained, as `--queue` prints it."""
-    found = []
+    jobs = []
     for planned in plan.runs:
         data = plan.data[planned.data]
         if state(planned, data, folder, root) not in ("missing", "running"):
@@ -206,8 +206,8 @@ def queue(plan: Plan, folder: Path, root: Path = ROOT) -> list[dict[str, Any]]:
         job["options"] = planned.arguments()
         if "prepare" in data:
             job["prepare"] = data["prepare"]
-        found.append(job)
-    return found
+        jobs.append(job)
+    return jobs
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -225,26 +225,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         counts, hours = dict.fromkeys(STATES, 0), dict.fromkeys(STATES, 0.0)
         for planned in plan.runs:
             data = plan.data[planned.data]
-            found = state(planned, data, folder)
-            counts[found] += 1
-            hours[found] += planned.hours
-            if args.state in (None, found):
-                print(f"{found:<8} {planned.hours:>8g} h  {planned.name}")
-                print(f"         {_next(planned, data, folder, args.data, found)}")
+            status = state(planned, data, folder)
+            counts[status] += 1
+            hours[status] += planned.hours
+            if args.state in (None, status):
+                print(f"{status:<8} {planned.hours:>8g} h  {planned.name}")
+                print(f"         {_next(planned, data, folder, args.data, status)}")
         told = (f"{counts[s]} {s} ({hours[s]:,.0f} hours)" for s in STATES if counts[s])
         print(f"{len(plan.runs)} runs: {', '.join(told)}")
 
 
-def _next(planned, data, folder, place, found):
+def _next(planned, data, folder, place, status):
     """What to do about a run in a state."""
-    if found == "done":
+    if status == "done":
         return f"saved_models/{planned.recipe}"
-    if found == "trained":
+    if status == "trained":
         run = shlex.quote(str(folder / planned.name))
         return f"srnn-tf evaluate {run} ... && srnn-tf publish {run}"
-    if found == "taken":
+    if status == "taken":
         return f"{folder / planned.name} holds another run: move it"
-    told = f"(obtain {data['obtain']}) " if found == "waiting" else ""
+    told = f"(obtain {data['obtain']}) " if status == "waiting" else ""
     return told + command(planned, data, folder, place)
 
 

@@ -61,10 +61,10 @@ def markov(train: Sequence[np.ndarray], test: Sequence[np.ndarray]) -> float:
     """
     train, test = _checked(train, "train"), _checked(test, "test", _width(train))
     now, before = np.concatenate(train), _previous(train)
-    held = (now & before).sum(axis=0, dtype=np.int64)
+    sustained = (now & before).sum(axis=0, dtype=np.int64)
     struck = (now & (1 - before)).sum(axis=0, dtype=np.int64)
     sounding = before.sum(axis=0, dtype=np.int64)
-    after_note = _smoothed(held, sounding)
+    after_note = _smoothed(sustained, sounding)
     after_silence = _smoothed(struck, len(before) - sounding)
     probability = np.where(_previous(test) == 1, after_note, after_silence)
     return _mean_log_likelihood(np.concatenate(test), probability)
@@ -176,10 +176,10 @@ def pen(train: Sequence[Any], test: Sequence[Any]) -> float:
 
 def _of_rolls(splits: Splits) -> dict[str, float]:
     sets = getattr(splits.test, "sets", {"all": splits.test}).values()
-    found = {"independent notes": independent, "first-order Markov chain per note": markov}
+    baselines = {"independent notes": independent, "first-order Markov chain per note": markov}
     return {
         name: sum(baseline(splits.train, part) for part in sets) / len(sets)
-        for name, baseline in found.items()
+        for name, baseline in baselines.items()
     }
 
 

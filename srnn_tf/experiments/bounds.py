@@ -44,9 +44,9 @@ def print_table(
     for run in opened:
         cells = []
         recipe = run.recipe
-        for found in row(run.best_model(), parts[recipe.dataset], k, recipe.unit):
-            exact = len(found) == 1
-            cells += [f"{found[0]:.4f} (exact)", "", ""] if exact else [f"{x:.4f}" for x in found]
+        for values in row(run.best_model(), parts[recipe.dataset], k, recipe.unit):
+            exact = len(values) == 1
+            cells += [f"{values[0]:.4f} (exact)", "", ""] if exact else [f"{x:.4f}" for x in values]
         print(f"| {run.recipe.name} | {run.steps:,} | " + " | ".join(cells) + " |", flush=True)
 
 
@@ -66,5 +66,5 @@ def table(
     opened = [runs.Run.open(folder) for folder in folders]
     kinds = {run.recipe.dataset: run.recipe for run in opened}
     splits = {n: runs.load_data(r, path, edition) for n, r in kinds.items()}
-    parts = {name: getattr(found, split) for name, found in splits.items()}
+    parts = {name: getattr(loaded, split) for name, loaded in splits.items()}
     print_table(opened, parts, split, num_samples)

@@ -56,25 +56,25 @@ TERMS = {
 
 def card(
     run: runs.Run,
-    held: dict[str, Any],
+    evaluation: dict[str, Any],
     version: int,
     model: SequenceModel,
     seeds: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What is said of a published run, all but the checksums of its files."""
     recipe, best = run.recipe, runs.read_json(run.folder / "best.json")
-    parts = held["data"]["parts"]
+    parts = evaluation["data"]["parts"]
     if recipe.dataset == "music":
-        terms = "; ".join(f"{name}: {TERMS[name]}" for name in held["sets"])
+        terms = "; ".join(f"{name}: {TERMS[name]}" for name in evaluation["sets"])
     else:
         terms = TERMS.get(recipe.dataset) or corpora.get(recipe.dataset).licence
-    edition = held["data"]["edition"]
+    edition = evaluation["data"]["edition"]
     trained_on = (
         f"the training part of {recipe.dataset}{f' ({edition})' if edition else ''}: "
         f"{parts['train']['sequences']:,} sequences, {parts['train']['steps']:,} steps of "
         f"{recipe.event_size} values; nothing else"
     )
-    trained_on += "".join(f"; {remark}" for remark in held["data"].get("remarks", ()))
+    trained_on += "".join(f"; {remark}" for remark in evaluation["data"].get("remarks", ()))
     if recipe.max_steps:
         trained_on += f"; sequences cut into pieces of at most {recipe.max_steps:,} steps"
     return {
@@ -96,14 +96,14 @@ def card(
                 c for c in recipe.candidates if c != (run.candidate or "parallel")
             ],
         },
-        "unit": held["unit"],
+        "unit": evaluation["unit"],
         "validation": {"protocol": "paper", "value": best["valid"]},
-        "test": held["test"],
-        **({"sets": held["sets"]} if "sets" in held else {}),
-        "floors": held["floors"],
+        "test": evaluation["test"],
+        **({"sets": evaluation["sets"]} if "sets" in evaluation else {}),
+        "floors": evaluation["floors"],
         "reported": recipe.reported,
         "seeds": seeds,
-        "sample_rate": held["sample_rate"],
+        "sample_rate": evaluation["sample_rate"],
     }
 
 
@@ -113,13 +113,18 @@ def substitute(name: str, target: str) -> dict[str, Any]:
     Raises:
         ValueError: the two recipes are not the same model.
     """
-    mine, theirs = recipes.get(name), recipes.get(target)
-    same = (mine.structure, mine.emission, mine.event_size, mine.window)
-    if same != (theirs.structure, theirs.emission, theirs.event_size, theirs.window):
+    recipe, target_recipe = recipes.get(name), recipes.get(target)
+    same = (recipe.structure, recipe.emission, recipe.event_size, recipe.window)
+    if same != (
+        target_recipe.structure,
+        target_recipe.emission,
+        target_recipe.event_size,
+        target_recipe.window,
+    ):
         raise ValueError(f"{target} is not the model of {name}, and cannot be its substitute")
     statement = (
-        f"its weights are those of {target}, trained on {theirs.dataset}, since {mine.dataset} may "
-        f"not be passed on; it has never seen {mine.dataset}"
+        f"its weights are those of {target}, trained on {target_recipe.dataset}, since "
+        f"{recipe.dataset} may not be passed on; it has never seen {recipe.dataset}"
     )
     return {
         "format": artifacts.FORMAT,
@@ -140,10 +145,10 @@ def write_substitute(name: str, target: str, root: Path) -> None:
         raise ValueError(f"{target} is not published in {root}")
     if versions(root / name):
         raise ValueError(f"{name} is published in {root}, with weights of its own")
-    held = substitute(name, target)
+    alias = substitute(name, target)
     (root / name).mkdir(exist_ok=True)
-    runs.write_text(root / name / artifacts.CARD, artifacts.to_json(held))
-    runs.write_text(root / name / "README.md", pages.substitute(held))
+    runs.write_text(root / name / artifacts.CARD, artifacts.to_json(alias))
+    runs.write_text(root / name / "README.md", pages.substitute(alias))
 
 
 def versions(folder: Path) -> list[int]:
@@ -153,13 +158,13 @@ def versions(folder: Path) -> list[int]:
 
 def newest(root: Path) -> dict[str, dict[str, Any]]:
     """The card of the newest version of each published model, and of each substitute, by name."""
-    found = {}
+    cards = {}
     for folder in sorted(p for p in root.iterdir() if artifacts.NAME.fullmatch(p.name)):
         if numbers := versions(folder):
-            found[folder.name] = artifacts.Artifact.open(folder / str(numbers[-1])).card
+            cards[folder.name] = artifacts.Artifact.open(folder / str(numbers[-1])).card
         elif (folder / artifacts.CARD).is_file():
-            found[folder.name] = artifacts.read_json(folder / artifacts.CARD, "alias")
-    return found
+            cards[folder.name] = artifacts.read_json(folder / artifacts.CARD, "alias")
+    return cards
 
 
 def write_tables(
@@ -169,30 +174,30 @@ def write_tables(
     readme: Path = checkout.README,
 ) -> None:
     """Make what is generated from cards: READMEs, results, the list of what can be fetched."""
-    held, published = newest(root), {}
-    for name, found in held.items():
-        if found.get("alias_of"):
-            published[name] = {k: v for k, v in found.items() if k not in ("format", "name")}
-            text = pages.substitute(found)
+    cards, published = newest(root), {}
+    for name, card in cards.items():
+        if card.get("alias_of"):
+            published[name] = {k: v for k, v in card.items() if k not in ("format", "name")}
+            text = pages.substitute(card)
         else:
             files = {
                 v: root / name / str(v) / "assets.extra" / artifacts.CARD
                 for v in versions(root / name)
             }
             published[name] = {"versions": {str(v): artifacts.sha256(f) for v, f in files.items()}}
-            text = pages.readme(found)
+            text = pages.readme(card)
         runs.write_text(root / name / "README.md", text)
-    runs.write_text(results, pages.results(held))
+    runs.write_text(results, pages.results(cards))
     if readme.is_file():
-        runs.write_text(readme, _with_overview(readme.read_text(), held))
+        runs.write_text(readme, _with_overview(readme.read_text(), cards))
     runs.write_text(index, artifacts.to_json(published))
 
 
-def _with_overview(text: str, held: dict[str, dict[str, Any]]) -> str:
+def _with_overview(text: str, cards: dict[str, dict[str, Any]]) -> str:
     """The package's README with its table of scores made again."""
     head, mark, rest = text.partition(TABLE)
     end = rest.partition("<!-- end -->")[2]
-    names = [name for name in SHOWN if name in held and not held[name].get("alias_of")]
+    names = [name for name in SHOWN if name in cards and not cards[name].get("alias_of")]
     if not mark or not end or not names:
         return text
-    return f"{head}{TABLE}\n{pages.overview(names, held)}\n<!-- end -->{end}"
+    return f"{head}{TABLE}\n{pages.overview(names, cards)}\n<!-- end -->{end}"

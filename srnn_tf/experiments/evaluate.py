@@ -66,7 +66,7 @@ def totals(
         own_draws: seed each sequence's draws with its place, in place of the fixed table.
         request: further arguments of `log_prob`: bound, num_samples, ...
     """
-    found = np.zeros(len(sequences))
+    nats = np.zeros(len(sequences))
     draws = request.get("num_samples", 1)
     max_steps = MAX_STEPS // (model.steps_per_frame * min(draws, 16))
     for batch in data.batches(sequences, batch_size, max_steps=max(1, max_steps)):
@@ -75,8 +75,8 @@ def totals(
         values = model.log_prob(
             batch["frames"], batch["mask"], protocol=protocol, seed=seed, **request
         )
-        found[index[index >= 0]] = values.numpy()[index >= 0]
-    return found
+        nats[index[index >= 0]] = values.numpy()[index >= 0]
+    return nats
 
 
 def units(model: SequenceModel, sequences: Sequence[Any], protocol: str, unit: str) -> np.ndarray:
@@ -196,7 +196,7 @@ def whole(
         count = units(model, some, protocol, unit)
         return {name: interval(nats[p], count[p]) for name, p in sets_of(some).items()}
 
-    found: dict[str, Scores] = {"all": {}}
+    by_set: dict[str, Scores] = {"all": {}}
     for protocol in ("paper", "full"):
         plan = [("elbo" if model.latent_size else "exact", bound_name(model), sequences, {})]
         if model.latent_size:
@@ -213,14 +213,14 @@ def whole(
             if is_pool:
                 results["all"] = mean([*results.values()])
             for part, result in results.items():
-                found.setdefault(part, {}).setdefault(protocol, {})[name] = result
+                by_set.setdefault(part, {}).setdefault(protocol, {})[name] = result
                 where = split if not is_pool else f"{split}, {part.replace('all', 'mean of sets')}"
                 print(
                     f"{where}: {result.value:.4f} nats per {unit}, protocol {protocol}, {label}, "
                     f"{result}",
                     flush=True,
                 )
-    return found
+    return by_set
 
 
 def evaluate_run(
@@ -229,7 +229,7 @@ def evaluate_run(
     """Score the test split with the run's best weights, and write `evaluation.json`."""
     model, unit = run.best_model(), run.recipe.unit
     export.round_weights(model)
-    found = whole(model, splits.test, "test", unit, num_samples, bounds_on)
+    by_set = whole(model, splits.test, "test", unit, num_samples, bounds_on)
     parts = {
         part: {"sequences": len(s), "steps": int(sum(len(x) for x in s))}
         for part, s in (("train", splits.train), ("valid", splits.valid), ("test", splits.test))
@@ -239,7 +239,7 @@ def evaluate_run(
     for name, value in below.items():
         below[name] = value * per_unit
         print(f"test: {below[name]:.4f} nats per {unit}, protocol full, exact: {name}")
-    both = splits.standardization
+    standardization = splits.standardization
     result = {
         "format": FORMAT,
         "weights_sha256": artifacts.sha256(run.folder / "best.weights.h5"),
@@ -250,14 +250,18 @@ def evaluate_run(
             "parts": parts,
             "remarks": list(splits.remarks),
         },
-        "standardization": both
-        and {"mean": list(both.mean), "std": list(both.std), "permutation": both.permutation},
+        "standardization": standardization
+        and {
+            "mean": list(standardization.mean),
+            "std": list(standardization.std),
+            "permutation": standardization.permutation,
+        },
         "sample_rate": splits.sample_rate,
-        "test": _plain(found.pop("all")),
+        "test": _plain(by_set.pop("all")),
         "floors": below,
     }
-    if found:
-        result["sets"] = {name: _plain(of) for name, of in found.items()}
+    if by_set:
+        result["sets"] = {name: _plain(of) for name, of in by_set.items()}
     runs.write_json(run.folder / "evaluation.json", result)
     return result
 
@@ -274,9 +278,9 @@ def evaluate_published(name: str, splits: data.Splits, split: str, num_samples: 
     if split == "test":
         for part, of in {"all": card["test"], **card.get("sets", {})}.items():
             where = "the card" if part == "all" else f"the card, {part}"
-            for protocol, found in of.items():
-                for bound, held in found.items():
-                    value = f"{held['value']:.4f} {card['unit']}"
+            for protocol, by_bound in of.items():
+                for bound, score in by_bound.items():
+                    value = f"{score['value']:.4f} {card['unit']}"
                     print(f"{where}: {value}, protocol {protocol}, {bound}")
 
 

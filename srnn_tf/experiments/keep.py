@@ -23,7 +23,7 @@ from srnn_tf.zoo import artifacts
 
 KEPT = checkout.KEPT
 FILES = ("run.json", "best.json")
-BEGUN = provenance.BEGUN  # of a run that began with the weights of another
+BEGUN = provenance.BEGUN  # of a warm-started run
 
 
 def keep(folder: str, root: Path = KEPT) -> Path:
@@ -54,14 +54,14 @@ def restore(name: str, folder: str, root: Path = KEPT) -> Path:
     """
     kept, out = root / name, Path(folder)
     if not (kept / "run.json").is_file():
-        held = sorted(p.name for p in root.glob("*") if (p / "run.json").is_file())
-        raise ValueError(f"nothing is kept as {name!r}; kept: {', '.join(held) or 'nothing'}")
+        names = sorted(p.name for p in root.glob("*") if (p / "run.json").is_file())
+        raise ValueError(f"nothing is kept as {name!r}; kept: {', '.join(names) or 'nothing'}")
     if out.exists():
         raise FileExistsError(f"--out={out} exists; name a folder that does not")
     model = runs.Run.open(str(kept)).build()
     try:
-        with np.load(kept / "weights.npz") as held:
-            values = [held[str(i)] for i in range(len(held.files))]
+        with np.load(kept / "weights.npz") as arrays:
+            values = [arrays[str(i)] for i in range(len(arrays.files))]
         for variable, value in zip(artifacts.weights(model).values(), values, strict=True):
             variable.assign(value.astype(np.float32))
     except (OSError, KeyError, ValueError) as error:

@@ -38,18 +38,18 @@ def chosen(dataset: str | None, model: str | None) -> list[recipes.Recipe]:
     Raises:
         ValueError: there is none.
     """
-    found = [
+    matches = [
         recipe
         for recipe in recipes.RECIPES.values()
         if dataset in (None, recipe.dataset) and model in (None, recipe.model)
     ]
-    if not found:
+    if not matches:
         datasets = sorted({recipe.dataset for recipe in recipes.RECIPES.values()})
         raise ValueError(
             f"no recipe of model {model!r} for data set {dataset!r}; data sets are "
             f"{', '.join(datasets)}"
         )
-    return found
+    return matches
 
 
 def rows(
@@ -65,12 +65,12 @@ def rows(
     Raises:
         ValueError: there is no such recipe.
     """
-    found = chosen(dataset, model)
+    matches = chosen(dataset, model)
     table: list[tuple[str, ...]] = [(*HEADER, "weights")]
-    for recipe in found:
+    for recipe in matches:
         weights = "published" if recipe.name in published else "no weights: srnn-tf train"
         table.append((*row(recipe), weights))
     if count:
-        counts = ["parameters", *(parameters(recipe) for recipe in found)]
+        counts = ["parameters", *(parameters(recipe) for recipe in matches)]
         table = [(*cells, number) for cells, number in zip(table, counts, strict=True)]
     return table

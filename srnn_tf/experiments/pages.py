@@ -60,13 +60,13 @@ def scores(card: Mapping[str, Any]) -> str:
         + " | 95 % over sequences |"
     ]
     lines.append("|---|---|---|---|")
-    for protocol, found in card["test"].items():
-        for name, s in found.items():
+    for protocol, by_bound in card["test"].items():
+        for name, s in by_bound.items():
             between = interval(s)
             lines.append(f"| {protocol} | {bound_label(name)} | {s['value']:.4f} | {between} |")
     for part, of in sorted(card.get("sets", {}).items()):
-        for protocol, found in of.items():
-            for name, s in found.items():
+        for protocol, by_bound in of.items():
+            for name, s in by_bound.items():
                 label = f"{bound_label(name)}, {part} alone"
                 lines.append(f"| {protocol} | {label} | {s['value']:.4f} | {interval(s)} |")
     for name, value in card["floors"].items():
@@ -114,7 +114,7 @@ def training(card: Mapping[str, Any]) -> str:
 
 
 def _begun(t: Mapping[str, Any]) -> str:
-    """What the run began with, and what that one began with, in order."""
+    """The warm starts that led to the run, first to last; empty without."""
     first = t.get("begun_with")
     if not first:
         return ""
@@ -127,7 +127,7 @@ def _begun(t: Mapping[str, Any]) -> str:
 
 
 def _updates(t: Mapping[str, Any]) -> str:
-    """Updates of the run, after those of the runs that it began with."""
+    """Updates of the run, after the updates of its warm starts."""
     before = f"{_updates(t['begun_with'])} + " if t.get("begun_with") else ""
     return f"{before}{t['updates']:,}"
 
@@ -252,7 +252,7 @@ see [{target}](../{target}/README.md) for scores, data and training. With the co
 """
 
 
-def results(held: Mapping[str, Mapping[str, Any]]) -> str:
+def results(cards: Mapping[str, Mapping[str, Any]]) -> str:
     """The table of all published models."""
     text = [
         GENERATED,
@@ -263,29 +263,29 @@ def results(held: Mapping[str, Mapping[str, Any]]) -> str:
         "latents: the ELBO of one draw, then FIVO-16, mostly "
         "tighter.\n",
     ]
-    real = {n: c for n, c in held.items() if not c.get("alias_of")}
+    real = {n: c for n, c in cards.items() if not c.get("alias_of")}
     datasets = dict.fromkeys(c["data"]["name"] for c in real.values())
     for dataset in datasets:
-        cards = [c for c in real.values() if c["data"]["name"] == dataset]
-        text.append(f"## {dataset}, {cards[0]['unit']}\n")
+        in_dataset = [c for c in real.values() if c["data"]["name"] == dataset]
+        text.append(f"## {dataset}, {in_dataset[0]['unit']}\n")
         text.append(
             "| model | parameters | updates (of recipe) | paper | full | bound | FIVO-16, full | "
             "the paper's code |"
         )
         text.append("|---|---|---|---|---|---|---|---|")
-        text += [_row(c) for c in sorted(cards, key=_best, reverse=True)]
-        baselines = "; ".join(f"{n} {v:.4f}" for n, v in cards[0]["floors"].items())
+        text += [_row(c) for c in sorted(in_dataset, key=_best, reverse=True)]
+        baselines = "; ".join(f"{n} {v:.4f}" for n, v in in_dataset[0]["floors"].items())
         text.append(f"\nBaselines, protocol full, exact: {baselines}.\n")
-    names = [n for n, c in held.items() if c.get("alias_of")]
+    names = [n for n, c in cards.items() if c.get("alias_of")]
     if names:
         text.append("## Substitutes\n")
         text.append("Names of licensed data sets, served by a model of free data:\n")
-        text += [f"- `{n}`: `{held[n]['alias_of']}`" for n in names]
+        text += [f"- `{n}`: `{cards[n]['alias_of']}`" for n in names]
         text.append("")
     return "\n".join(text)
 
 
-def overview(names: list[str], held: Mapping[str, Mapping[str, Any]]) -> str:
+def overview(names: list[str], cards: Mapping[str, Mapping[str, Any]]) -> str:
     """A short table of some models, for the package's own README."""
     lines = [
         "| model | nats per | updates | test, paper | test, full | bound | "
@@ -293,11 +293,11 @@ def overview(names: list[str], held: Mapping[str, Mapping[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name in names:
-        card, cells = held[name], []
+        card, cells = cards[name], []
         for protocol in ("paper", "full"):
-            found = [s for n, s in card["test"][protocol].items() if n in ("exact", "elbo")]
+            default = [s for n, s in card["test"][protocol].items() if n in ("exact", "elbo")]
             more = [s for n, s in card["test"][protocol].items() if n == "fivo_16"]
-            cells.append(" / ".join(f"{s['value']:.4f}" for s in found + more))
+            cells.append(" / ".join(f"{s['value']:.4f}" for s in default + more))
         fivo = "fivo_16" in card["test"]["full"]
         bound = "exact" if "exact" in card["test"]["full"] else "ELBO" + " / FIVO-16" * fivo
         reported = (card["reported"] or "-").replace(", protocol paper", "")

@@ -12,15 +12,15 @@ from srnn_tf.experiments import runs
 from srnn_tf.model import SequenceModel
 from srnn_tf.zoo import artifacts
 
-BEGUN = "begun.json"  # of a run that began with the weights of another
+BEGUN = "begun.json"  # of a warm-started run: how the weights that it started from came about
 CLOCK = "clock.json"
 
 
 def machine() -> str:
     """What this process trains on, as a card says it."""
-    if not (found := tf.config.list_physical_devices("GPU")):
+    if not (devices := tf.config.list_physical_devices("GPU")):
         return f"{os.cpu_count()} CPU cores, shared with other work"
-    details = tf.config.experimental.get_device_details(found[0])
+    details = tf.config.experimental.get_device_details(devices[0])
     count = tf.distribute.get_strategy().num_replicas_in_sync
     return f"{count} x {details.get('device_name', 'GPU')}"
 
@@ -63,9 +63,9 @@ def last_update(run: runs.Run) -> int:
         ValueError: the clock or the checkpoint is damaged.
     """
     if (run.folder / CLOCK).is_file():
-        held = runs.read_json(run.folder / CLOCK)
-        if "step" in held:
-            return int(held["step"])
+        clock = runs.read_json(run.folder / CLOCK)
+        if "step" in clock:
+            return int(clock["step"])
     return run.updates() if run.checkpoint.is_file() else 0
 
 
@@ -102,10 +102,10 @@ def training(run: runs.Run) -> dict[str, Any]:
 
 
 def beginning(folder: str, name: str, candidate: str | None, frames: list[int]) -> str:
-    """The SHA-256 of the best weights of a run that another one of the recipe can begin with.
+    """The SHA-256 of the best weights of a run, for the warm start of another run of the recipe.
 
     Args:
-        folder: of the run to begin with.
+        folder: of the run to start from.
         name: the recipe of the other.
         candidate: its structure.
         frames: counts that identify its data.
@@ -115,11 +115,17 @@ def beginning(folder: str, name: str, candidate: str | None, frames: list[int]) 
             damaged.
     """
     first = runs.Run.open(folder)
-    held = runs.read_json(first.folder / "run.json")
-    theirs = {"recipe": first.recipe.name, "candidate": first.candidate, "frames": held["frames"]}
+    config = runs.read_json(first.folder / "run.json")
+    identity = {
+        "recipe": first.recipe.name,
+        "candidate": first.candidate,
+        "frames": config["frames"],
+    }
     wanted = {"recipe": name, "candidate": candidate, "frames": frames}
-    if theirs != wanted:
-        raise ValueError(f"--begin-with={folder} must be a run of {wanted}; it is one of {theirs}")
+    if identity != wanted:
+        raise ValueError(
+            f"--begin-with={folder} must be a run of {wanted}; it is one of {identity}"
+        )
     first.best_model()
     training(first)
     return artifacts.sha256(first.folder / "best.weights.h5")
@@ -128,7 +134,7 @@ def beginning(folder: str, name: str, candidate: str | None, frames: list[int]) 
 def begin(run: runs.Run, model: SequenceModel, folder: str) -> None:
     """Give a fresh model the best weights of the run in a folder, and keep what they are of."""
     first = runs.Run.open(folder)
-    theirs = artifacts.weights(first.best_model())
-    for mine, value in zip(artifacts.weights(model).values(), theirs.values(), strict=True):
-        mine.assign(value)
+    best = artifacts.weights(first.best_model())
+    for variable, value in zip(artifacts.weights(model).values(), best.values(), strict=True):
+        variable.assign(value)
     runs.write_json(run.folder / BEGUN, training(first))

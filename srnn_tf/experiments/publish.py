@@ -46,28 +46,28 @@ def evaluation(run: runs.Run) -> dict[str, Any]:
     path = run.folder / "evaluation.json"
     if not path.is_file():
         raise ValueError(f"{path} is missing: run `srnn-tf evaluate {run.folder}` first")
-    held = artifacts.read_json(path, "evaluation")
-    if held.get("weights_sha256") != artifacts.sha256(run.folder / "best.weights.h5"):
+    evaluated = artifacts.read_json(path, "evaluation")
+    if evaluated.get("weights_sha256") != artifacts.sha256(run.folder / "best.weights.h5"):
         raise ValueError(f"{path} is of other weights: run `srnn-tf evaluate` again")
-    return held
+    return evaluated
 
 
-def check_baselines(held: dict[str, Any]) -> None:
+def check_baselines(evaluated: dict[str, Any]) -> None:
     """The score, protocol full, is above every baseline.
 
     Raises:
         ValueError: it is not; or a score is no number.
     """
-    scores = held["test"]["full"]
+    scores = evaluated["test"]["full"]
     name = "exact" if "exact" in scores else "elbo"
     value = scores[name]["value"]
-    if not all(math.isfinite(s["value"]) for of in held["test"].values() for s in of.values()):
+    if not all(math.isfinite(s["value"]) for of in evaluated["test"].values() for s in of.values()):
         raise ValueError("a score of the evaluation is not finite")
-    for baseline, bar in held["floors"].items():
+    for baseline, bar in evaluated["floors"].items():
         if not value > bar:
             raise ValueError(
-                f"its score, {value:.4f} {held['unit']}, protocol full, {name}, is not above the "
-                f"baseline {bar:.4f} ({baseline}): train longer"
+                f"its score, {value:.4f} {evaluated['unit']}, protocol full, {name}, is not above "
+                f"the baseline {bar:.4f} ({baseline}): train longer"
             )
 
 
@@ -86,8 +86,8 @@ def write(
         ValueError: see `evaluation` and `check_baselines`; runs of another recipe or the same seed.
         FileExistsError: the version exists.
     """
-    held = evaluation(run)
-    check_baselines(held)
+    evaluated = evaluation(run)
+    check_baselines(evaluated)
     run.updates()  # an error now, not after the export
     name = run.recipe.name
     others = _other_seeds(name, provenance.training(run), run.candidate, seeds)
@@ -100,9 +100,9 @@ def write(
         raise FileExistsError(f"{target} exists; published versions are never replaced")
 
     def make(part):
-        model = _export(run, held, part)
+        model = _export(run, evaluated, part)
         _check(model, part)
-        return cards.card(run, held, version, model, others)
+        return cards.card(run, evaluated, version, model, others)
 
     _place(target, make)
     (target.parent / artifacts.CARD).unlink(missing_ok=True)
@@ -194,7 +194,7 @@ def _other_seeds(name, training, candidate, seeds):
         candidate: its structure.
         seeds: the runs.
     """
-    found, seed = [], training["seed"]
+    entries, seed = [], training["seed"]
     for other in seeds:
         if (other.recipe.name, other.candidate) != (name, candidate):
             raise ValueError(
@@ -207,25 +207,26 @@ def _other_seeds(name, training, candidate, seeds):
                     f"{other.folder} has {what}={told[what]!r}; the other run, "
                     f"{training.get(what)!r}: their scores cannot be compared"
                 )
-        if other.seed in {seed, *(f["seed"] for f in found)}:
+        if other.seed in {seed, *(entry["seed"] for entry in entries)}:
             raise ValueError(f"{other.folder} has the seed {other.seed}, as another run has")
         test = evaluation(other)["test"]
         scores = {p: next(iter(of.values()))["value"] for p, of in test.items()}
         kept = {k: told[k] for k in ("updates", "best_update", "schedule", "batch_size")}
-        found.append({"seed": other.seed, **kept, **scores})
-    if not found:
+        entries.append({"seed": other.seed, **kept, **scores})
+    if not entries:
         return None
-    values = [f["paper"] for f in found]
+    values = [entry["paper"] for entry in entries]
     spread = statistics.stdev(values) if len(values) > 1 else None
-    return {"runs": found, "mean": statistics.mean(values), "standard_deviation": spread}
+    return {"runs": entries, "mean": statistics.mean(values), "standard_deviation": spread}
 
 
-def _export(run: runs.Run, held: dict[str, Any], folder: Path) -> SequenceModel:
+def _export(run: runs.Run, evaluated: dict[str, Any], folder: Path) -> SequenceModel:
     """Write the SavedModel, and return the model with the weights it has."""
-    model, recipe, both = run.best_model(), run.recipe, held["standardization"]
+    model, recipe, constants = run.best_model(), run.recipe, evaluated["standardization"]
     export.round_weights(model)
-    standardization = both and data.Standardization(
-        tuple(both["mean"]), tuple(both["std"]), both["permutation"] and tuple(both["permutation"])
+    order = constants and constants["permutation"]
+    standardization = constants and data.Standardization(
+        tuple(constants["mean"]), tuple(constants["std"]), order and tuple(order)
     )
     details = {
         "recipe": recipe.name,
@@ -235,7 +236,7 @@ def _export(run: runs.Run, held: dict[str, Any], folder: Path) -> SequenceModel:
             "loss_per": recipe.loss_per,
         },
     }
-    export.export(model, folder, standardization, held["sample_rate"], details)
+    export.export(model, folder, standardization, evaluated["sample_rate"], details)
     return model
 
 
@@ -246,9 +247,9 @@ def _check(model: SequenceModel, folder: Path) -> None:
     length = np.array([steps, 5, steps, 40], np.int32)
     expected = model.log_prob(frames, np.arange(steps) < length[:, None]).numpy()
     score = tf.saved_model.load(str(folder)).signatures["score"]
-    found = score(frames=tf.constant(frames), length=tf.constant(length))["log_likelihood"].numpy()
-    if not np.allclose(found, expected, rtol=1e-4, atol=1e-3):
-        raise ValueError(f"the graph in {folder} scores {found}, the model {expected}")
+    served = score(frames=tf.constant(frames), length=tf.constant(length))["log_likelihood"].numpy()
+    if not np.allclose(served, expected, rtol=1e-4, atol=1e-3):
+        raise ValueError(f"the graph in {folder} scores {served}, the model {expected}")
 
 
 def publish(

@@ -68,7 +68,7 @@ class Run:
     patience: int | None = None  # validations without a better score that end the run
     window: int | None = None  # frames of a training window; the recipe's by default
     learning_rate: float | None = None  # the first; the recipe's by default
-    begin_with: str | None = None  # SHA-256 of the weights of another run that it begins with
+    begin_with: str | None = None  # warm start: SHA-256 of the other run's weights
     transpose: int | None = None  # semitones, of piano rolls; the recipe's by default
     without: list[str] | None = None  # data sets of a pool that are left out
 
@@ -140,12 +140,12 @@ class Run:
             raise type(error)(f"cannot make the folder {path}: {error.strerror}") from error
         file = path / "run.json"
         if file.exists():
-            held = read_json(file)
-            if isinstance(held, dict):  # a run goes on in the mode that it began in
-                held = {"dtype": "float32", **held}
-                dtype = dtype or held["dtype"]
-            if held != {**identity, "dtype": dtype}:
-                raise ValueError(f"{path} holds another run, {held}; asked for {identity}")
+            config = read_json(file)
+            if isinstance(config, dict):  # a run goes on in the mode that it began in
+                config = {"dtype": "float32", **config}
+                dtype = dtype or config["dtype"]
+            if config != {**identity, "dtype": dtype}:
+                raise ValueError(f"{path} holds another run, {config}; asked for {identity}")
         else:
             dtype = dtype or _fastest(recipe)
             write_json(file, {**identity, "dtype": dtype})
@@ -161,13 +161,13 @@ class Run:
         path = Path(folder)
         if not (path / "run.json").is_file():
             raise ValueError(f"{path} holds no run (no run.json)")
-        held = read_json(path / "run.json")
+        config = read_json(path / "run.json")
         try:
-            recipe, dtype = recipes.get(held["recipe"]), held.get("dtype", "float32")
-            options = {name: held.get(name) for name in OPTIONS}
-            return cls(path, recipe, held["steps"], held["seed"], dtype, **options)
+            recipe, dtype = recipes.get(config["recipe"]), config.get("dtype", "float32")
+            options = {name: config.get(name) for name in OPTIONS}
+            return cls(path, recipe, config["steps"], config["seed"], dtype, **options)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{path / 'run.json'} is not a run's: {held}") from error
+            raise ValueError(f"{path / 'run.json'} is not a run's: {config}") from error
 
     @property
     def checkpoint(self) -> Path:
@@ -182,12 +182,12 @@ class Run:
         path = self.folder / "best.json"
         if not path.is_file():
             return float("-inf"), 0
-        held = read_json(path)
+        record = read_json(path)
         try:
-            return float(held["valid"]), int(held["step"])
+            return float(record["valid"]), int(record["step"])
         except (KeyError, TypeError, ValueError) as error:
             wanted = "score `valid` and `step`"
-            raise ValueError(f"{path} holds no {wanted}; received {held}") from error
+            raise ValueError(f"{path} holds no {wanted}; received {record}") from error
 
     def updates(self) -> int:
         """How many updates the run has made.
@@ -308,7 +308,7 @@ def load_data(
     if recipe.max_steps is None:
         return splits
     given = {part: getattr(splits, part) for part in ("train", "valid", "test")}
-    cut = {part: data.pieces(found, recipe.max_steps) for part, found in given.items()}
+    cut = {part: data.pieces(sequences, recipe.max_steps) for part, sequences in given.items()}
     return dataclasses.replace(splits, **cut)
 
 

@@ -113,7 +113,7 @@ def train(
 ) -> None:
     """Train, or go on training; on many devices by a strategy of `workers`.
 
-    A run that begins with the weights of another needs the folder of that.
+    A warm start needs the folder of the other run.
     """
     if verbose is None:  # a bar on a terminal, a line per epoch in a log
         verbose = 1 if sys.stdout.isatty() else 2
@@ -122,7 +122,7 @@ def train(
         if run.checkpoint.is_file():
             runs.load_weights(model, run.checkpoint)
         elif run.begin_with:
-            assert begin_with is not None, "the folder whose weights the run begins with"
+            assert begin_with is not None, "a warm start needs the folder of the other run"
             provenance.begin(run, model, begin_with)
     done = int(model.step.numpy())
     ended = done >= run.steps or runs.worn_out(run, done, run.best()[1])
@@ -188,7 +188,7 @@ def start(
         path, edition: of the data, as in `srnn_tf.data.load`.
         steps, seed, dtype: as in `runs.Run.create`.
         kind: of `workers.KINDS`; one device by default.
-        begin_with: the folder of the run whose best weights this one begins with.
+        begin_with: for a warm start, the folder of the run whose best weights are taken.
         test: whether to score the test split.
         options: further arguments of `runs.Run.create`.
 

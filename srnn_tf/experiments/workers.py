@@ -44,8 +44,8 @@ def strategy(kind: str | None) -> tf.distribute.Strategy | None:
         return tf.distribute.MirroredStrategy()
     text = os.environ.get("TF_CONFIG", "")
     try:
-        held = json.loads(text)
-        workers, task = held["cluster"]["worker"], held["task"]
+        config = json.loads(text)
+        workers, task = config["cluster"]["worker"], config["task"]
         if task["type"] != "worker" or not 0 <= task["index"] < len(workers):
             raise ValueError
     except (ValueError, KeyError, TypeError):
@@ -55,9 +55,9 @@ def strategy(kind: str | None) -> tf.distribute.Strategy | None:
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def is_chief(found: tf.distribute.Strategy | None) -> bool:
+def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
     """Whether this process writes."""
-    resolver = found and found.cluster_resolver
+    resolver = strategy and strategy.cluster_resolver
     return not resolver or resolver.task_type is None or resolver.task_id == 0
 
 

@@ -53,8 +53,8 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a {kind}: {error}") from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        found = values.get("format") if isinstance(values, dict) else None
-        raise ValueError(f"{path} is of format {found!r}; this version reads {FORMAT}")
+        received = values.get("format") if isinstance(values, dict) else None
+        raise ValueError(f"{path} is of format {received!r}; this version reads {FORMAT}")
     return values
 
 
@@ -72,14 +72,14 @@ def checksums(folder: Path) -> dict[str, str]:
 def weights(model: SequenceModel) -> dict[str, Any]:
     """The variables that are published, by name, in their order."""
     layers = [model.structure, model.emission, model.reconstruction]
-    found: dict[str, Any] = {}
+    variables: dict[str, Any] = {}
     for variable in (v for layer in layers if layer is not None for v in layer.weights):
         name, number = variable.path.split("/", 1)[1], 1
-        while name in found:  # the heads of several likelihoods are called the same
+        while name in variables:  # the heads of several likelihoods are called the same
             number += 1
             name = f"{variable.path.split('/', 1)[1]}_{number}"
-        found[name] = variable
-    return found
+        variables[name] = variable
+    return variables
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,8 +32,8 @@ def names(published: bool = False, root: str | os.PathLike | None = None) -> lis
         >>> "f_srnn_bach" in names()
         True
     """
-    found = store.names(root)
-    return sorted(found if published else found | set(recipes.RECIPES))
+    available = store.names(root)
+    return sorted(available if published else available | set(recipes.RECIPES))
 
 
 def recommended() -> str:
@@ -103,15 +103,15 @@ def load(
         model = srnn_tf.zoo.load("f_rnn_bach")
         model.log_prob(srnn_tf.data.load("bach").test[0][None])  # nats, exact
     """
-    found = _find(name, version, root)
-    model = found.load()
-    options = found.config().get("compile", {})
+    artifact = _find(name, version, root)
+    model = artifact.load()
+    options = artifact.config().get("compile", {})
     optimizer = keras.optimizers.Adam(options.get("learning_rate", 1e-4))
     kept = {key: options[key] for key in ("clipnorm", "loss_per") if key in options}
     model.compile(optimizer, **kept)
-    if found.card.get("stand_in") and name not in _warned:
+    if artifact.card.get("stand_in") and name not in _warned:
         _warned.add(name)
-        warnings.warn(f"{name} is a substitute: {found.card['statement']}", stacklevel=2)
+        warnings.warn(f"{name} is a substitute: {artifact.card['statement']}", stacklevel=2)
     return model
 
 
@@ -127,13 +127,15 @@ def standardization(
         scale = srnn_tf.zoo.standardization("f_rnn_speech_commands")
         srnn_tf.data.write_wav(model.sample(1, 80, seed=0)[0], "sound.wav", scale)
     """
-    found = _find(name, version, root)
-    found.verify()
-    held = found.config().get("standardization")
-    if held is None:
+    artifact = _find(name, version, root)
+    artifact.verify()
+    constants = artifact.config().get("standardization")
+    if constants is None:
         return None
-    order = held["permutation"]
-    return Standardization(tuple(held["mean"]), tuple(held["std"]), order and tuple(order))
+    order = constants["permutation"]
+    return Standardization(
+        tuple(constants["mean"]), tuple(constants["std"]), order and tuple(order)
+    )
 
 
 def folder(name: str, version: int | None = None, root: str | os.PathLike | None = None) -> Path:
@@ -145,9 +147,9 @@ def folder(name: str, version: int | None = None, root: str | os.PathLike | None
     Example:
         tf.saved_model.load(str(srnn_tf.zoo.folder("f_rnn_bach"))).signatures["score"]
     """
-    found = _find(name, version, root)
-    found.verify()
-    return found.folder
+    artifact = _find(name, version, root)
+    artifact.verify()
+    return artifact.folder
 
 
 def build(
@@ -193,8 +195,8 @@ def _find(name: str, version: int | None, root: Any) -> artifacts.Artifact:
         if store.alias(alias["alias_of"], root) is not None:
             raise ValueError(f"{name} stands for {alias['alias_of']!r}, a substitute itself")
         target = _find(alias["alias_of"], version, root)
-        held = {**target.card, **{k: v for k, v in alias.items() if k != "format"}}
-        return artifacts.Artifact(target.folder, held)
+        card = {**target.card, **{k: v for k, v in alias.items() if k != "format"}}
+        return artifacts.Artifact(target.folder, card)
     here = store.versions(name, root)
     there = {} if root is not None else _downloadable(name)
     known = sorted({*here, *there})
@@ -210,8 +212,8 @@ def _find(name: str, version: int | None, root: Any) -> artifacts.Artifact:
 
 
 def _downloadable(name: str) -> dict[int, str]:
-    held = store.published().get(name, {}).get("versions", {})
-    return {int(version): checksum for version, checksum in held.items()}
+    versions = store.published().get(name, {}).get("versions", {})
+    return {int(version): checksum for version, checksum in versions.items()}
 
 
 def _no_weights(name: str) -> str:

@@ -66,12 +66,12 @@ def published() -> dict[str, Any]:
 
 def versions(name: str, root: str | os.PathLike | None = None) -> dict[int, Path]:
     """The folders of a name's versions, each of the first root that has it."""
-    found: dict[int, Path] = {}
+    folders: dict[int, Path] = {}
     for folder in roots(root):
         for path in (folder / name).glob("*"):
             if path.name.isdecimal() and path.is_dir():
-                found.setdefault(int(path.name), path)
-    return found
+                folders.setdefault(int(path.name), path)
+    return folders
 
 
 def alias(name: str, root: str | os.PathLike | None = None) -> dict[str, Any] | None:
@@ -88,20 +88,20 @@ def alias(name: str, root: str | os.PathLike | None = None) -> dict[str, Any] | 
             if not isinstance(target, str) or not artifacts.NAME.fullmatch(target):
                 raise ValueError(f"{path} must name a model under `alias_of`; received {target!r}")
             return card
-    held = {} if root is not None else published().get(name, {})
-    return held if "alias_of" in held else None
+    entry = {} if root is not None else published().get(name, {})
+    return entry if "alias_of" in entry else None
 
 
 def names(root: str | os.PathLike | None = None) -> set[str]:
     """Everything that is in the roots, and what can be downloaded."""
-    found = set() if root is not None else set(published())
+    known = set() if root is not None else set(published())
     for folder in roots(root):
         for path in folder.iterdir():
             if artifacts.NAME.fullmatch(path.name) and (
                 (path / artifacts.CARD).is_file() or any(p.name.isdecimal() for p in path.glob("*"))
             ):
-                found.add(path.name)
-    return found
+                known.add(path.name)
+    return known
 
 
 def download(name: str, version: int, card_sha256: str) -> Path:
