@@ -64,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     The exit status is 2 where the call is at fault, and 1 where something failed on the way.
     """
-    words = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        app.main(words, prog_name="srnn-tf", standalone_mode=False)
+        app.main(arguments, prog_name="srnn-tf", standalone_mode=False)
     except click.ClickException as error:
         _fail(f"{error.format_message()}", 2)
     except (click.Abort, KeyboardInterrupt):

@@ -66,32 +66,34 @@ def anomalies(
     usual = [s for path in reference for s in inputs.read(path, name, steps_per_quarter)]
     if not usual and any(s.is_waveform for s in sequences):
         raise ValueError("recordings need --reference: files of what is usual")
-    for one in sequences + usual:
-        inputs.check(one, zoo.card(name))
+    for sequence in sequences + usual:
+        inputs.check(sequence, zoo.card(name))
     inputs.one_kind(sequences + usual)
     answers = inputs.backend(name, server, timeout, batch_size)
     scores = inputs.score(answers, sequences)
     fit.warn(name, zoo.card(name), sequences, scores.log_likelihood)
-    found = scores.log_likelihood_per_step
-    held = _reference(answers, usual, sequences)
-    mark = float(np.quantile(held, quantile))
+    per_step = scores.log_likelihood_per_step
+    reference_scores = _reference(answers, usual, sequences)
+    mark = float(np.quantile(reference_scores, quantile))
     seconds = _seconds(zoo.card(name))
     table = Table("sequence", "step", *(["seconds"] if seconds else []), "nats", box=None)
-    marked = [(v, i, t) for i, steps in enumerate(found) for t, v in enumerate(steps) if v < mark]
+    marked = [
+        (v, i, t) for i, steps in enumerate(per_step) for t, v in enumerate(steps) if v < mark
+    ]
     for value, i, t in sorted(marked)[:top]:
         time = [f"{t * seconds:.3f}"] if seconds else []
         table.add_row(str(i), str(t), *time, f"{value:.4f}")
-    total = sum(len(steps) for steps in found)
+    total = sum(len(steps) for steps in per_step)
     what = f"{len(usual)} reference sequences" if usual else f"{DRAWN} samples of the model"
     console = Console(highlight=False, soft_wrap=True)
     console.print(
         f"{len(marked)} of {total} steps below {mark:.4f} nats, the {quantile:g} quantile of "
-        f"{len(held)} steps of {what}"
+        f"{len(reference_scores)} steps of {what}"
     )
     if marked:
         console.print(table)
     if out is not None:
-        plots.step_scores(np.concatenate(found), out, mark, f"{quantile:g} quantile of {what}")
+        plots.step_scores(np.concatenate(per_step), out, mark, f"{quantile:g} quantile of {what}")
         print(f"wrote {out}")
 
 

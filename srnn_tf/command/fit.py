@@ -41,15 +41,15 @@ def warn(
         else f"no published model is known to fit music of your own better ({DOCS})"
     )
     poor = 0
-    for one, total in zip(sequences, log_likelihoods, strict=True):
-        score, roll = total / len(one.values), np.asarray(one.values)
+    for sequence, total in zip(sequences, log_likelihoods, strict=True):
+        score, roll = total / len(sequence.values), np.asarray(sequence.values)
         baseline = baselines.independent([roll], [roll])
         poor += score < baseline
         if score < baseline and poor <= MOST_TOLD:
             print(
-                f"warning: {one.file}, sequence {one.index}: {name} does not fit it: {score:.4f} "
-                f"nats per step (full, {bound}), below {baseline:.4f} (full, exact) of independent "
-                f"notes fitted to the sequence itself; {advice}",
+                f"warning: {sequence.file}, sequence {sequence.index}: {name} does not fit it: "
+                f"{score:.4f} nats per step (full, {bound}), below {baseline:.4f} (full, exact) of "
+                f"independent notes fitted to the sequence itself; {advice}",
                 file=sys.stderr,
             )
     if poor > MOST_TOLD:

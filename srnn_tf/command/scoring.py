@@ -60,18 +60,18 @@ def score(
         for path in track(files, "reading", disable=console, transient=True)
         for s in inputs.read(path, name, steps_per_quarter)
     ]
-    for one in sequences:
-        inputs.check(one, card)
+    for sequence in sequences:
+        inputs.check(sequence, card)
     inputs.one_kind(sequences)
     answers = inputs.backend(name, server, timeout, batch_size)
     rows = []
     size = batch_size * 8
-    pieces = [sequences[i : i + size] for i in range(0, len(sequences), size)]
-    for piece in track(pieces, "scoring", disable=console, transient=True):
-        found = inputs.score(answers, piece)
-        fit.warn(name, card, piece, found.log_likelihood)
-        for i, one in enumerate(piece):
-            rows.append(_row(one, found, i, bound, per_step))
+    chunks = [sequences[i : i + size] for i in range(0, len(sequences), size)]
+    for chunk in track(chunks, "scoring", disable=console, transient=True):
+        scores = inputs.score(answers, chunk)
+        fit.warn(name, card, chunk, scores.log_likelihood)
+        for i, sequence in enumerate(chunk):
+            rows.append(_row(sequence, scores, i, bound, per_step))
     text = _csv(rows) if layout == "csv" else "".join(json.dumps(row) + "\n" for row in rows)
     if output is None:
         sys.stdout.write(text)
@@ -80,13 +80,15 @@ def score(
         temporary.write_text(text)
 
 
-def _row(one: inputs.Sequence, found: Any, i: int, bound: str, per_step: bool) -> dict[str, Any]:
-    steps = found.log_likelihood_per_step[i]
-    total = float(found.log_likelihood[i])
-    row: dict[str, Any] = {"file": one.file, "sequence": one.index, "steps": len(steps)}
+def _row(
+    sequence: inputs.Sequence, scores: Any, i: int, bound: str, per_step: bool
+) -> dict[str, Any]:
+    steps = scores.log_likelihood_per_step[i]
+    total = float(scores.log_likelihood[i])
+    row: dict[str, Any] = {"file": sequence.file, "sequence": sequence.index, "steps": len(steps)}
     row |= {"log_likelihood": total, "per_step": total / len(steps), "unit": "nats", "bound": bound}
-    if found.kl is not None:
-        row["kl"] = float(found.kl[i])
+    if scores.kl is not None:
+        row["kl"] = float(scores.kl[i])
     if per_step:
         row["log_likelihood_per_step"] = [float(value) for value in steps]
     return row

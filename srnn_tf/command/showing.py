@@ -74,8 +74,8 @@ def info(name: str, as_json: bool) -> None:
     }
     if card.get("stand_in"):
         rows["substitute"] = card["statement"]
-    for protocol, found in card["test"].items():
-        for bound, score in found.items():
+    for protocol, scores in card["test"].items():
+        for bound, score in scores.items():
             label = f"test, {protocol}, {bound.replace('_', ' ')}"
             rows[label] = f"{score['value']:.4f} {card['unit']}"
     for key, value in rows.items():

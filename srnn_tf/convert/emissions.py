@@ -83,8 +83,8 @@ def _criterion_rules(dense, likelihood, key, order=None) -> list[Rule]:
         return joined.reshape(*joined.shape[:-2], -1)
 
     return [
-        (getattr(dense, ours), [f"{key}.{part}_{theirs}" for part in _parts(likelihood)], join)
-        for ours, theirs in (("kernel", "weight"), ("bias", "bias"))
+        (getattr(dense, attribute), [f"{key}.{part}_{kind}" for part in _parts(likelihood)], join)
+        for attribute, kind in (("kernel", "weight"), ("bias", "bias"))
     ]
 
 

@@ -135,14 +135,14 @@ def step_scores(
 
 def _latents(posterior, mask):
     """Mean and KL, (B, S, Z), and which steps are real, (B, S)."""
-    found: list[Any] = [getattr(posterior, name, None) for name in ("mean", "kl")]
-    shapes = [np.shape(x) for x in found]
+    arrays: list[Any] = [getattr(posterior, name, None) for name in ("mean", "kl")]
+    shapes = [np.shape(x) for x in arrays]
     if len(shapes[0]) != 3 or 0 in shapes[0] or shapes[0] != shapes[1]:
         raise ValueError(
             "`posterior` must be what `model.posterior` returns, `mean` and `kl` of one shape "
             f"(B, S, Z); received {type(posterior).__name__}, of shapes {shapes[0]} and {shapes[1]}"
         )
-    mean, kl = (np.asarray(x, np.float32) for x in found)
+    mean, kl = (np.asarray(x, np.float32) for x in arrays)
     rows, steps = kl.shape[:2]
     mask = np.ones([rows, steps], bool) if mask is None else np.asarray(mask)
     if mask.ndim == 2 and mask.shape[1] and steps % mask.shape[1] == 0:

@@ -100,12 +100,12 @@ def candidates(structure: dict[str, Any]) -> dict[str, dict[str, Any]]:
     if structure["class"] != "parallel_srnn":
         return {}
     sizes = {k: v for k, v in structure.items() if k not in ("class", "generator_input")}
-    found = {"parallel": structure}
+    structures = {"parallel": structure}
     for alpha in COSTS:
         for beta in COSTS:
             costs = {"alpha": alpha, "beta": beta}
-            found[f"zforcing_{alpha:g}_{beta:g}"] = {"class": "zforcing", **costs, **sizes}
-    return found
+            structures[f"zforcing_{alpha:g}_{beta:g}"] = {"class": "zforcing", **costs, **sizes}
+    return structures
 
 
 def latent_structures(sizes: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -114,8 +114,8 @@ class Answers(abc.ABC):
         if isinstance(waveform, (list, tuple)):  # an array has no paths among its samples
             waveform = [_samples(w) for w in waveform]
         sequences = _sequences(waveform, 1, "waveform")
-        for i, one in enumerate(sequences):
-            check_waveform(one, self.event_size, i)
+        for i, sequence in enumerate(sequences):
+            check_waveform(sequence, self.event_size, i)
         return self._scores("score_raw", "waveform", sequences)
 
     def sample(self, num_steps: int, batch_size: int = 1, seed: int = 0) -> np.ndarray:
@@ -144,12 +144,12 @@ class Answers(abc.ABC):
         latents = False
         for members in self.plan(sequences):
             inputs = padded(name, [sequences[i] for i in members])
-            found = self.ask(signature, inputs)
-            per_step = found["log_likelihood_per_step"]
-            total[members] = found["log_likelihood"]
-            latents = "kl" in found
+            outputs = self.ask(signature, inputs)
+            per_step = outputs["log_likelihood_per_step"]
+            total[members] = outputs["log_likelihood"]
+            latents = "kl" in outputs
             if latents:
-                kl[members] = found["kl"]
+                kl[members] = outputs["kl"]
             for row, i in enumerate(members):  # a server may have padded further
                 steps[i] = per_step[row, : len(sequences[i]) // samples]
         return Scores(total, steps, kl if latents else None)
@@ -180,28 +180,28 @@ def _sequences(values: Any, rank: int, name: str) -> list[np.ndarray]:
     try:
         listed = hasattr(values, "__len__") and not hasattr(values, "shape") and len(values)
         several = listed and np.ndim(values[0]) == rank
-        found = [np.asarray(one) for one in values] if several else [np.asarray(values)]
+        arrays = [np.asarray(array) for array in values] if several else [np.asarray(values)]
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(f"`{name}` must be {accepted}; received another nesting") from error
     if not several:
-        (whole,) = found
-        found = list(whole) if whole.ndim == rank + 1 else found if whole.size else []
-    if not found:
+        (whole,) = arrays
+        arrays = list(whole) if whole.ndim == rank + 1 else arrays if whole.size else []
+    if not arrays:
         raise ValueError(f"`{name}` must be {accepted}; received none")
-    for i, one in enumerate(found):
-        if one.ndim != rank or one.dtype.kind not in "biuf" or not one.size:
+    for i, array in enumerate(arrays):
+        if array.ndim != rank or array.dtype.kind not in "biuf" or not array.size:
             raise ValueError(
-                f"`{name}` must be {accepted}, numbers; sequence {i} is {one.dtype} of shape "
-                f"{one.shape}"
+                f"`{name}` must be {accepted}, numbers; sequence {i} is {array.dtype} of shape "
+                f"{array.shape}"
             )
-        if one.shape[1:] != found[0].shape[1:]:
+        if array.shape[1:] != arrays[0].shape[1:]:
             raise ValueError(
-                f"`{name}`: sequence {i} has {one.shape[1]} values a step, the first has "
-                f"{found[0].shape[1]}"
+                f"`{name}`: sequence {i} has {array.shape[1]} values a step, the first has "
+                f"{arrays[0].shape[1]}"
             )
-        if one.dtype.kind == "f" and not np.isfinite(one).all():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"`{name}` must be finite; sequence {i} holds NaN or infinity")
-    return found
+    return arrays
 
 
 def check_waveform(samples: np.ndarray, event_size: int, index: int = 0) -> None:
@@ -231,7 +231,7 @@ def short(message: str) -> str:
     """Of an error inside a graph, the message of ours if it is one."""
     if checks.MARK not in message:
         return message
-    found = message.split(checks.MARK, 1)[1].split("\n", 1)[0]
-    found = re.split(r"'\]?(?: |$)", found, maxsplit=1)[0].strip()
+    text = message.split(checks.MARK, 1)[1].split("\n", 1)[0]
+    text = re.split(r"'\]?(?: |$)", text, maxsplit=1)[0].strip()
     # TensorFlow puts it in brackets, with quotes or without.
-    return found.removesuffix("]") if found.count("]") > found.count("[") else found
+    return text.removesuffix("]") if text.count("]") > text.count("[") else text

@@ -4,10 +4,10 @@
 
 Files are those of `srnn-tf score`; sequence i of a file has the id FILE#i. Rows go to
 `out/scores-00000-of-00001.jsonl`: id, steps, log_likelihood in nats, its bound, with latents kl.
-What cannot be scored goes to `out/scores.dead-...jsonl`, its id with the reason, a file that cannot
-be read under its own name. All further words are Beam's: `--direct_num_workers 2
---direct_running_mode multi_processing`, or those of Flink, Spark and Dataflow, whose workers must
-see the files and have this package installed.
+What cannot be scored goes to the dead-letter file `out/scores.dead-...jsonl`, its id with the
+reason, a file that cannot be read under its own name. Extra arguments are Beam's:
+`--direct_num_workers 2 --direct_running_mode multi_processing`, or those of Flink, Spark and
+Dataflow, whose workers must see the files and have this package installed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ except ImportError:  # the extra `beam`; `score_files` says so
     base: Any = types.SimpleNamespace(ModelHandler=object)
 
 
-DEAD = "dead"  # the tag of what cannot be scored
+DEAD = "dead"  # the tag of dead-letter rows: what cannot be scored
 ATTEMPTS = 3  # runs of the pipeline: the DirectRunner gives up where a worker process is gone
 BATCH = 256  # sequences that a worker sorts by length and scores at once, in smaller batches
 Row = dict[str, Any]
@@ -73,15 +73,17 @@ class Scorer(base.ModelHandler):
         self, batch: Sequence[np.ndarray], model: serving.Local, inference_args: Any = None
     ) -> Iterable[Row]:
         rows: list[Row] = [{} for _ in batch]
-        for i, one in enumerate(batch):
+        for i, sequence in enumerate(batch):
             try:
-                model.check(one)
+                model.check(sequence)
             except ValueError as error:
                 rows[i] = {"error": " ".join(str(error).split())}
         for rank in (1, 2):  # samples, frames
-            good = [i for i, one in enumerate(batch) if not rows[i] and np.ndim(one) == rank]
-            found = self._scored(model, [batch[i] for i in good]) if good else []
-            for i, row in zip(good, found, strict=True):
+            good = [
+                i for i, sequence in enumerate(batch) if not rows[i] and np.ndim(sequence) == rank
+            ]
+            scored = self._scored(model, [batch[i] for i in good]) if good else []
+            for i, row in zip(good, scored, strict=True):
                 rows[i] = row
         return rows
 
@@ -91,18 +93,18 @@ class Scorer(base.ModelHandler):
         except serving.ServingError as error:
             if len(batch) == 1:
                 return [{"error": " ".join(str(error).split())}]
-            return [row for one in batch for row in self._scored(model, [one])]
+            return [row for sequence in batch for row in self._scored(model, [sequence])]
 
     def batch_elements_kwargs(self) -> dict[str, Any]:
         return {"min_batch_size": 1, "max_batch_size": BATCH}
 
 
 def _rows(model: serving.Answers, batch: Sequence[np.ndarray]) -> list[Row]:
-    found = inputs.score(model, [inputs.Sequence("", 0, one) for one in batch])
+    scores = inputs.score(model, [inputs.Sequence("", 0, sequence) for sequence in batch])
     rows = []
-    for i, steps in enumerate(found.log_likelihood_per_step):
-        row = {"steps": len(steps), "log_likelihood": float(found.log_likelihood[i])}
-        row |= {} if found.kl is None else {"kl": float(found.kl[i])}
+    for i, steps in enumerate(scores.log_likelihood_per_step):
+        row = {"steps": len(steps), "log_likelihood": float(scores.log_likelihood[i])}
+        row |= {} if scores.kl is None else {"kl": float(scores.kl[i])}
         finite = math.isfinite(row["log_likelihood"])
         rows.append(row if finite else {"error": f"its score is {row['log_likelihood']}"})
     return rows
@@ -113,7 +115,7 @@ def find(pattern: str) -> list[str]:
     if "://" not in pattern:
         return sorted(glob.glob(pattern, recursive=True))
     try:
-        return sorted(found.path for found in FileSystems.match([pattern])[0].metadata_list)
+        return sorted(metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list)
     except BeamIOError as error:
         raise ValueError(f"{pattern}: Beam cannot look there: {error}") from error
 
@@ -122,8 +124,8 @@ def read(path: str, model: str) -> Iterator[Any]:
     """Pairs of an id and a sequence; a file that cannot be read is one of `DEAD`."""
     try:
         with here(path) as file:
-            for one in inputs.read(file, model):
-                yield f"{path}#{one.index}", one.values
+            for sequence in inputs.read(file, model):
+                yield f"{path}#{sequence.index}", sequence.values
     except (ValueError, OSError) as error:
         yield beam.pvalue.TaggedOutput(DEAD, {"id": path, "error": " ".join(str(error).split())})
 
@@ -142,7 +144,7 @@ def here(path: str) -> Iterator[Path]:
 
 
 def _sorted_out(pair: tuple[str, Row], bound: str) -> Iterator[Any]:
-    """A row of the output, or of what is dead."""
+    """A row of the output, or a dead-letter row."""
     key, row = pair
     if "error" in row:
         yield beam.pvalue.TaggedOutput(DEAD, {"id": key, **row})
@@ -150,18 +152,21 @@ def _sorted_out(pair: tuple[str, Row], bound: str) -> Iterator[Any]:
         yield {"id": key, **row, "unit": "nats", "bound": bound}
 
 
-def score_files(model: str, files: Sequence[str], output: str, words: Sequence[str] = ()) -> None:
+def score_files(
+    model: str, files: Sequence[str], output: str, extra_arguments: Sequence[str] = ()
+) -> None:
     """Run the pipeline and wait for its end.
 
     Args:
         model: the name of a published one.
         files: what `srnn-tf score` reads.
         output: how the names of the written files begin.
-        words: options of Beam, as on its command line.
+        extra_arguments: options of Beam, as on its command line.
 
     Raises:
         ImportError: apache-beam is not installed.
-        ValueError: an unknown model, no files, words that are no options of the DirectRunner.
+        ValueError: an unknown model, no files, extra arguments that are no options of the
+            DirectRunner.
         ChildProcessError: the pipeline failed `ATTEMPTS` times.
         FileNotFoundError: the folder of the output does not exist.
         FileExistsError: there are results under that name.
@@ -173,12 +178,14 @@ def score_files(model: str, files: Sequence[str], output: str, words: Sequence[s
         raise ImportError("`srnn-tf bulk` needs Apache Beam: pip install 'srnn-tf[beam]'")
     if not files:
         raise ValueError("`files` must name one file at least; received none")
-    bound, options = inputs.bound_of(zoo.card(model)), _options(words)
+    bound, options = inputs.bound_of(zoo.card(model)), _options(extra_arguments)
     if "://" not in output and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
     begin = glob.escape(output)
-    if held := find(f"{begin}-*-of-*.jsonl") + find(f"{begin}.dead-*-of-*.jsonl"):
-        raise FileExistsError(f"{held[0]} exists: an earlier run's rows would stay beside new ones")
+    if existing := find(f"{begin}-*-of-*.jsonl") + find(f"{begin}.dead-*-of-*.jsonl"):
+        raise FileExistsError(
+            f"{existing[0]} exists: an earlier run's rows would stay beside new ones"
+        )
     for left in reversed(range(ATTEMPTS)):
         try:
             _run(model, bound, files, output, options)
@@ -200,15 +207,15 @@ def _clear(output: str) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _options(words: Sequence[str]) -> Any:
+def _options(extra_arguments: Sequence[str]) -> Any:
     """Beam's options; what it does not know goes to the runner, and the DirectRunner has none."""
-    for before, word in itertools.pairwise(["", *words]):
-        if not word.startswith("--") and (not before.startswith("--") or "=" in before):
-            raise ValueError(f"unexpected {word!r}: Beam's options begin with --")
+    for before, argument in itertools.pairwise(["", *extra_arguments]):
+        if not argument.startswith("--") and (not before.startswith("--") or "=" in before):
+            raise ValueError(f"unexpected {argument!r}: Beam's options begin with --")
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):  # Beam prints its usage, of some hundred lines
-            options = PipelineOptions(list(words))
+            options = PipelineOptions(list(extra_arguments))
             known = options.get_all_options()
     except SystemExit:
         raise ValueError(f"Beam: {said.getvalue().strip().splitlines()[-1]}") from None
@@ -223,22 +230,22 @@ def _options(words: Sequence[str]) -> Any:
 def _run(model: str, bound: str, files: Sequence[str], output: str, options: Any) -> None:
     """The pipeline, once."""
     with beam.Pipeline(options=options) as pipeline:
-        found = (
+        loaded = (
             pipeline
             | "files" >> beam.Create(list(dict.fromkeys(files)))
             | "spread" >> beam.Reshuffle()
             | "read" >> beam.FlatMap(read, model).with_outputs(DEAD, main="sequences")
         )
         scored = (
-            found.sequences
+            loaded.sequences
             | "spread sequences" >> beam.Reshuffle()
             | "score" >> base.RunInference(base.KeyedModelHandler(Scorer(model)))
             | "sort out" >> beam.FlatMap(_sorted_out, bound).with_outputs(DEAD, main="rows")
         )
-        dead = (found[DEAD], scored[DEAD]) | "all dead" >> beam.Flatten()
+        dead_letters = (loaded[DEAD], scored[DEAD]) | "all dead-letter" >> beam.Flatten()
         for name, rows, prefix in (
             ("rows", scored.rows, output),
-            ("dead", dead, f"{output}.dead"),
+            ("dead-letter", dead_letters, f"{output}.dead"),
         ):
             _ = (
                 rows
@@ -248,7 +255,7 @@ def _run(model: str, bound: str, files: Sequence[str], output: str, options: Any
 
 
 def score_patterns(
-    model: str, patterns: Sequence[str], output: str, words: Sequence[str] = ()
+    model: str, patterns: Sequence[str], output: str, extra_arguments: Sequence[str] = ()
 ) -> None:
     """`score_files` of the files that patterns match.
 
@@ -257,7 +264,7 @@ def score_patterns(
     """
     files = []
     for pattern in patterns:
-        files += (found := find(pattern))
-        if not found:
+        files += (matches := find(pattern))
+        if not matches:
             raise ValueError(f"--input {pattern} matches no file")
-    score_files(model, files, output, words)
+    score_files(model, files, output, extra_arguments)

@@ -98,14 +98,14 @@ def half(model: SequenceModel) -> list[np.ndarray]:
     Raises:
         ValueError: one is not finite, in float32 or in float16.
     """
-    found = []
+    weights = []
     for name, variable in artifacts.weights(model).items():
         with np.errstate(over="ignore"):
             value = np.asarray(variable).astype(np.float16)
         if not np.isfinite(value).all():
             raise ValueError(f"weight {name} has values that float16 cannot hold (above 65504)")
-        found.append(value)
-    return found
+        weights.append(value)
+    return weights
 
 
 def round_weights(model: SequenceModel) -> None:
@@ -184,14 +184,14 @@ class Module(tf.Module):
 def write(bundle: Path, out: Path) -> None:
     """Make the SavedModel of a bundle: a config, and weights in float16."""
     config = json.loads((bundle / artifacts.CONFIG).read_text())
-    with np.load(bundle / "weights.npz") as held:
-        values = [held[str(i)] for i in range(len(held.files))]
+    with np.load(bundle / "weights.npz") as arrays:
+        values = [arrays[str(i)] for i in range(len(arrays.files))]
     for name in sorted(_modules(config["model"])):
         importlib.import_module(name)
     model = SequenceModel(**config["model"])
     module = Module(model, values)
     signatures = Signatures(model, config["standardization"], config["sample_rate"])
-    found = {
+    functions = {
         name: tf.function(
             module.restored(function), input_signature=None, autograph=False
         ).get_concrete_function(**specs)
@@ -200,7 +200,7 @@ def write(bundle: Path, out: Path) -> None:
     tf.saved_model.save(
         module,
         str(out),
-        signatures={"serving_default": found["score"], **found},
+        signatures={"serving_default": functions["score"], **functions},
         options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
     )
     (out / "assets").rmdir()  # empty; Git, for one, does not keep it

@@ -39,17 +39,17 @@ class Calls:
         request.model_spec.signature_name = signature
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-        found = self._call(self._stub.Predict, request, signature)
-        return {name: tf.make_ndarray(value) for name, value in found.outputs.items()}
+        response = self._call(self._stub.Predict, request, signature)
+        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
 
     def event_size(self) -> int:
         request = self._apis["metadata"].GetModelMetadataRequest()
         self._address(request.model_spec)
         request.metadata_field.append("signature_def")
         answer = self._call(self._stub.GetModelMetadata, request, "metadata")
-        held = self._apis["metadata"].SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(held)
-        sizes = held.signature_def["score"].inputs["frames"].tensor_shape.dim
+        signatures = self._apis["metadata"].SignatureDefMap()
+        answer.metadata["signature_def"].Unpack(signatures)
+        sizes = signatures.signature_def["score"].inputs["frames"].tensor_shape.dim
         if len(sizes) != 3:
             raise ServingError(f"{self.target} is no model of ours", "NOT_FOUND")
         return sizes[-1].size
@@ -72,8 +72,8 @@ class Calls:
 
 
 def _check(target: Target, grpc: Any) -> None:
-    found = isinstance(target.address, str) and ADDRESS.fullmatch(target.address)
-    if not found or int(found[3]) > 65535:
+    match = isinstance(target.address, str) and ADDRESS.fullmatch(target.address)
+    if not match or int(match[3]) > 65535:
         raise ValueError(
             "`address` must be 'host:port' for gRPC, or begin with http:// or https:// for "
             f"REST; received {target.address!r}"

@@ -58,29 +58,31 @@ def read(path: Path, name: str, steps_per_quarter: int = 2) -> Iterator[Sequence
     kind = kind_of(card)
     endings = {"speech": audio.SUFFIXES, "pianoroll": midi.SUFFIXES}.get(kind, ())
     if ending in ARRAYS:
-        found = _arrays(path)
+        arrays = _arrays(path)
     elif ending not in endings:
         raise ValueError(f"{path}: {name} reads {', '.join((*endings, *ARRAYS))}")
     elif kind == "speech":
-        found = [audio.read_audio(path, serving.answers.SAMPLE_RATE) / np.float32(audio.FULL_SCALE)]
+        arrays = [
+            audio.read_audio(path, serving.answers.SAMPLE_RATE) / np.float32(audio.FULL_SCALE)
+        ]
     else:
-        found = [midi.read_midi(path, steps_per_quarter)]
-    for index, values in enumerate(found):
+        arrays = [midi.read_midi(path, steps_per_quarter)]
+    for index, values in enumerate(arrays):
         yield Sequence(str(path), index, values)
 
 
-def check(one: Sequence, card: Mapping[str, Any]) -> None:
+def check(sequence: Sequence, card: Mapping[str, Any]) -> None:
     """What can be seen of a sequence before it is scored.
 
     Raises:
         ValueError: its width, or numbers that are not finite; the error names the file.
     """
-    where, size = f"{one.file}, sequence {one.index}", card["event_size"]
-    if not one.is_waveform and one.values.shape[1] != size:
-        raise ValueError(f"{where}: must have {size} values a step; has {one.values.shape[1]}")
-    if one.is_waveform and not card["sample_rate"]:
-        raise ValueError(f"{where}: must be frames (T, {size}); is {one.values.shape}")
-    if one.values.dtype.kind == "f" and not np.isfinite(one.values).all():
+    where, size = f"{sequence.file}, sequence {sequence.index}", card["event_size"]
+    if not sequence.is_waveform and sequence.values.shape[1] != size:
+        raise ValueError(f"{where}: must have {size} values a step; has {sequence.values.shape[1]}")
+    if sequence.is_waveform and not card["sample_rate"]:
+        raise ValueError(f"{where}: must be frames (T, {size}); is {sequence.values.shape}")
+    if sequence.values.dtype.kind == "f" and not np.isfinite(sequence.values).all():
         raise ValueError(f"{where}: must be finite; holds NaN or infinity")
 
 
@@ -93,8 +95,8 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     if size > MOST_BYTES:
         raise ValueError(f"{path}: holds {size} bytes; {MOST_BYTES} are accepted: split it")
     try:
-        held = np.load(path, allow_pickle=False)
-        return {"": held} if isinstance(held, np.ndarray) else dict(held)
+        content = np.load(path, allow_pickle=False)
+        return {"": content} if isinstance(content, np.ndarray) else dict(content)
     except Exception as error:  # numpy and zipfile raise nearly any type on damaged files
         raise ValueError(f"{path}: is damaged, or no .npz or .npy of numbers") from error
 
@@ -103,24 +105,24 @@ def _arrays(path: Path) -> list[np.ndarray]:
     """The sequences of an .npy or .npz file: `frames` and `length`, or one in each array."""
     arrays = _load(path)
     length = arrays.pop("length", None)
-    found = []
+    sequences = []
     for name, array in arrays.items():
         if array.dtype.kind not in "biuf" or array.ndim not in (1, 2, 3) or not array.size:
             raise ValueError(
                 f"{path}: {name or 'it'} must be numbers (T, D) or (N, T, D), or samples (S,); "
                 f"holds {array.dtype} of shape {array.shape}"
             )
-        found += list(array) if array.ndim == 3 else [array]
-    if not found:
+        sequences += list(array) if array.ndim == 3 else [array]
+    if not sequences:
         raise ValueError(f"{path}: holds no array")
     if length is None:
-        return found
-    if length.shape != (len(found),) or length.dtype.kind not in "iu":
-        raise ValueError(f"{path}: `length` must be {len(found)} integers; is {length.shape}")
-    for number, one in zip(length.tolist(), found, strict=True):
-        if not 1 <= number <= len(one):
-            raise ValueError(f"{path}: a length of {number}; accepted are 1 to {len(one)}")
-    return [one[:number] for number, one in zip(length.tolist(), found, strict=True)]
+        return sequences
+    if length.shape != (len(sequences),) or length.dtype.kind not in "iu":
+        raise ValueError(f"{path}: `length` must be {len(sequences)} integers; is {length.shape}")
+    for number, sequence in zip(length.tolist(), sequences, strict=True):
+        if not 1 <= number <= len(sequence):
+            raise ValueError(f"{path}: a length of {number}; accepted are 1 to {len(sequence)}")
+    return [sequence[:number] for number, sequence in zip(length.tolist(), sequences, strict=True)]
 
 
 def one_kind(sequences: list[Sequence]) -> None:

@@ -41,14 +41,14 @@ class Local(Answers):
         super().__init__(**kwargs)
         self.name, self.card = model, zoo.card(model, version, root)
         scale = zoo.standardization(model, version, root)
-        held: Any = scale and {
+        standardization: Any = scale and {
             "mean": scale.mean,
             "std": scale.std,
             "permutation": scale.permutation,
         }
         loaded = zoo.load(model, version, root)
         self.binary = loaded.binary
-        signatures = Signatures(loaded, held, self.card["sample_rate"])
+        signatures = Signatures(loaded, standardization, self.card["sample_rate"])
         self._functions = {
             name: (tf.function(function, autograph=False, reduce_retracing=True), specs)
             for name, (function, specs) in signatures.all().items()
@@ -92,7 +92,7 @@ class Local(Answers):
                     "INVALID_ARGUMENT",
                 )
         try:
-            found = function(**{n: tf.constant(inputs[n], s.dtype) for n, s in specs.items()})
+            outputs = function(**{n: tf.constant(inputs[n], s.dtype) for n, s in specs.items()})
         except tf.errors.OpError as error:
             raise ServingError(short(str(error)), "INVALID_ARGUMENT") from None
-        return {name: value.numpy() for name, value in found.items()}
+        return {name: value.numpy() for name, value in outputs.items()}

@@ -62,18 +62,18 @@ class Calls:
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
         columns = {name: np.asarray(value).tolist() for name, value in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": columns})
-        found = self._call("POST", f"{self.base}:predict", signature, body).get("outputs")
-        if found is None:
+        outputs = self._call("POST", f"{self.base}:predict", signature, body).get("outputs")
+        if outputs is None:
             raise ServingError(f"{self.base}: the answer holds no outputs", "INTERNAL")
         # A single output comes without its name.
-        found = found if isinstance(found, dict) else {"frames": found}
-        return {name: np.asarray(value, np.float32) for name, value in found.items()}
+        outputs = outputs if isinstance(outputs, dict) else {"frames": outputs}
+        return {name: np.asarray(value, np.float32) for name, value in outputs.items()}
 
     def event_size(self) -> int:
         answer = self._call("GET", f"{self.base}/metadata", "metadata")
         try:
-            held = answer["metadata"]["signature_def"]["signature_def"]
-            return int(held["score"]["inputs"]["frames"]["tensor_shape"]["dim"][-1]["size"])
+            signatures = answer["metadata"]["signature_def"]["signature_def"]
+            return int(signatures["score"]["inputs"]["frames"]["tensor_shape"]["dim"][-1]["size"])
         except (KeyError, IndexError, TypeError, ValueError):
             raise ServingError(f"{self.base} is no model of ours", "NOT_FOUND") from None
 
@@ -91,14 +91,14 @@ class Calls:
             code = "DEADLINE_EXCEEDED" if late else "UNAVAILABLE"
             raise ServingError(f"{where}: {code}: {cause}", code) from None
         try:
-            found = json.loads(answer.data)
+            content = json.loads(answer.data)
         except ValueError:
-            found = {"error": answer.data[:200].decode(errors="replace")}
-        if answer.status != 200 or not isinstance(found, dict):
+            content = {"error": answer.data[:200].decode(errors="replace")}
+        if answer.status != 200 or not isinstance(content, dict):
             code = CODES.get(answer.status, "INTERNAL")
-            text = found.get("error", found) if isinstance(found, dict) else found
+            text = content.get("error", content) if isinstance(content, dict) else content
             raise ServingError(f"{where}: {code}: {short(str(text))}", code)
-        return found
+        return content
 
 
 def _checked_address(address: str) -> str:

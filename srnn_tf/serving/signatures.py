@@ -56,7 +56,7 @@ class Signatures:
         size = self.model.event_size
         length = tf.TensorSpec([None], tf.int32, "length")
         number = tf.TensorSpec([], tf.int32)
-        found = {
+        functions = {
             "score": (
                 self.score,
                 {"frames": tf.TensorSpec([None, None, size], tf.float32), "length": length},
@@ -72,8 +72,8 @@ class Signatures:
         }
         if self.sample_rate is not None:
             wave = tf.TensorSpec([None, None], tf.float32)
-            found["score_raw"] = (self.score_raw, {"waveform": wave, "length": length})
-        return found
+            functions["score_raw"] = (self.score_raw, {"waveform": wave, "length": length})
+        return functions
 
     def examples(self) -> dict[str, dict[str, np.ndarray]]:
         """Small arguments of each function that has rows, for a server to warm up with.
@@ -81,11 +81,11 @@ class Signatures:
         `sample` has none: a server that batches by itself refuses it, and would not start.
         """
         size, length = self.model.event_size, np.array([4], np.int32)
-        found = {"score": {"frames": np.zeros([1, 4, size], np.float32), "length": length}}
+        arguments = {"score": {"frames": np.zeros([1, 4, size], np.float32), "length": length}}
         if self.sample_rate is not None:
             wave = np.zeros([1, 4 * size], np.float32)
-            found["score_raw"] = {"waveform": wave, "length": length * size}
-        return found
+            arguments["score_raw"] = {"waveform": wave, "length": length * size}
+        return arguments
 
     def score(self, frames, length) -> dict[str, tf.Tensor]:
         steps = tf.shape(frames)[1]
@@ -105,8 +105,8 @@ class Signatures:
         return result | ({"kl": tf.reduce_sum(kl, axis=1)} if self.model.latent_size else {})
 
     def score_raw(self, waveform, length) -> dict[str, tf.Tensor]:
-        size, both = self.model.event_size, self.standardization
-        assert both is not None  # speech has it
+        size, standardization = self.model.event_size, self.standardization
+        assert standardization is not None  # speech has it
         loud = tf.reduce_all(tf.abs(waveform) <= 1.0)  # false for NaN too
         fits = tf.reduce_all((length >= size) & (length <= tf.shape(waveform)[1]))
         ok = _holds(loud, "`waveform` must be in [-1, 1]")
@@ -114,14 +114,14 @@ class Signatures:
         with tf.control_dependencies([*ok, *_rows_fit(waveform, length)]):
             frames = tf.shape(waveform)[1] // size
         waves = tf.reshape(waveform[:, : frames * size], [tf.shape(waveform)[0], frames, size])
-        waves = (waves - tf.constant(both["mean"], tf.float32)) / tf.constant(
-            both["std"], tf.float32
+        waves = (waves - tf.constant(standardization["mean"], tf.float32)) / tf.constant(
+            standardization["std"], tf.float32
         )
-        if both["permutation"]:
-            waves = tf.gather(waves, both["permutation"], axis=2)
+        if standardization["permutation"]:
+            waves = tf.gather(waves, standardization["permutation"], axis=2)
         result = self.score(waves, length // size)
         # d standardized / d raw = 1 / std, for each value of a frame.
-        scale = np.broadcast_to(np.asarray(both["std"], np.float64), [size])
+        scale = np.broadcast_to(np.asarray(standardization["std"], np.float64), [size])
         change = tf.constant(-np.log(scale).sum(), tf.float32)
         real = tf.cast(tf.sequence_mask(length // size, frames), tf.float32)
         result["log_likelihood_per_step"] += change * real

@@ -103,10 +103,10 @@ def _drawn(sequences, seed, epoch):
 
 def _joined(sequences, ends, start: int, stop: int) -> np.ndarray:
     """Numbers `start` to `stop` of the sequences laid end to end."""
-    pieces, at = [], int(np.searchsorted(ends, start, side="right"))
+    chunks, at = [], int(np.searchsorted(ends, start, side="right"))
     while start < stop:
         begin = int(ends[at]) - num_values(sequences[at])
         upto = min(stop, int(ends[at]))
-        pieces.append(read_values(sequences[at], start - begin, upto - begin))
+        chunks.append(read_values(sequences[at], start - begin, upto - begin))
         start, at = upto, at + 1
-    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    return chunks[0] if len(chunks) == 1 else np.concatenate(chunks)

@@ -182,10 +182,10 @@ def bwv_number(name: str) -> int:
     Raises:
         ValueError: no such number in the name.
     """
-    found = re.match(r"bwv(\d+)", name)
-    if not found:
+    match = re.match(r"bwv(\d+)", name)
+    if not match:
         raise ValueError(f"name={name!r}; accepted are names like bwv248.9-1.mxl")
-    return int(found[1])
+    return int(match[1])
 
 
 def part_of(name: str) -> str:
@@ -288,9 +288,10 @@ def _read_cache(path: Path) -> Chorales:
     """Read a file of `write_cache`; a file that is not whole raises any of a dozen errors."""
     with np.load(path, allow_pickle=False) as content:
         lengths, names, split = content["lengths"], content["names"], content["split"]
-        bits, version, found = content["bits"], str(content["version"]), int(content["format"])
+        bits, version = content["bits"], str(content["version"])
+        stored_format = int(content["format"])
     frames = int(lengths.sum())
-    if found != FORMAT or not len(names) == len(lengths) == len(split) or lengths.min() < 1:
+    if stored_format != FORMAT or not len(names) == len(lengths) == len(split) or lengths.min() < 1:
         raise ValueError("its tables do not fit together")
     if any(PARTS[s] != part_of(name) for s, name in zip(split, names, strict=True)):
         raise ValueError("its split is another one")

@@ -126,7 +126,7 @@ def files(source: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     def fail(error):
         raise OSError(error.errno, f"{error.filename} cannot be read: {error.strerror}")
 
-    found, seen = {}, {}
+    paths, seen = {}, {}
     for folder, folders, names in os.walk(source, onerror=fail, followlinks=True):
         first = seen.setdefault(os.path.realpath(folder), folder)
         if first != folder:  # its files would be in two parts, or the walk would not end
@@ -135,10 +135,10 @@ def files(source: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
         for name in names:
             if name.lower().endswith(suffixes) and not name.startswith("."):
                 path = Path(folder, name)
-                found[path.relative_to(source).as_posix()] = path
-    if not found:
+                paths[path.relative_to(source).as_posix()] = path
+    if not paths:
         raise ValueError(f"{source} holds no file that ends in {', '.join(suffixes)}")
-    return dict(sorted(found.items()))
+    return dict(sorted(paths.items()))
 
 
 def items(paths: dict[str, Path], name: Callable[[str], str]) -> dict[str, Item]:
@@ -222,12 +222,12 @@ def read_list(path: Path) -> list[str]:
 
 
 def by_lists(
-    found: dict[str, Any], lists: dict[str, Path], name: Callable[[str], str] = str
+    by_name: dict[str, Any], lists: dict[str, Path], name: Callable[[str], str] = str
 ) -> tuple[dict[str, list[Any]], list[tuple[str, str]], list[str]]:
     """Parts as lists give them: what was found for each name, what is missing, what is unlisted.
 
     Args:
-        found: by name.
+        by_name: what there is, by name.
         lists: the list of each part.
         name: from an entry of a list to a name.
 
@@ -242,11 +242,11 @@ def by_lists(
             if key in seen:
                 raise ValueError(f"{entry!r} is listed by {seen[key]} and by {path}")
             seen[key] = path
-            if key in found:
-                parts[part].append(found[key])
+            if key in by_name:
+                parts[part].append(by_name[key])
             else:
                 missing.append((key, f"{path.name} lists it, but it is not in the source"))
-    unlisted = sorted(set(found) - set(seen))
+    unlisted = sorted(set(by_name) - set(seen))
     note = f"{len(unlisted)} are in no list and left out, the first is {unlisted[:1]}"
     return parts, missing, [note] if unlisted else []
 

@@ -11,17 +11,17 @@ from srnn_tf.data.corpora.base import Corpus, Found, Options
 def find(source: Path, options: Options) -> Found:
     """By the paper's lists where they are given, else by chapter."""
     paths = base.files(source, (".mp3",))
-    found = base.items(paths, lambda relative: relative.rsplit("/", 1)[-1][: -len(".mp3")])
+    items = base.items(paths, lambda relative: relative.rsplit("/", 1)[-1][: -len(".mp3")])
     if options.lists is not None:
         names = {part: f"{part}_file_list.txt" for part in ("train", "valid", "test")}
         lists = base.lists_of(options, names)
         # The paper's lists name the files that its code made of the chapters.
         parts, missing, notes = base.by_lists(
-            found, lists, lambda entry: entry.removesuffix(".t7").removesuffix(".wav")
+            items, lists, lambda entry: entry.removesuffix(".t7").removesuffix(".wav")
         )
         return Found(parts, "by the lists given", missing, notes)
     parts = base.by_hash(
-        {k: [i] for k, i in found.items()}, "blizzard", 0.05, 0.05, f"{source}: files"
+        {k: [i] for k, i in items.items()}, "blizzard", 0.05, 0.05, f"{source}: files"
     )
     rule = "by chapter, ordered by the SHA-256 of 'blizzard:NAME': 5 % valid, 5 % test, the rest"
     return Found(parts, f"{rule} train")

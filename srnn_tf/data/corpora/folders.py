@@ -19,17 +19,17 @@ OWN = "The terms of these files are their owner's."
 
 def find(suffixes: tuple[str, ...], source: Path, options: Options) -> Found:
     """Items by their path without its ending."""
-    found = base.items(base.files(source, suffixes), lambda name: name.rsplit(".", 1)[0])
-    tops = {key.split("/")[0] if "/" in key else "" for key in found}
+    items = base.items(base.files(source, suffixes), lambda name: name.rsplit(".", 1)[0])
+    tops = {key.split("/")[0] if "/" in key else "" for key in items}
     if tops & set(PARTS):
         if tops != set(PARTS):
             raise ValueError(
                 f"{source} holds files in {', '.join(sorted(t or 'itself' for t in tops))}; with "
                 f"folders for the parts, all of {', '.join(PARTS)} and nothing else are needed"
             )
-        parts = {p: [i for k, i in found.items() if k.startswith(f"{p}/")] for p in PARTS}
+        parts = {p: [i for k, i in items.items() if k.startswith(f"{p}/")] for p in PARTS}
         return Found(parts, "by the folders train, valid and test")
-    parts = base.by_hash({k: [i] for k, i in found.items()}, "folder", 0.1, 0.1, f"{source}: files")
+    parts = base.by_hash({k: [i] for k, i in items.items()}, "folder", 0.1, 0.1, f"{source}: files")
     rule = "by file, ordered by the SHA-256 of 'folder:NAME': 10 % valid, 10 % test, the rest train"
     return Found(parts, rule)
 
@@ -38,9 +38,9 @@ def read(kind: str, item: Item, options: Options) -> Iterator[Record]:
     """The sequences of one file of a modality."""
     reader = modality.get(kind).reader
     assert reader is not None, kind  # `corpus` has looked
-    found = reader(item.path, options)
-    for i, (values, scale) in enumerate(found):
-        yield Record(item.key if len(found) == 1 else f"{item.key}/{i:05d}", values, scale)
+    sequences = reader(item.path, options)
+    for i, (values, scale) in enumerate(sequences):
+        yield Record(item.key if len(sequences) == 1 else f"{item.key}/{i:05d}", values, scale)
 
 
 def corpus(

@@ -17,9 +17,9 @@ def find(source: Path, options: Options) -> Found:
     folder = source / "lineStrokes"
     if not folder.is_dir():
         raise ValueError(f"{source} must hold the folder lineStrokes of IAM-OnDB; it does not")
-    found = base.items(base.files(folder, (".xml",)), base.audio_name)
+    items = base.items(base.files(folder, (".xml",)), base.audio_name)
     forms: dict[str, list[Item]] = {}
-    for key, item in found.items():
+    for key, item in items.items():
         forms.setdefault(key.rsplit("-", 1)[0], []).append(item)
     if options.lists is None:
         parts = base.by_hash(forms, "iam_ondb", 0.05, 0.1, f"{source}: forms")

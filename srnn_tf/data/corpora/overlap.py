@@ -32,20 +32,22 @@ def repeated(rolls: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> list[
         Places in `rolls`, in order.
 
     Example:
-        >>> one, two = np.random.default_rng(0).random([2, 50, 88]) < 0.02
-        >>> repeated([one, two], [np.repeat(np.roll(two, 2, axis=1), 2, axis=0)])
+        >>> first, second = np.random.default_rng(0).random([2, 50, 88]) < 0.02
+        >>> repeated([first, second], [np.repeat(np.roll(second, 2, axis=1), 2, axis=0)])
         [1]
     """
-    mine, theirs = [_passages(r) for r in rolls], [_passages(r) for r in others]
-    known = np.concatenate([p for readings in theirs for p in readings] or [np.zeros(0, np.uint64)])
-    sizes = [len(p) for readings in theirs for p in readings]
+    roll_readings, other_readings = [_passages(r) for r in rolls], [_passages(r) for r in others]
+    known = np.concatenate(
+        [p for readings in other_readings for p in readings] or [np.zeros(0, np.uint64)]
+    )
+    sizes = [len(p) for readings in other_readings for p in readings]
     reading_of = np.repeat(np.arange(len(sizes)), sizes)
     order = np.argsort(known, kind="stable")
     known, reading_of = known[order], reading_of[order]
     asked = SHARED * np.maximum(_FEWEST, np.array(sizes, float)) if sizes else np.zeros(0)
     return [
         place
-        for place, readings in enumerate(mine)
+        for place, readings in enumerate(roll_readings)
         if any(_same(passages, known, reading_of, asked) for passages in readings)
     ]
 

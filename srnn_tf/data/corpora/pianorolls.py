@@ -85,8 +85,8 @@ def read_bach(item: Item, options: Options) -> Iterator[Record]:
 
 def _corpus(name: str, table5: tuple[float, str] | None = None) -> Corpus:
     licence = "Boulanger-Lewandowski et al., arXiv:1206.6392; the page states no licence."
-    both = (functools.partial(find, name), functools.partial(read, name))
-    return Corpus("pianoroll", *both, "step", licence, ("edition",), table5)
+    functions = (functools.partial(find, name), functools.partial(read, name))
+    return Corpus("pianoroll", *functions, "step", licence, ("edition",), table5)
 
 
 CORPORA = {

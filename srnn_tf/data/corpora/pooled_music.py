@@ -98,12 +98,12 @@ def _files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
             f"{folder} does not hold {', '.join(missing)} ({wanted}); to leave them out, pass "
             f"without={missing}, in commands --without {' '.join(missing)}"
         )
-    for name, found in present.items():
-        if len(found) > 1:
+    for name, paths in present.items():
+        if len(paths) > 1:
             raise ValueError(
-                f"{folder} holds {' and '.join(f.name for f in found)}; {name} must be one file"
+                f"{folder} holds {' and '.join(f.name for f in paths)}; {name} must be one file"
             )
-    return {name: found[0] for name, found in present.items()}
+    return {name: paths[0] for name, paths in present.items()}
 
 
 def _given_away(name: str, sets: Mapping[str, Splits]) -> set[int]:

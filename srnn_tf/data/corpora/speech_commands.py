@@ -11,9 +11,9 @@ from srnn_tf.data.corpora.base import Corpus, Found, Options
 
 def find(source: Path, options: Options) -> Found:
     """By the lists beside the files."""
-    found = base.items(base.files(source / "flac", (".flac",)), base.audio_name)
+    items = base.items(base.files(source / "flac", (".flac",)), base.audio_name)
     lists = {part: source / f"{part}.txt" for part in ("train", "valid", "test")}
-    parts, missing, notes = base.by_lists(found, lists, base.audio_name)
+    parts, missing, notes = base.by_lists(items, lists, base.audio_name)
     return Found(parts, "by the lists beside the files", missing, notes)
 
 

@@ -61,14 +61,14 @@ class Splits:
     def __post_init__(self) -> None:
         check = modality.get(self.kind).check
         for part in PARTS:
-            found = getattr(self, part)
-            if not len(found):
+            sequences = getattr(self, part)
+            if not len(sequences):
                 raise ValueError(f"{self.name}: {part} has no sequence; at least one is needed")
-            if hasattr(found, "sets"):  # a pool of data sets, each checked when it was made
+            if hasattr(sequences, "sets"):  # a pool of data sets, each checked when it was made
                 continue
             if check is not None:
-                found = [check(r, f"{part} sequence {i}") for i, r in enumerate(found)]
-            object.__setattr__(self, part, tuple(found))
+                sequences = [check(r, f"{part} sequence {i}") for i, r in enumerate(sequences)]
+            object.__setattr__(self, part, tuple(sequences))
         shapes = {np.shape(s)[1:] for part in PARTS for s in getattr(self, part)}
         if len(shapes) > 1 or len(next(iter(shapes))) != 1:
             raise ValueError(

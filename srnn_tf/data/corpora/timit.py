@@ -11,9 +11,9 @@ from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
 
 def find(source: Path, options: Options) -> Found:
     """5 % of the files of TRAIN are valid: the first by the hash of their names."""
-    found = base.items(base.files(source, (".wav",)), _timit_name)
+    items = base.items(base.files(source, (".wav",)), _timit_name)
     groups: dict[str, dict[str, list[Item]]] = {"TRAIN": {}, "TEST": {}}
-    for key, item in found.items():
+    for key, item in items.items():
         folder = key.split("/")[0]
         if folder not in groups:
             raise ValueError(
@@ -34,10 +34,10 @@ def find(source: Path, options: Options) -> Found:
 
 def _timit_name(relative: str) -> str:
     """TRAIN/DR1/FCJF0/SA1, wherever below the source and in whatever case."""
-    pieces = relative.upper().split("/")
-    while len(pieces) > 2 and pieces[0] not in ("TRAIN", "TEST"):
-        pieces = pieces[1:]
-    return "/".join([*pieces[:-1], pieces[-1].split(".")[0]])
+    names = relative.upper().split("/")
+    while len(names) > 2 and names[0] not in ("TRAIN", "TEST"):
+        names = names[1:]
+    return "/".join([*names[:-1], names[-1].split(".")[0]])
 
 
 def read(item: Item, options: Options) -> Iterator[Record]:

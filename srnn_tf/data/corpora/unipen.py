@@ -27,8 +27,8 @@ def find(source: Path, options: Options) -> Found:
     if not ((source / "data").is_dir() and (source / "include").is_dir()):
         raise ValueError(f"{source} must hold {FILE}, or UNIPEN's folders data and include")
     writers: dict[str, list[Item]] = {}
-    found = base.items(base.files(source / "data", (".dat",)), lambda name: name[: -len(".dat")])
-    for key, item in found.items():
+    items = base.items(base.files(source / "data", (".dat",)), lambda name: name[: -len(".dat")])
+    for key, item in items.items():
         writers.setdefault(key.rsplit("/", 1)[0], []).append(item)
     parts = base.by_hash(writers, "unipen", 0.1, 0.1, f"{source}: writers")
     rule = "by writer, ordered by the SHA-256 of 'unipen:FOLDER': 10 % valid, 10 % test, the rest"

@@ -26,15 +26,15 @@ def find(source: Path, options: Options) -> Found:
     paths = base.files(source / present[0], (".wav", ".flac"))
     # Version 0.92 has two microphones; the first is the one of 0.80.
     paths = {k: p for k, p in paths.items() if not p.stem.endswith("_mic2")}
-    found = base.items(paths, lambda relative: base.audio_name(relative).removesuffix("_mic1"))
+    items = base.items(paths, lambda relative: base.audio_name(relative).removesuffix("_mic1"))
     edition = {"wav48": "0.80", "wav48_silence_trimmed": "0.92"}.get(present[0], "")
     if options.lists is not None:
         names = {part: f"{part}_files_list.txt" for part in ("train", "valid", "test")}
         lists = base.lists_of(options, names)
-        parts, missing, more = base.by_lists(found, lists, base.audio_name)
+        parts, missing, more = base.by_lists(items, lists, base.audio_name)
         return Found(parts, "by the lists given", missing, notes + more, edition)
     speakers: dict[str, list[Item]] = {}
-    for key, item in found.items():
+    for key, item in items.items():
         speakers.setdefault(key.split("_")[0], []).append(item)
     parts = base.by_hash(speakers, "vctk", 0.1, 0.1, f"{source}: speakers")
     rule = "by speaker, ordered by the SHA-256 of 'vctk:SPEAKER': 10 % valid, 10 % test, the rest"

@@ -47,10 +47,10 @@ def read_audio(path: str | Path, rate: int = 16000, expected: int | None = None)
             blocks = _mono(path, file, promised)
             if file.samplerate != rate:
                 blocks = _resampled(soxr, blocks, file.samplerate, rate)
-            pieces = [_to_int16(block) for block in blocks]
+            chunks = [_to_int16(block) for block in blocks]
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{path}: cannot be decoded: {_reason(path, error)}") from error
-    samples = np.concatenate(pieces) if pieces else np.zeros([0], np.int16)
+    samples = np.concatenate(chunks) if chunks else np.zeros([0], np.int16)
     if not len(samples):
         raise ValueError(f"{path}: holds no samples")
     return samples

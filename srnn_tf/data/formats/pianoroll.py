@@ -203,7 +203,7 @@ class _Scalar(_Array):
         self.__setstate__((1, (1,), dtype, False, data))
 
 
-# Each stand-in is a class with a __setstate__, so that a pickle cannot set attributes on it.
+# Each substitute is a class with a __setstate__, so that a pickle cannot set attributes on it.
 _ADMITTED: dict[str, type] = {"numpy.ndarray": _Array, "numpy.dtype": _Dtype}
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):  # NumPy 1 and 2
     _ADMITTED |= {f"{_module}._reconstruct": _Array, f"{_module}.scalar": _Scalar}
@@ -213,7 +213,7 @@ class _RollUnpickler(pickle.Unpickler):
     """Builds lists, tuples, dictionaries, numbers, strings and rows of integers, and no more.
 
     A pickle is a program: each global it names is a function it may call. None is imported here;
-    the few names that NumPy writes mean the stand-ins above, and every other is refused.
+    the few names that NumPy writes mean the substitutes above, and every other is refused.
     """
 
     def __init__(self, file: BinaryIO) -> None:

@@ -7,7 +7,10 @@ from typing import Any
 
 
 def run(
-    write: Callable[[Any], str], tasks: Sequence[Any], runner: str, words: Sequence[str] = ()
+    write: Callable[[Any], str],
+    tasks: Sequence[Any],
+    runner: str,
+    extra_arguments: Sequence[str] = (),
 ) -> None:
     """Write all shards in a Beam pipeline and wait for its end.
 
@@ -17,7 +20,7 @@ def run(
         write: from a task to the shard that it wrote.
         tasks: the shards.
         runner: such as "DirectRunner" or "FlinkRunner".
-        words: further options of Beam, as on its command line.
+        extra_arguments: options of Beam, as on its command line.
 
     Raises:
         ImportError: apache-beam is not installed.
@@ -28,7 +31,7 @@ def run(
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
         raise ImportError("runner needs Apache Beam: pip install 'srnn-tf[beam]'") from error
-    options = PipelineOptions(["--runner", runner, *words])
+    options = PipelineOptions(["--runner", runner, *extra_arguments])
     try:
         with apache_beam.Pipeline(options=options) as pipeline:
             _ = (

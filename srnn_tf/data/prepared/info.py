@@ -23,14 +23,15 @@ _TOLERANCE = 0.005  # Table 5 prints three digits
 
 
 def make(
-    name: str, reports: dict[str, Any], found: Found, options: Options, skipped: list[list[str]]
+    name: str, reports: dict[str, Any], listing: Found, options: Options, skipped: list[list[str]]
 ) -> dict[str, Any]:
     """The content of `dataset_info.json`, but for the checksum of the index.
 
     Args:
         name: of the corpus.
         reports: of the shards, in order.
-        found, options: what was read.
+        listing: the items of the corpus.
+        options: how they were read.
         skipped: (name, reason) of what was left out.
 
     Raises:
@@ -41,27 +42,27 @@ def make(
     frame = kind.width or options.frame_size
     entries = {part: _entries(reports, part) for part in PARTS}
     counts = {part: _counts(part, entries[part], frame) for part in PARTS}
-    both = _standardization(name, entries["train"], options)
+    standardization = _standardization(name, entries["train"], options)
     content = {
         "format": FORMAT,
         "name": name,
         "kind": corpus.kind,
         "unit": f"nats per {corpus.unit}",
-        "edition": found.edition,
-        "split_rule": found.rule,
+        "edition": listing.edition,
+        "split_rule": listing.rule,
         "licence": corpus.licence,
         "frame_size": frame,
         "dtype": kind.dtype,
         "sample_rate": options.sample_rate if kind.is_signal else None,
-        "mean": list(both.mean),
-        "std": list(both.std),
-        "permutation": both.permutation and list(both.permutation),
+        "mean": list(standardization.mean),
+        "std": list(standardization.std),
+        "permutation": standardization.permutation and list(standardization.permutation),
         "source": {
-            "files": len({item.path for items in found.parts.values() for item in items}),
-            "bytes": sum({i.path: i.size for p in found.parts.values() for i in p}.values()),
+            "files": len({item.path for items in listing.parts.values() for item in items}),
+            "bytes": sum({i.path: i.size for p in listing.parts.values() for i in p}.values()),
         },
         "skipped": sorted(skipped),
-        "notes": found.notes,
+        "notes": listing.notes,
         "parts": counts,
         "shards": {
             file: {"bytes": report["bytes"], "sha256": report["sha256"]}
@@ -153,8 +154,8 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a prepared data set: it holds no {FILE}")
     content = records.read_json(path / FILE)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        found = content.get("format") if isinstance(content, dict) else None
-        raise ValueError(f"{path / FILE} is of format {found!r}; this version reads {FORMAT}")
+        received = content.get("format") if isinstance(content, dict) else None
+        raise ValueError(f"{path / FILE} is of format {received!r}; this version reads {FORMAT}")
     wrong = schema.wrong_field(content)
     if wrong is not None:
         reason = f"{path / FILE} is damaged: its {wrong} is {content.get(wrong)!r}"
@@ -203,21 +204,21 @@ def load(name: str | None, path: Path, down_sample: int = 1) -> Splits:
     permutation = content["permutation"]
     if down_sample != 1 and (not kind.is_signal or permutation is not None or down_sample < 1):
         raise ValueError(f"down_sample={down_sample!r} is for speech that is not permuted, from 1")
-    both = Standardization(
+    standardization = Standardization(
         *(tuple(content[k]) for k in ("mean", "std")), permutation and tuple(permutation)
     )
-    view = View(frame, content["dtype"], both, down_sample, kind.unscaled)
+    view = View(frame, content["dtype"], standardization, down_sample, kind.unscaled)
     parts: dict[str, Any] = {part: [] for part in PARTS}
     for file, entries in _index(path, content).items():
-        found = [Stored(path / file, *entry[1:], view=view) for entry in entries]
-        parts[file.split("-")[0]] += [sequence for sequence in found if len(sequence)]
+        sequences = [Stored(path / file, *entry[1:], view=view) for entry in entries]
+        parts[file.split("-")[0]] += [sequence for sequence in sequences if len(sequence)]
     return Splits(
         content["name"],
         **parts,
         edition=content["edition"] or "prepared",
         source=str(path),
         kind=kind.name,
-        standardization=both,
+        standardization=standardization,
         sample_rate=content["sample_rate"],
     )
 
@@ -275,9 +276,9 @@ def _table5(name: str, total: dict[str, int], frame: int) -> str:
     if printed is None:
         return "Table 5 of the paper does not have it"
     number, unit = printed
-    ours = total["steps"] * (frame if unit == "values" else 1)
-    same = abs(ours - number) <= _TOLERANCE * number
-    text = f"Table 5 of the paper: {number / 1e6:g}M {unit}; here {ours / 1e6:.3g}M: "
+    size = total["steps"] * (frame if unit == "values" else 1)
+    same = abs(size - number) <= _TOLERANCE * number
+    text = f"Table 5 of the paper: {number / 1e6:g}M {unit}; here {size / 1e6:.3g}M: "
     text += "match" if same else "mismatch"
     if unit == "values":
         text += f" (it counts values: steps x {frame})"

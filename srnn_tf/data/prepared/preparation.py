@@ -45,7 +45,7 @@ def prepare(
         workers: processes that read files.
         skip_bad: go on without files that cannot be read; the folder lists them.
         runner: of Apache Beam, such as "DirectRunner"; None for none.
-        runner_options: further words for Beam.
+        runner_options: extra arguments for Beam.
         options: those of `corpora.Options` that the corpus takes.
 
     Returns:
@@ -63,16 +63,16 @@ def prepare(
     source, out = source_of(name, corpus, source), Path(out).resolve()
     _check_apart(out, source)
     _check_free(out)
-    found = corpus.find(source, choice)  # ty: ignore[invalid-argument-type]  # may be None
-    check_found(found, source, skip_bad)
-    for note in found.notes:
+    listing = corpus.find(source, choice)  # ty: ignore[invalid-argument-type]  # may be None
+    check_found(listing, source, skip_bad)
+    for note in listing.notes:
         records.say(f"{name}: {note}")
     with _working(out) as folder:
-        tasks = shards.plan(name, found, folder, choice, skip_bad)
+        tasks = shards.plan(name, listing, folder, choice, skip_bad)
         shards.run(tasks, workers, runner, runner_options)
         _check_free(out)  # while the reports of the shards are still there to go on from
         try:
-            _finish(folder, name, tasks, found, choice)
+            _finish(folder, name, tasks, listing, choice)
         except info.NothingToLearn:
             for report in folder.glob("*.tfrecord.json"):  # without which shards are not kept
                 report.unlink()
@@ -144,13 +144,13 @@ def _check_free(out: Path) -> None:
         raise FileExistsError(f"out={out} exists and holds {what}; choose another, or remove it")
 
 
-def check_found(found: Found, source: Any, skip_bad: bool) -> None:
+def check_found(listing: Found, source: Any, skip_bad: bool) -> None:
     """Refuse a corpus that lacks what its lists name, or all of a part."""
-    if found.missing and not skip_bad:
-        key, reason = found.missing[0]
-        more = f", and {len(found.missing) - 1} more" if len(found.missing) > 1 else ""
+    if listing.missing and not skip_bad:
+        key, reason = listing.missing[0]
+        more = f", and {len(listing.missing) - 1} more" if len(listing.missing) > 1 else ""
         raise ValueError(f"{key}: {reason}{more}; skip_bad (--skip-bad) goes on without")
-    check_parts(found.parts, source)
+    check_parts(listing.parts, source)
 
 
 @contextlib.contextmanager
@@ -194,17 +194,17 @@ def _tidy(folder: Path) -> None:
 
 
 def _finish(
-    folder: Path, name: str, tasks: list[shards.Task], found: Found, options: Options
+    folder: Path, name: str, tasks: list[shards.Task], listing: Found, options: Options
 ) -> None:
     """Statistics and index from the reports, which are not kept."""
     reports = {task.file: records.read_json(task.report) for task in tasks}
-    skipped = [*found.missing, *(pair for r in reports.values() for pair in r["skipped"])]
+    skipped = [*listing.missing, *(pair for r in reports.values() for pair in r["skipped"])]
     for line in info.skipped_lines(skipped):
         records.say(line)
     _check_keys(reports)
     index = {file: [entry[:4] for entry in r["entries"]] for file, r in reports.items()}
     records.write_json(folder / info.INDEX, index)
-    content = info.make(name, reports, found, options, [list(map(str, s)) for s in skipped])
+    content = info.make(name, reports, listing, options, [list(map(str, s)) for s in skipped])
     content["index_sha256"] = records.checksum(folder / info.INDEX)
     wrong = schema.wrong_field(content)
     if wrong is not None:  # `load` would refuse it

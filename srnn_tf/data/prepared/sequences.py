@@ -95,7 +95,7 @@ class Stored:
 
     def values(self, start: int, stop: int) -> np.ndarray:
         """Numbers `start` to `stop` of the frames laid end to end, float32, standardized."""
-        both, width = self.view.standardization, self.view.frame_size
+        standardization, width = self.view.standardization, self.view.frame_size
         # Means and permutations are per place in a frame, so whole frames are read.
         low, high = start // width, -(-stop // width)
         from_, to = (self.first + low) * width, (self.first + high) * width
@@ -103,7 +103,7 @@ class Stored:
         missing = (to - from_) - len(raw)  # of an incomplete last frame
         frames = np.pad(raw, (0, missing)).reshape(-1, width)
         frames[:, self.view.unscaled :] *= self.scale
-        flat = both.apply(frames).astype(np.float32).reshape(-1)
+        flat = standardization.apply(frames).astype(np.float32).reshape(-1)
         return flat[start - low * width : stop - low * width]
 
     def _whole(self) -> int:
@@ -117,8 +117,8 @@ class Stored:
         stored = np.memmap(self.path, self.view.dtype, "r", self.offset, shape)
         if k == 1 or start == stop:
             return np.array(stored[start:stop])
-        length, pieces = self.size // k, []
+        length, chunks = self.size // k, []
         for phase in range(start // length, (stop - 1) // length + 1):
             low, high = max(start - phase * length, 0), min(stop - phase * length, length)
-            pieces.append(np.array(stored[phase : length * k : k][low:high]))
-        return np.concatenate(pieces)
+            chunks.append(np.array(stored[phase : length * k : k][low:high]))
+        return np.concatenate(chunks)

@@ -60,9 +60,9 @@ class Task:
     def done(self) -> bool:
         """Whether an earlier run wrote it."""
         try:
-            held = records.read_json(self.report)
-            same = held["identity"] == self.identity and (self.skip_bad or not held["skipped"])
-            return same and held["sha256"] == records.checksum(self.folder / self.file)
+            report = records.read_json(self.report)
+            same = report["identity"] == self.identity and (self.skip_bad or not report["skipped"])
+            return same and report["sha256"] == records.checksum(self.folder / self.file)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
@@ -71,16 +71,16 @@ def _stamp(path: Path) -> tuple[int, int]:
     """Size and time of change of a file; zeros where there is none."""
     if not path.exists():
         return 0, 0
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
-def plan(name: str, found: Found, folder: Path, options: Options, skip_bad: bool) -> list[Task]:
+def plan(name: str, listing: Found, folder: Path, options: Options, skip_bad: bool) -> list[Task]:
     """The shards: items in the order of their keys, cut by the size of the source files."""
     tasks, module = [], corpora.module_of(name)
     for part in PARTS:
         groups, size = [[]], 0
-        for item in sorted(found.parts[part]):
+        for item in sorted(listing.parts[part]):
             if groups[-1] and size + item.size > SHARD_BYTES:
                 groups.append([])
                 size = 0

@@ -59,9 +59,9 @@ def builder(name: str, data_dir: str | None = None, **options: Any) -> Any:
         def _split_generators(self, dl_manager):
             given = Path(dl_manager.manual_dir) / name if corpus.needs_source else None
             source = preparation.source_of(name, corpus, given)
-            found = corpus.find(source, choice)  # ty: ignore[invalid-argument-type]  # may be None
-            preparation.check_found(found, source, skip_bad=False)
-            return {part: self._generate_examples(found.parts[part]) for part in PARTS}
+            listing = corpus.find(source, choice)  # ty: ignore[invalid-argument-type]  # may be None
+            preparation.check_found(listing, source, skip_bad=False)
+            return {part: self._generate_examples(listing.parts[part]) for part in PARTS}
 
         def _generate_examples(self, items):
             yield from _examples(corpus, items, choice)
