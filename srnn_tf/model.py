@@ -35,6 +35,15 @@ class Posterior(NamedTuple):
     kl: tf.Tensor  # KL(q || p) of each latent, nats
 
 
+class Owned(keras.layers.Layer):
+    """Variables that are an objective's, as a layer of the model that is trained with it."""
+
+    def __init__(self, variables: Sequence[keras.Variable]):
+        super().__init__(name="objective_state")
+        self.owned = list(variables)
+        self.built = True
+
+
 @keras.saving.register_keras_serializable(package="srnn_tf")
 class SequenceModel(keras.Model):
     """A density of sequences, with what trains it and what it is asked.
@@ -95,7 +104,9 @@ class SequenceModel(keras.Model):
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
         self.means, self.xla = Metrics(density.latent_size), True
-        self.objective: Objective = objectives.default_of(density)
+        # What "elbo" stands for: an old config has a KL schedule of its own.
+        self.default_objective: Objective = objectives.default_of(density)
+        self.objective: Objective = self.default_objective
         programs = Programs(lambda: self.xla)
         self._scorer, self._sampler = Scorer(density, programs), Sampler(density, programs)
         self._streamer = Streamer(density, programs)
@@ -225,7 +236,7 @@ class SequenceModel(keras.Model):
         chosen = objectives.for_training(
             self.density,
             objective,
-            self.objective,
+            self.default_objective,
             num_samples=num_samples,
             max_samples=max_samples,
             free_nats=free_nats,
@@ -250,11 +261,13 @@ class SequenceModel(keras.Model):
         super().compile(optimizer=optimizer, jit_compile=self.xla and alone, **kwargs)
 
     def _own(self, objective: Objective) -> None:
-        """Train and save what an objective owns, with the model's weights."""
+        """Train and save what an objective owns, beside the model's weights."""
+        self._tracker.unlock()
+        if hasattr(self, "objective_state"):  # of what was compiled before
+            del self.objective_state
         if objective.variables:
-            self._tracker.unlock()
-            self.objective_weights = list(objective.variables)
-            self._tracker.lock()
+            self.objective_state = Owned(objective.variables)
+        self._tracker.lock()
 
     def get_compile_config(self):
         if not self.compiled:
@@ -511,7 +524,10 @@ class SequenceModel(keras.Model):
         return frames, None if mask is None else checks.mask(mask, frames.shape[:2])
 
     def get_config(self):
+        schedule = self.default_objective.get_config().get("kl_schedule")
+        standard = objectives.default_of(self.density) == self.default_objective
         return {
+            **({} if standard else {"kl_schedule": schedule}),
             "structure": describe(structures.STRUCTURES, self.structure),
             "emission": describe(emissions.EMISSIONS, self.emission),
             "event_size": self.event_size,
@@ -527,5 +543,5 @@ class SequenceModel(keras.Model):
         schedule = config.pop("kl_schedule", None)
         model = cls(**config)
         if schedule is not None and model.latent_size:
-            model.objective = objectives.ELBO(schedule)
+            model.objective = model.default_objective = objectives.ELBO(schedule)
         return model

@@ -78,10 +78,9 @@ def choice(name: str, value: Any, known: Iterable[str]) -> None:
         raise unknown(f"`{name}`", value, known)
 
 
-def bound(name: str, value: Any, num_samples: Any, latent_size: int) -> None:
+def bound(name: str, value: Any, latent_size: int) -> None:
     """The argument `name` is a bound that a model of this latent size has."""
-    sizes(num_samples=num_samples)
-    if value not in ("elbo", "exact") and not latent_size:
+    if not latent_size:
         raise ValueError(
             f"`{name}` must be 'elbo' for a model without latents, whose likelihood is exact; "
             f"received {value!r}"

@@ -75,7 +75,8 @@ def describe(registry: Mapping[str, type], instance: Any) -> dict[str, Any]:
     names = [name for name, cls in registry.items() if cls is type(instance)]
     if not names:
         raise ValueError(
-            f"{type(instance).__name__} is not registered; registered: {', '.join(registry)}"
+            f"{type(instance).__name__} is not registered, and could not be saved; `register` it. "
+            f"Registered: {', '.join(registry)}"
         )
     config = {"class": names[0], **instance.get_config()}
     module = type(instance).__module__

@@ -28,9 +28,11 @@ import tensorflow as tf
 
 from srnn_tf import data, recipes, zoo
 from srnn_tf.core import checks
+from srnn_tf.core.registry import describe
 from srnn_tf.emissions import chain
 from srnn_tf.experiments import cards, checkout, pages, provenance, runs
 from srnn_tf.model import SequenceModel
+from srnn_tf.objectives import OBJECTIVES
 from srnn_tf.serving import export
 from srnn_tf.zoo import artifacts
 
@@ -234,6 +236,7 @@ def _export(run: runs.Run, evaluated: dict[str, Any], folder: Path) -> SequenceM
             "learning_rate": recipe.learning_rate / 10,
             "clipnorm": recipe.clipnorm,
             "loss_per": recipe.loss_per,
+            "objective": describe(OBJECTIVES, model.objective),
         },
     }
     export.export(model, folder, standardization, evaluated["sample_rate"], details)

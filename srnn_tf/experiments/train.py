@@ -35,7 +35,10 @@ class Keeper:
 
     def validate(self, model: SequenceModel, logs: dict[str, float]) -> bool:
         """Add the score to the logs, show them in TensorBoard; whether training should end."""
-        self.scorer.set_weights(model.get_weights())
+        for mine, trained in zip(
+            self.scorer.density.variables, model.density.variables, strict=True
+        ):
+            mine.assign(trained)
         unit, step = self.run.recipe.unit, int(model.step.numpy())
         scores = evaluate.by_set(self.scorer, self.sequences, "paper", unit=unit)
         logs["valid"] = value = statistics.fmean(scores.values())

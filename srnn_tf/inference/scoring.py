@@ -88,9 +88,8 @@ class Scorer:
             return batch, ()
         return batch, self.density.evidence(batch)
 
-    def advance(self, batch, evidence, states, seed, groups, *options) -> tuple:
+    def advance(self, objective, batch, evidence, states, seed, groups) -> tuple:
         """The sum of log p_hat over a block of steps, (B,), and the filter's states after it."""
-        objective = FIVO(*options)
         steps, size, k = batch.steps.shape[1], self.density.latent_size, objective.num_particles
         if seed.shape.rank == 2:
             drawn = draws.filter_noise_of_each(seed, size, steps, k)
@@ -166,15 +165,13 @@ class Job:
         """The sum over its windows of each sequence's `objective.bound`, (B,)."""
         if np.ndim(self.seed):
             raise ValueError("`seed` must be one integer, or None, for this bound")
-        scorer = self.scorer
+        scorer, protocol = self.scorer, self.protocol  # a program must not keep the request
 
         def score(frames, mask, seed):
-            batch, _ = scorer._batch(frames, mask, self.protocol)
+            batch, _ = scorer._batch(frames, mask, protocol)
             return objective.bound(scorer.density, batch, None if seed is None else Key(seed))
 
-        # Objectives of one configuration share a program, unless they own variables.
-        which = id(objective) if objective.variables else objective
-        program = scorer.programs(score, which, self.protocol, self.seed is None)
+        program = scorer.programs(score, _key_of(objective), protocol, self.seed is None)
         seed = None if self.seed is None else draws.draw_seed(self.seed)
         return self.sum_windows(program(self.frames, self.mask, seed))
 
@@ -216,15 +213,19 @@ class Job:
         states = objective.filter(scorer.density).initial_states(count)
         windows, group = count // len(self.frames), None if shared else group
         groups = windows if shared else count
-        length, options = min(BLOCK, rounded(steps)), objective.get_config().values()
+        length = min(BLOCK, rounded(steps))
+
+        def advance(*request):
+            return scorer.advance(objective, *request)
+
+        program = programs(advance, _key_of(objective))
         total = tf.zeros([count])
         for start in range(0, steps, length):
             block = tf.nest.map_structure(
                 lambda x, start=start: _block(x, start, length), (batch, evidence)
             )
             seed = draws.filter_seed(self.seed, group, start, windows)
-            program = programs(scorer.advance)
-            bound, states = program(*block, states, seed, groups, *options)
+            bound, states = program(*block, states, seed, groups)
             total += bound
         return total
 
@@ -233,6 +234,11 @@ class Job:
         if self.protocol.name == "full" or window is None:
             return 1
         return -(-(self.frames.shape[1] * spf - 1) // (window * spf))
+
+
+def _key_of(objective: Objective) -> Any:
+    """What objectives that share a program have in common: their settings, if they own nothing."""
+    return (id(objective), objective) if objective.variables else objective
 
 
 def rounded(steps: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import inspect
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -33,6 +34,20 @@ class Objective(abc.ABC):
     variables: tuple[Any, ...] = ()
     # Constructor arguments, kept as attributes of the same names.
     arguments: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            _, *names = inspect.signature(cls.__init__).parameters
+            if tuple(names) != cls.arguments:
+                raise TypeError(
+                    f"`arguments` of {cls.__name__} must name the parameters of its __init__, "
+                    f"{tuple(names)}; received {cls.arguments}"
+                )
+
+    def _bound_is_of(self, cls: type[Objective]) -> bool:
+        """Whether the bound is that of a class, not one that a subclass defines."""
+        return type(self).bound is cls.bound
 
     def check(self, density: Density) -> None:
         """Refuse a density that this objective is not for; by default one without latents.

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from srnn_tf.core import checks, draws
-from srnn_tf.core.random import fold
+from srnn_tf.core.random import Key, fold
 from srnn_tf.objectives import functions
 from srnn_tf.objectives.base import Loss, Objective, noise_of
 from srnn_tf.objectives.moments import moments
@@ -103,10 +103,18 @@ class ELBO(Objective):
         return Loss(-tf.reduce_sum(values), bound, log_likelihood, kl, of_means)
 
     def bound(self, density, batch, key):
-        terms = density.terms(batch, noise_of(density, batch, key))
-        return tf.reduce_sum(functions.elbo(terms.log_likelihood, terms.kl), axis=1)
+        def one_draw(sample):
+            seed = Key(draws.draw_seed(None, sample)) if key is None else key.fold(sample)
+            rows, steps = tf.unstack(tf.shape(batch.steps)[:2])
+            noise = density.noise(1 if key is None else rows, steps, seed)
+            terms = density.terms(batch, noise)
+            return tf.reduce_sum(functions.elbo(terms.log_likelihood, terms.kl), axis=1)
+
+        return sum(map(one_draw, range(self.num_samples))) / self.num_samples
 
     def score(self, job):
+        if not self._bound_is_of(ELBO):
+            return job.bound(self)
         seeds = (draws.draw_seed(job.seed, s) for s in range(self.num_samples))
         return sum(job.elbo(seed) for seed in seeds) / self.num_samples
 

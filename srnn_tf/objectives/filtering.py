@@ -78,4 +78,6 @@ class FIVO(Objective):
         return filtering(cell, batch, *drawn, evidence, key=dropped)[0]
 
     def score(self, job):
+        if not self._bound_is_of(FIVO):
+            return job.bound(self)
         return job.filtered(self)

@@ -54,7 +54,8 @@ def for_training(
         checks.weight(free_nats=free_nats or 0.0)
         chosen = _named("objective", objective, density, given, default)
     chosen.check_training()
-    if free_nats and (objective != "elbo" or not density.latent_size):
+    registry.describe(OBJECTIVES, chosen)  # an unregistered one could not be saved: an error now
+    if free_nats and "free_nats" not in chosen.arguments:
         raise ValueError(
             f"`free_nats` belongs to the ELBO of a model with latents; received {free_nats!r}"
         )
@@ -103,10 +104,12 @@ def _given_object(argument, value, density, given):
 
 def _named(argument, name, density, given, default):
     """The objective of a registered name, with those of the options that it has."""
-    if name not in OBJECTIVES:
-        raise registry.unknown(f"`{argument}`", name, OBJECTIVES)
+    if not isinstance(name, str) or name not in OBJECTIVES:
+        raise registry.unknown(f"`{argument}`", str(name), OBJECTIVES)
     count = given.get("num_samples", 1)
-    checks.bound(argument, name, count, density.latent_size)
+    checks.sizes(num_samples=count)
+    if name in ("iwae", "fivo"):
+        checks.bound(argument, name, density.latent_size)
     options = {"num_samples": count, **given}
     if name == "elbo" and not density.latent_size:
         return Exact()

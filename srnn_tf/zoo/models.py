@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from srnn_tf import recipes
+from srnn_tf import objectives, recipes
 from srnn_tf.core import checks
 from srnn_tf.core.registry import unknown
 from srnn_tf.data import Standardization
@@ -108,6 +108,8 @@ def load(
     options = artifact.config().get("compile", {})
     optimizer = keras.optimizers.Adam(options.get("learning_rate", 1e-4))
     kept = {key: options[key] for key in ("clipnorm", "loss_per") if key in options}
+    if "objective" in options:  # older artefacts have the KL schedule in the model's config
+        kept["objective"] = objectives.get(options["objective"])
     model.compile(optimizer, **kept)
     if artifact.card.get("stand_in") and name not in _warned:
         _warned.add(name)
