@@ -264,6 +264,7 @@ class SequenceModel(keras.Model):
         """Train and save what an objective owns, beside the model's weights."""
         self._tracker.unlock()
         if hasattr(self, "objective_state"):  # of what was compiled before
+            self._tracker.untrack(self.objective_state)
             del self.objective_state
         if objective.variables:
             self.objective_state = Owned(objective.variables)

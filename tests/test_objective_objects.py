@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -136,3 +137,86 @@ def test_registering_refuses():
     with pytest.raises(ValueError, match="must be letters, digits and underscores"):
         register("my objective", IWAE)
     assert register("iwae", IWAE) is IWAE and "mine" not in objectives.OBJECTIVES
+
+
+@objectives.register("scaled_elbo")
+class Scaled(ELBO):
+    """An ELBO times a trained number: an objective that owns a variable."""
+
+    arguments = ()
+
+    def __init__(self):
+        super().__init__()
+        self.scale = keras.Variable(1.0, name="scale")
+        self.variables = (self.scale,)
+
+    def loss(self, density, batch, key, step):
+        loss = super().loss(density, batch, key, step)
+        return loss._replace(value=loss.value * self.scale + 100.0 * self.scale**2)
+
+    def bound(self, density, batch, key):
+        return super().bound(density, batch, key) - 1.0
+
+
+def test_what_an_objective_owns_is_trained_and_saved(tmp_path):
+    model, x = model_of("vrnn", objective=Scaled()), harness.frames(CASES["vrnn"])
+    weights = len(model.density.variables)
+    model.compile(objective=Scaled(), run_eagerly=True)  # again: the first one's are gone
+    assert len(model.trainable_variables) == weights + 1
+    model.fit(x, verbose=0)
+    scale = float(model.objective.scale)
+    assert scale < 1.0
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert float(again.objective.scale) == scale
+    plain = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    assert len(plain.trainable_variables) == weights
+    np.testing.assert_array_equal(plain.log_prob(x), again.log_prob(x))
+    model.compile(run_eagerly=True)
+    assert len(model.trainable_variables) == weights
+
+
+class Lower(IWAE):
+    """One nat below IWAE."""
+
+    def bound(self, density, batch, key):
+        return super().bound(density, batch, key) - 1.0
+
+
+def test_a_subclass_is_scored_by_its_own_bound():
+    model, x = harness.shared(CASES["vrnn"]), harness.frames(CASES["vrnn"])
+    pairs = [(Scaled(), ELBO()), (Lower(3), IWAE(3))]
+    for mine, parent in pairs:
+        lower, bound = (model.log_prob(x, bound=objective) for objective in (mine, parent))
+        np.testing.assert_allclose(lower, bound - 1.0, rtol=1e-5)
+
+
+def test_an_elbo_of_several_draws_is_its_bound():
+    model, x = harness.shared(CASES["vrnn"]), harness.frames(CASES["vrnn"])
+    density, objective = model.density, ELBO(num_samples=3)
+    found = objective.bound(density, density.batch(x), None)
+    np.testing.assert_allclose(found, model.log_prob(x, bound=objective), rtol=1e-5)
+
+
+def test_a_schedule_of_a_config_stays_the_models_own():
+    schedule = {"initial": 0.3, "increment": 0.01, "final": 0.9}
+    config = {**harness.shared(CASES["vrnn"]).get_config(), "kl_schedule": schedule}
+    model = SequenceModel.from_config(config)
+    model.compile("adam", objective="iwae", num_samples=2)
+    model.compile("adam")
+    assert model.objective == ELBO(schedule) and model.get_config()["kl_schedule"] == schedule
+    again = SequenceModel.from_config(json.loads(json.dumps(model.get_config())))
+    assert again.default_objective == ELBO(schedule)
+
+
+def test_arguments_are_those_of_the_constructor():
+    with pytest.raises(TypeError, match="`arguments` of Forgetful must name the parameters"):
+
+        class Forgetful(IWAE):
+            def __init__(self, beta):
+                super().__init__()
+
+
+def test_an_objective_that_could_not_be_saved_is_refused():
+    with pytest.raises(ValueError, match="Lower is not registered, and could not be saved"):
+        harness.build(CASES["vrnn"]).compile(objective=Lower(2))

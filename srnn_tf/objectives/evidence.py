@@ -122,4 +122,7 @@ class ELBO(Objective):
         return self.kl_schedule(step)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "kl_schedule": dataclasses.asdict(self.kl_schedule)}
+        config = super().get_config()
+        if "kl_schedule" in config:  # a subclass may have other arguments
+            config["kl_schedule"] = dataclasses.asdict(self.kl_schedule)
+        return config

@@ -1,7 +1,8 @@
 """Scores and samples of a published model, from a server or in this process, asked in one way."""
 
+from srnn_tf.serving import export, signatures
 from srnn_tf.serving.answers import Answers, Scores, ServingError
 from srnn_tf.serving.client import Client
 from srnn_tf.serving.local import Local
 
-__all__ = ["Answers", "Client", "Local", "Scores", "ServingError"]
+__all__ = ["Answers", "Client", "Local", "Scores", "ServingError", "export", "signatures"]

@@ -78,6 +78,13 @@ def unroll(
     )
 
 
+def _as_tensors(weights: Weights) -> dict[str, tuple]:
+    return {
+        name: tuple(None if w is None else tf.convert_to_tensor(w) for w in pair)
+        for name, pair in weights.items()
+    }
+
+
 class _Unroll:
     """One call of `unroll`: a pure step over flat lists, and the two loops around it.
 
@@ -88,7 +95,8 @@ class _Unroll:
     def __init__(self, cell, inputs, states, weights, lengths, training):
         self.cell, self.lengths, self.training = cell, lengths, training
         self.input_structure, self.state_structure = inputs, states
-        self.weights: Any = None if weights is None else dict(weights)
+        # Variables too: what the loop reads must be tensors, whose gradients it gives.
+        self.weights: Any = None if weights is None else _as_tensors(weights)
         # Frozen ones too: what a step reads must be an argument of the loop.
         variables = () if weights else getattr(cell, "variables", ())
         self.variables = [v for v in variables if "float" in v.dtype]
