@@ -63,6 +63,9 @@ BROKEN = {
     "causality: the gradient of context 0 by later inputs is": lambda x, trace: trace._replace(
         context=trace.context + 0.0 * tf.stop_gradient(x[:, :, :1]) + 1e-7 * x[:, -1:, :1]
     ),
+    "the prior under the posterior is the one that sequences are drawn from: KL(q || p): differs": (
+        lambda x, trace: trace._replace(kl_per_unit=1.1 * trace.kl_per_unit)
+    ),
     "the KL under the prior is 1, must be 0": lambda x, trace: trace._replace(
         kl=tf.ones_like(trace.kl)
     ),

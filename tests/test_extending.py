@@ -27,7 +27,7 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
     """All of its blocks, in order, as one module."""
     text = (ROOT / "docs/extending.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     (tmp_path / "page_of_extending.py").write_text("\n".join(blocks))
     monkeypatch.syspath_prepend(tmp_path)
     for registry in (structures.STRUCTURES, emissions.EMISSIONS, objectives.OBJECTIVES):

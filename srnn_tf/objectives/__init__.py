@@ -14,6 +14,7 @@ from srnn_tf.objectives.filtering import FIVO
 from srnn_tf.objectives.functions import effective_sample_size, elbo, iwae, resample
 from srnn_tf.objectives.importance import Weights, importance
 from srnn_tf.objectives.importance_weighted import IWAE
+from srnn_tf.objectives.moments import moments
 from srnn_tf.objectives.schedule import KLSchedule
 from srnn_tf.objectives.shorthand import OBJECTIVES, default_of, for_scoring, for_training
 
@@ -51,6 +52,7 @@ __all__ = [
     "get",
     "importance",
     "iwae",
+    "moments",
     "noise_of",
     "register",
     "resample",

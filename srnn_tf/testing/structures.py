@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf import structures
+from srnn_tf.core import nn
 from srnn_tf.core.random import Key
 from srnn_tf.density import SequenceDensity
 from srnn_tf.model import SequenceModel
@@ -27,7 +28,8 @@ def check_structure(
 ) -> None:
     """Check that a structure keeps the promises of `Structure`.
 
-    A whole sequence is the same as its steps one by one; no context has a gradient by what comes
+    A whole sequence is the same as its steps one by one; KL and log ratio are those of a Gaussian
+    posterior to the prior that sequences are drawn from; no context has a gradient by what comes
     after it; padding changes nothing; the density that it makes with independent bits sums to one;
     the KL is at least 0 under the posterior and 0 under the prior; a config and the weights, a
     `.keras` file, an export give the same structure back; gradients reach every weight.
@@ -110,18 +112,30 @@ class _Case:
             def now(a, t=t):
                 return a[:, t : t + 1]
 
-            step = self.structure(
-                now(self.x),
-                states=states,
-                noise=None if self.noise is None else now(self.noise),
-                **tf.nest.map_structure(now, given),
-            )
+            noise = None if self.noise is None else now(self.noise)
+            read = tf.nest.map_structure(now, given)
+            step = self.structure(now(self.x), states=states, noise=noise, **read)
+            if given and noise is not None:
+                self._prior_is_the_generating_one(now(self.x), states, noise, step)
             states = step.states
             parts.append((step.context, step.kl, step.log_ratio))
         together = [tf.concat(part, axis=1) for part in zip(*parts, strict=True)]
         prop = f"a whole sequence is its steps one by one, {where}"
         compare.close(prop, together, [whole.context, whole.kl, whole.log_ratio])
         compare.close(f"{prop}: states", states, whole.states)
+
+    def _prior_is_the_generating_one(
+        self, x: tf.Tensor, states: Any, noise: tf.Tensor, step: Trace
+    ) -> None:
+        """KL and log ratio of a posterior's step are those to the prior that draws."""
+        prior = self.structure(x, states=states, noise=noise)
+        p, q = ((t.posterior_mean, t.posterior_log_variance) for t in (prior, step))
+        z = nn.gaussian_draw(q, noise)
+        log_ratio = nn.gaussian_log_prob(z, *q) - nn.gaussian_log_prob(z, *p)
+        prop = "the prior under the posterior is the one that sequences are drawn from"
+        compare.close(f"{prop}: KL(q || p)", step.kl_per_unit, nn.gaussian_kl(q, p))
+        total = tf.reduce_sum(log_ratio, axis=-1)
+        compare.close(f"{prop}: log q(z) - log p(z)", step.log_ratio, total)
 
     def contexts_are_causal(self) -> None:
         structure = self.structure
