@@ -119,13 +119,9 @@ class Density(abc.ABC):
             key: of dropout.
         """
 
+    @abc.abstractmethod
     def latents(self, batch: Batch, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Mean, log variance and KL, nats, of each latent under the posterior, (B, S, Z) each.
-
-        Raises:
-            NotImplementedError: the density does not tell.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not tell of its latents")
+        """Mean, log variance and KL, nats, of each latent under the posterior, (B, S, Z) each."""
 
     def reconstruction_cost(self, evidence: Any, batch: Batch) -> tf.Tensor | float:
         """What training adds for what the evidence says of the data, (B, S) nats; 0 by default."""

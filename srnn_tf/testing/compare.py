@@ -73,8 +73,9 @@ def config_round_trip(names: Mapping[str, type], get: Callable[[Any], Any], laye
     prop = "a config gives the same object"
     config = json.loads(json.dumps(registry.describe(names, layer)))
     again = get(config)
-    found = json.loads(json.dumps(registry.describe(names, again)))
-    changed = [k for k in {*config, *found} if config.get(k) != found.get(k)]
+    config_again = json.loads(json.dumps(registry.describe(names, again)))
+    keys = {*config, *config_again}
+    changed = [k for k in keys if config.get(k) != config_again.get(k)]
     require(not changed, prop, f"{', '.join(sorted(changed))} changed")
     return again
 
@@ -101,7 +102,7 @@ def exported(model: SequenceModel) -> None:
         path = export.export(model, Path(folder) / "1")
         again = artifacts.read(path)
         score = tf.saved_model.load(str(path)).signatures["score"]
-        found = score(frames=tf.constant(frames), length=tf.constant([3, 3]))
+        answer = score(frames=tf.constant(frames), length=tf.constant([3, 3]))
     again.xla = False
     close("an export is read back with the same scores", again.log_prob(frames), expected, 1e-4)
-    close("an export scores without Python", found["log_likelihood"], expected, 1e-4)
+    close("an export scores without Python", answer["log_likelihood"], expected, 1e-4)

@@ -69,8 +69,8 @@ def _shapes(emission, binary):
         ),
     }
     for name, values in drawn.items():
-        found = tuple(values.shape)
-        compare.require(found == frame, "shapes", f"{name} is {found}, must be {frame}")
+        shape = tuple(values.shape)
+        compare.require(shape == frame, "shapes", f"{name} is {shape}, must be {frame}")
         bits = np.asarray(values)[..., binary]
         compare.require(np.isin(bits, (0.0, 1.0)).all(), "bits", f"{name} has other values")
     compare.close(

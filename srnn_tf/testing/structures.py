@@ -92,8 +92,8 @@ class _Case:
             wanted |= dict.fromkeys(units, (*rows, structure.latent_size))
         for name, shape in wanted.items():
             value = getattr(trace, name)
-            found = None if value is None else tuple(value.shape)
-            compare.require(found == shape, "shapes", f"{name} is {found}, must be {shape}")
+            received = None if value is None else tuple(value.shape)
+            compare.require(received == shape, "shapes", f"{name} is {received}, must be {shape}")
         tf.nest.assert_same_structure(trace.states, structure.initial_states(ROWS))
 
     def whole_is_step_by_step(self) -> None:
@@ -194,10 +194,10 @@ class _Case:
         again = compare.config_round_trip(structures.STRUCTURES, structures.get, self.structure)
         again.build((None, None, self.width))
         again.set_weights(self.structure.get_weights())
-        found = again(self.x, targets=self.targets, noise=self.noise)
+        trace_again = again(self.x, targets=self.targets, noise=self.noise)
         compare.close(
             "its weights give the same contexts",
-            found.context,
+            trace_again.context,
             self.run(targets=self.targets).context,
             1e-6,
         )

@@ -96,7 +96,7 @@ def _files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
         wanted = "; ".join(f"{name}: {' or '.join(FILES[name])}" for name in missing)
         raise FileNotFoundError(
             f"{folder} does not hold {', '.join(missing)} ({wanted}); to leave them out, pass "
-            f"without={missing}, in commands --without {' '.join(missing)}"
+            f"without={missing}, in commands {' '.join(f'--without {name}' for name in missing)}"
         )
     for name, paths in present.items():
         if len(paths) > 1:
