@@ -1,10 +1,10 @@
-"""Load on the client and on a SavedModel behind a stand-in for TensorFlow Serving, on loopback.
+"""Load on the client and on a SavedModel behind a substitute for TensorFlow Serving, on loopback.
 
     python -m benchmarks.serving [--model NAME] [--clients 50] [--requests 100] [--memory 10000]
 
 Prints latencies (p50, p99) and throughput with and without server-side batching, checks every
 answer against the model, and the memory of the server's process before and after many requests.
-The stand-in is Python: TensorFlow Serving itself is faster, and was not at hand.
+The substitute is Python: TensorFlow Serving itself is faster, and was not at hand.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks import standin
+from benchmarks import substitute
 from srnn_tf import serving, zoo
 
 LENGTHS = (10, 20, 40, 80)
@@ -91,7 +91,7 @@ def under_load(
     model: str, batching: bool, clients: int, requests: int, sequences: list, expected: np.ndarray
 ) -> Found:
     """`clients` at once, `requests` each, against a server of its own."""
-    with standin.Process(zoo.folder(model), batching) as server:
+    with substitute.Process(zoo.folder(model), batching) as server:
         load = Load(server.address, model, sequences, expected)
         load.run(4, 10)  # warm
         load.seconds.clear()
@@ -106,7 +106,7 @@ def memory_of(
 ) -> list[tuple[int, float]]:
     """Requests answered so far and MB of the server then: after a tenth of them, and at the end."""
     found = []
-    with standin.Process(zoo.folder(model)) as server:
+    with substitute.Process(zoo.folder(model)) as server:
         load = Load(server.address, model, sequences, expected)
         for more in (requests // 10, requests - requests // 10):
             load.run(4, more // 4)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.sizing [--models f_rnn_nottingham,...]
 
-Each model in turn, over gRPC on loopback, in a process of the stand-in for TensorFlow Serving, one
-request at a time: one sequence, the median of `REQUESTS` after the first, and a batch. Piano rolls
+Each model in turn, over gRPC on loopback, in a process of the substitute for TensorFlow Serving,
+one request at a time: one sequence, the median of `REQUESTS` after the first, and a batch. Piano rolls
 have 100 steps, lines of writing 500, recordings a second, 80 frames. Memory is what is resident of
 the server before it loads the model, which is Python, TensorFlow and Keras, after that, and at
 most.
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import standin
+from benchmarks import substitute
 from srnn_tf import serving, zoo
 
 DEFAULT = (
@@ -59,7 +59,7 @@ def measure(name: str) -> list[str]:
     """The cells of a row."""
     frames, folder = made_up(zoo.card(name)["event_size"]), Path(zoo.folder(name))
     disk = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) * 1e-6
-    with standin.Process(folder) as server:
+    with substitute.Process(folder) as server:
         loaded = server.memory()
         with serving.Client(server.address, name, timeout=600.0) as client:
             one = median_of(REQUESTS, lambda: client.score(frames[:1]))

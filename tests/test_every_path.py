@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import standin
+from benchmarks import substitute
 from srnn_tf import data, serving, zoo
 from tests.test_c_api import program, run  # noqa: F401, a fixture
 
@@ -116,7 +116,7 @@ def test_one_answer(name, real, program, tmp_path):  # noqa: F811
     np.savez(file, **{f"s{i:03d}": one for i, one in enumerate(sequences)})
     expected = by_model(zoo.load(name), sequences)
     ways = {"C API": by_c(program, name, sequences, tmp_path)}
-    with standin.Server(zoo.folder(name)) as server:
+    with substitute.Server(zoo.folder(name)) as server:
         for way in ("grpc", "rest"):
             with serving.Client(getattr(server, way), name, timeout=600.0) as client:
                 ways[way] = client.score(sequences).log_likelihood
@@ -157,7 +157,7 @@ def test_one_answer_of_waveforms(name, real, program, tmp_path):  # noqa: F811
     expected = [e + change * len(s) for e, s in zip(scores, frames, strict=True)]
     ways = {"C API": by_c(program, name, waves, tmp_path, "waveform")}
     ways["in process"] = serving.Local(name).score_waveform(waves).log_likelihood
-    with standin.Server(zoo.folder(name)) as server:
+    with substitute.Server(zoo.folder(name)) as server:
         for way in ("grpc", "rest"):
             with serving.Client(getattr(server, way), name, timeout=600.0) as client:
                 ways[way] = client.score_waveform(waves).log_likelihood

@@ -1,4 +1,4 @@
-"""Many clients at once, and many requests, against the stand-in for TensorFlow Serving."""
+"""Many clients at once, and many requests, against the substitute for TensorFlow Serving."""
 
 import pytest
 

@@ -1,8 +1,8 @@
-"""The client, over real gRPC and REST, against a stand-in for TensorFlow Serving.
+"""The client, over real gRPC and REST, against a substitute for TensorFlow Serving.
 
 `SRNN_TF_SERVING=host:port` points the same tests at a real server's gRPC port (and
 `SRNN_TF_SERVING_REST=http://host:port` at its REST port), which must serve `f_rnn_bach` and
-`f_srnn_bach` from `saved_models`; what needs the stand-in's inside is skipped then.
+`f_srnn_bach` from `saved_models`; what needs the substitute's inside is skipped then.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
 import srnn_tf
-from benchmarks import standin
+from benchmarks import substitute
 from srnn_tf import serving, zoo
 
 ROOT = Path(srnn_tf.__file__).parents[1] / "saved_models"
@@ -34,10 +34,10 @@ REAL = {
 
 @pytest.fixture(scope="module")
 def servers():
-    """A stand-in for each model."""
+    """A substitute for each model."""
     with contextlib.ExitStack() as stack:
-        folders = {name: standin.newest(ROOT / name) for name in NAMES}
-        yield {n: stack.enter_context(standin.Server(f)) for n, f in folders.items()}
+        folders = {name: substitute.newest(ROOT / name) for name in NAMES}
+        yield {n: stack.enter_context(substitute.Server(f)) for n, f in folders.items()}
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +255,7 @@ def test_batching_server_mixes_nothing_up(local):
     expected = local[name].score(some)
     if REAL["grpc"]:
         pytest.skip("a real server has its own batching")
-    with standin.Server(standin.newest(ROOT / name), batching=True) as server:
+    with substitute.Server(substitute.newest(ROOT / name), batching=True) as server:
         replay(server.grpc, name)
         with serving.Client(server.grpc, name, batch_size=100) as client:
             with pytest.raises(serving.ServingError, match="must have rows"):

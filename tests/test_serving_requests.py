@@ -13,7 +13,7 @@ import tensorflow as tf
 import urllib3
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from benchmarks import standin
+from benchmarks import substitute
 from srnn_tf import serving, zoo
 from srnn_tf.serving import export
 from tests import harness
@@ -44,7 +44,7 @@ BAD_TENSORS = {
 
 @pytest.fixture(scope="module")
 def servers():
-    with standin.Server(zoo.folder(NAME)) as server:
+    with substitute.Server(zoo.folder(NAME)) as server:
         yield {NAME: server}
 
 
@@ -150,7 +150,7 @@ def test_waveforms_by_every_way(program, tmp_path):  # noqa: F811
     folder = out.rename(tmp_path / "small" / "1")
     rng, size = np.random.default_rng(0), model.event_size
     waves = [rng.uniform(-1, 1, n).astype(np.float32) for n in (40, 3, 17, 61, 8)]
-    with standin.Server(folder) as server:
+    with substitute.Server(folder) as server:
         ways = {}
         for way in ("grpc", "rest"):
             with serving.Client(getattr(server, way), "small", batch_size=2) as client:

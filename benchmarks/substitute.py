@@ -1,6 +1,6 @@
-"""A stand-in for TensorFlow Serving, which cannot be installed where the tests run.
+"""A substitute for TensorFlow Serving, which cannot be installed where the tests run.
 
-    python -m benchmarks.standin saved_models/f_rnn_bach --grpc 8500 --rest 8501 [--batching]
+    python -m benchmarks.substitute saved_models/f_rnn_bach --grpc 8500 --rest 8501 [--batching]
 
 It is not TensorFlow Serving and says nothing of its speed: it answers the same gRPC messages, by
 the official stubs, and the same JSON, from the SavedModel alone, so that a client can be tried.
@@ -197,7 +197,7 @@ def newest(folder: Path) -> Path:
 
 
 class Process:
-    """A stand-in in a process of its own, for a `with`.
+    """A substitute in a process of its own, for a `with`.
 
     Attributes:
         address: of gRPC.
@@ -249,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batching", action="store_true")
     args = parser.parse_args(argv)
     with Server(newest(args.model), args.grpc, args.rest, args.batching) as server:
-        print(f"a stand-in for TensorFlow Serving: {server.grpc}, {server.rest}", flush=True)
+        print(f"a substitute for TensorFlow Serving: {server.grpc}, {server.rest}", flush=True)
         threading.Event().wait()
 
 
