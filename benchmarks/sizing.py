@@ -3,8 +3,8 @@
     python -m benchmarks.sizing [--models f_rnn_nottingham,...]
 
 Each model in turn, over gRPC on loopback, in a process of the substitute for TensorFlow Serving,
-one request at a time: one sequence, the median of `REQUESTS` after the first, and a batch. Piano rolls
-have 100 steps, lines of writing 500, recordings a second, 80 frames. Memory is what is resident of
+one request at a time: one sequence, the median of `REQUESTS` after the first, and a batch. Piano
+rolls have 100 steps, lines of writing 500, recordings a second, 80 frames. Memory is what is resident of
 the server before it loads the model, which is Python, TensorFlow and Keras, after that, and at
 most.
 """
