@@ -4,10 +4,9 @@
 
 Each model in turn, over gRPC on loopback, in a process of the substitute for TensorFlow Serving,
 one request at a time: one sequence, the median of `REQUESTS` after the first, and a batch. Piano
-rolls have 100 steps, lines of writing 500, recordings a second, 80 frames. Memory is what is resident of
-the server before it loads the model, which is Python, TensorFlow and Keras, after that, and at
-most.
-"""
+rolls have 100 steps, lines of writing 500, recordings a second, 80 frames. Memory is what is
+resident of the server before it loads the model, which is Python, TensorFlow and Keras, after that,
+and at most."""
 
 from __future__ import annotations
 

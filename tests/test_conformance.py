@@ -43,7 +43,8 @@ def test_objectives(objective, structure):
 
 
 def test_every_objective_is_checked():
-    assert {type(objective) for objective in OBJECTIVES} == set(objectives.OBJECTIVES.values())
+    package = {c for c in objectives.OBJECTIVES.values() if c.__module__.startswith("srnn_tf.")}
+    assert {type(objective) for objective in OBJECTIVES} == package  # other tests register theirs
 
 
 def changed(cls, change):
