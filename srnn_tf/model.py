@@ -87,6 +87,11 @@ class SequenceModel(keras.Model):
         seed: int = 0,
         **kwargs,
     ):
+        if "kl_schedule" in kwargs:
+            raise ValueError(
+                "`kl_schedule` must be given to the objective, "
+                f"compile(objective=ELBO(kl_schedule=...)); received {kwargs['kl_schedule']!r}"
+            )
         density = SequenceDensity(structure, emission, event_size, build=False)
         checks.sizes(minimum=0, seed=seed)
         if window is not None:

@@ -82,6 +82,12 @@ def test_a_kl_schedule_of_before_is_the_default_objectives():
     assert SequenceModel.from_config({**exact, "kl_schedule": schedule}).objective == Exact()
 
 
+def test_a_schedule_given_to_the_model_is_an_error_that_says_where_it_belongs():
+    config = harness.shared(CASES["vrnn"]).get_config()
+    with pytest.raises(ValueError, match="`kl_schedule` must be given to the objective"):
+        SequenceModel(**config, kl_schedule={"initial": 0.5})
+
+
 def test_a_compile_config_of_before_is_read():
     model = model_of("vrnn", objective="iwae", num_samples=4, max_samples=2)
     config = model.get_compile_config()

@@ -20,6 +20,7 @@ import keras
 from srnn_tf import data, plots
 from srnn_tf.experiments import baselines, evaluate, runs
 from srnn_tf.model import SequenceModel
+from srnn_tf.objectives import ELBO
 
 WINDOW, BATCH = 50, 16
 LEARNING_RATE = 4e-3
@@ -65,10 +66,10 @@ def build() -> SequenceModel:
             "dropout": 0.25,
         },
         {"class": "factorized", "event_size": 88, "likelihood": "bernoulli"},
-        kl_schedule={"initial": 0.2, "increment": 0.8 / 400, "final": 1.0},
         window=WINDOW,
     )
-    model.compile(keras.optimizers.Adam(LEARNING_RATE))
+    objective = ELBO({"initial": 0.2, "increment": 0.8 / 400, "final": 1.0})
+    model.compile(keras.optimizers.Adam(LEARNING_RATE), objective=objective)
     return model
 
 
