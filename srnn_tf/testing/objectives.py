@@ -61,9 +61,9 @@ def _bounds(objective, model, frames, mask):
     table = objective.bound(density, batch, None)
     for row, length in enumerate(LENGTHS):
         alone = density.batch(tf.constant(frames[row : row + 1, :length]))
-        found = objective.bound(density, alone, None)
+        unpadded = objective.bound(density, alone, None)
         prop = f"padding changes nothing: a row of {length} of {STEPS} frames"
-        compare.close(prop, found, table[row : row + 1], 1e-4)
+        compare.close(prop, unpadded, table[row : row + 1], 1e-4)
 
 
 def _loss(objective, model, frames, mask):

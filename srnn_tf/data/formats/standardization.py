@@ -18,8 +18,8 @@ class Standardization:
         permutation: the order of the values of a frame; None for their own.
 
     Example:
-        >>> both = Standardization((2.0,), (4.0,))
-        >>> both.undo(both.apply(np.array([[10.0, 2.0]])))
+        >>> scale = Standardization((2.0,), (4.0,))
+        >>> scale.undo(scale.apply(np.array([[10.0, 2.0]])))
         array([[10.,  2.]])
     """
 
