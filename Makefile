@@ -29,7 +29,7 @@ test-slow: .venv.installed
 	touch $@
 
 test-kserve: .venv.installed .venv-kserve.installed
-	SRNN_TF_KSERVE=.venv-kserve/bin/python $(BIN)/python -m pytest -m slow tests/test_kserve.py
+	SRNN_TF_KSERVE=.venv-kserve/bin/python $(BIN)/python -m pytest -m slow tests/serving/test_kserve.py
 
 lint: .venv.installed
 	$(BIN)/ruff check .

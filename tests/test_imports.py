@@ -133,3 +133,15 @@ def test_forbidden_names_are_found(source, found):
 )
 def test_other_names_are_not(source):
     assert violations(source) == []
+
+
+def test_tests_mirror_the_folders():
+    """Of each row a folder (or a file, if it is a module); what is beside them has its own name."""
+    tests = Path(__file__).parent
+    folders = {p.name for p in tests.iterdir() if any(p.glob("test_*.py"))}
+    loose = {p.stem.removeprefix("test_") for p in tests.glob("test_*.py")}
+    assert folders <= {*ROWS}
+    assert {r for r in ROWS if r not in folders | loose} <= {
+        "density",
+        "convert",
+    }  # test_model, test_golden

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from test_scan import draw, xla
 
 from srnn_tf.emissions import Factorized
 from srnn_tf.likelihoods import LIKELIHOODS, Bernoulli, GaussianMixture
+from tests.core.test_scan import draw, xla
 
 tfd = tfp.distributions
 MIXTURES = [1, 2, 5]

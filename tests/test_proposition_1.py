@@ -8,12 +8,12 @@ Reference: Proposition 1 of Lai et al., arXiv:1902.01388.
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_likelihoods import mixture_of
 
 from srnn_tf import objectives
 from srnn_tf.core.frames import shift
 from srnn_tf.emissions import DeltaSplit
 from tests import harness
+from tests.test_likelihoods import mixture_of
 
 SIZE, COMPONENTS = 4, 3
 ROWS = [name for name in harness.EMISSIONS if name.startswith("delta_split")]

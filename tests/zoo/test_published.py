@@ -16,7 +16,7 @@ from srnn_tf import data, recipes, zoo
 from srnn_tf.experiments import cards, checkout, evaluate, pages, runs
 from srnn_tf.serving import export
 from srnn_tf.zoo import artifacts
-from tests.test_export import ALLOWED, ALONE, nodes
+from tests.serving.test_export import ALLOWED, ALONE, nodes
 
 ROOT = Path(srnn_tf.__file__).parents[1] / "saved_models"
 HELD = cards.newest(ROOT)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
-from test_scan import BASIC, draw, graph, xla
 
 from srnn_tf.core import nn, random, recurrent
 from srnn_tf.core.random import Key
+from tests.core.test_scan import BASIC, draw, graph, xla
 
 SEED = tf.constant([3, 14])
 MODES = {"eager": lambda f: f, "graph": graph, "xla": xla}
@@ -295,7 +295,7 @@ def test_memory_grows_linearly_with_the_steps(name):
         )
         command = [sys.executable, "-c", code]
         result = subprocess.run(
-            command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True
+            command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
         )
         return int(result.stdout.split()[-1])
 

@@ -10,9 +10,6 @@ from srnn_tf import command as app
 from srnn_tf import recipes
 from srnn_tf.experiments import keep, pages, provenance, runs
 from srnn_tf.zoo import artifacts
-from tests import test_zoo_modes
-
-arguments = test_zoo_modes.arguments
 
 
 @pytest.fixture

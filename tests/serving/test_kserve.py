@@ -16,7 +16,7 @@ import urllib3
 from benchmarks.scaling import free_ports
 from srnn_tf import data, serving, zoo
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "kserve_server.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "kserve_server.py"
 
 
 @pytest.fixture(params=["f_rnn_bach", "f_srnn_bach"])

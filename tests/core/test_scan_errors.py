@@ -2,9 +2,9 @@
 
 import pytest
 import tensorflow as tf
-from test_scan import ONE, PAIR, STATES, U, X, Z
 
 from srnn_tf.core import scan
+from tests.core.test_scan import ONE, PAIR, STATES, U, X, Z
 
 X4, Z4 = X[:, :4], Z[:, :4]
 REFUSED = {

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_emissions import IN_TURN, NAMES, close, contexts, every
-from test_scan import xla
 
 from srnn_tf.core.random import Key
 from srnn_tf.emissions import DeltaSplit, MaskedMLP, autoregressive, chain
 from tests import harness
+from tests.core.test_scan import xla
+from tests.emissions.test_emissions import IN_TURN, NAMES, close, contexts, every
 
 LOW = [name for name in NAMES if name.startswith("autoregressive")]
 DROPPING = [name for name in NAMES if name not in ("factorized", "masked_linear")]

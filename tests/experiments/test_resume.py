@@ -17,7 +17,7 @@ import tensorflow as tf
 from srnn_tf import ELBO, SequenceModel, data
 from tests import harness
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LSTM = harness.cases(structure="parallel_srnn", cell="lstm", likelihood="mixture", flat=True)[0]
 SRNN = harness.cases(structure="parallel_srnn", cell="gru", likelihood="mixture", flat=False)[0]
 

@@ -6,9 +6,6 @@ import pytest
 
 from srnn_tf import command as app
 from srnn_tf.experiments import evaluate, pages, runs
-from tests import test_zoo_modes
-
-arguments = test_zoo_modes.arguments
 
 
 @pytest.fixture

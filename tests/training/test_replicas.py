@@ -67,7 +67,7 @@ HEAD = """
 def run(body, folder):
     script = folder / "script.py"
     script.write_text(textwrap.dedent(HEAD) + textwrap.dedent(body))
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 

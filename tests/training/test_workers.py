@@ -16,7 +16,7 @@ from benchmarks.scaling import free_ports
 from srnn_tf.experiments import workers
 from tests import harness
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def start(folder, name, words, ports=()):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_likelihoods import mixture_of
-from test_scan import draw, xla
 
 from srnn_tf import SequenceModel
 from srnn_tf.core import checks
 from srnn_tf.emissions import Factorized
 from srnn_tf.likelihoods import Handwriting
+from tests.core.test_scan import draw, xla
+from tests.test_likelihoods import mixture_of
 
 PENS = [Handwriting(1), Handwriting(5)]
 pens = pytest.mark.parametrize("pen", PENS, ids=["one", "five"])

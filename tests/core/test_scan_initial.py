@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_scan import CASES, LENGTHS, T, assert_close, evaluate, xla
+
+from tests.core.test_scan import CASES, LENGTHS, T, assert_close, evaluate, xla
 
 LSTM = [name for name in CASES if name in ("lstm", "rank_one", "rank_one_context")]
 LSTM += [f"{name}_time_major" for name in ("lstm", "rank_one")]

@@ -17,9 +17,9 @@ from benchmarks import substitute
 from srnn_tf import serving, zoo
 from srnn_tf.serving import export
 from tests import harness
-from tests.test_c_api import program, run  # noqa: F401, a fixture
-from tests.test_export import PERMUTED, written
-from tests.test_serving import REAL, address
+from tests.serving.test_c_api import program, run  # noqa: F401, a fixture
+from tests.serving.test_export import PERMUTED, written
+from tests.serving.test_serving import REAL, address
 
 NAME = "f_rnn_bach"
 FRAMES, LENGTH = np.zeros([1, 4, 88], np.float32), np.array([4], np.int32)

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks import substitute
 from srnn_tf import data, serving, zoo
-from tests.test_c_api import program, run  # noqa: F401, a fixture
+from tests.serving.test_c_api import program, run  # noqa: F401, a fixture
 
 COUNT, SHORTEST, LONGEST = 200, 10, 2000
 # How many lengths are spread over the whole range. The others end at 20 for speech, where a frame
