@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -52,7 +53,6 @@ class Density(abc.ABC):
     latent_size: int
     binary: tuple[bool, ...]
     filtering: bool
-    trains_on_evidence = False  # whether `reconstruction_cost` is not 0
 
     @property
     def steps_per_frame(self) -> int:
@@ -122,10 +122,6 @@ class Density(abc.ABC):
     @abc.abstractmethod
     def latents(self, batch: Batch, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Mean, log variance and KL, nats, of each latent under the posterior, (B, S, Z) each."""
-
-    def reconstruction_cost(self, evidence: Any, batch: Batch) -> tf.Tensor | float:
-        """What training adds for what the evidence says of the data, (B, S) nats; 0 by default."""
-        return 0.0
 
     def table(self, steps: Any) -> tf.Tensor | None:
         """The fixed table of noise, (1, S, Z): a row's score depends neither on its batch nor on
@@ -217,34 +213,40 @@ class SequenceDensity(Density):
         self.filtering = self.structure.filtering
         values = self.emission.likelihood.values(self.frame_size)
         self.binary = tuple(value.binary for value in values) * self.steps_per_frame
-        self.trains_on_evidence = bool(self.structure.reconstruction_weight)
-        self.reconstruction = None  # of x_{t-1} from the backward recurrence, a cost in training
-        if self.trains_on_evidence:
-            self.reconstruction = emissions.Factorized(
-                self.frame_size,
-                self.emission.likelihood,
-                dtype=self.emission.dtype_policy,
-                name="reconstruction",
+        self._heads = self.structure.connect(self._head)
+        if any(not self._is_ours(head) for head, _ in self._heads.values()):
+            raise ValueError(
+                "`structure` must be a new one: this one has heads of another likelihood, that of "
+                "the emission that it was given first"
             )
         if build:
             self.build()
+
+    def _head(self, name):
+        """Independent values of the emission's likelihood, for a cost of the structure's own."""
+        likelihood, policy = self.emission.likelihood, self.emission.dtype_policy
+        return emissions.Factorized(self.frame_size, likelihood, dtype=policy, name=name)
+
+    def _is_ours(self, head):
+        one, other = head.likelihood, self.emission.likelihood
+        return type(one) is type(other) and one.get_config() == other.get_config()
 
     def build(self) -> None:
         """Make all weights."""
         nn.build(self.structure, "structure", self.frame_size)
         nn.build(self.emission, "emission", self.structure.context_size)
-        if self.reconstruction is not None:
-            nn.build(self.reconstruction, "reconstruction", self.structure.evidence_size)
+        for name, (head, width) in self._heads.items():
+            nn.build(head, name, width)
 
     @property
-    def layers(self) -> list[Any]:
-        """The structure, the emission, and what else has weights, in this order."""
-        layers = [self.structure, self.emission, self.reconstruction]
-        return [layer for layer in layers if layer is not None]
+    def layers(self) -> dict[str, keras.layers.Layer]:
+        """The structure, the emission, and heads of the structure's, by name, in this order."""
+        heads = {name: head for name, (head, _) in self._heads.items()}
+        return {"structure": self.structure, "emission": self.emission, **heads}
 
     @property
     def variables(self):
-        return [v for layer in self.layers for v in layer.variables]
+        return [v for layer in self.layers.values() for v in layer.variables]
 
     def initial_states(self, rows):
         return self.structure.initial_states(rows)
@@ -253,25 +255,21 @@ class SequenceDensity(Density):
         return self.structure.evidence(batch.previous, batch.steps, batch.mask, key)
 
     def terms(self, batch, noise=None, states=None, key=None, evidence=None):
-        structure_key = fold(key, "structure")
-        if evidence is None and self.reconstruction is not None:
-            evidence = self.evidence(batch, structure_key)
         trace = self.structure(
             batch.previous,
             targets=batch.steps if evidence is None else None,
             states=states,
             noise=noise,
             mask=batch.mask,
-            key=structure_key,
+            key=fold(key, "structure"),
             evidence=evidence,
         )
         log_likelihood = self._emitted(trace, 1.0, key).log_prob(batch.steps)
-        auxiliary = trace.auxiliary + self.reconstruction_cost(evidence, batch)
 
         def real(x):
             return x if batch.mask is None else tf.where(batch.mask, x, 0.0)
 
-        parts = map(real, (log_likelihood, trace.kl, trace.log_ratio, auxiliary))
+        parts = map(real, (log_likelihood, trace.kl, trace.log_ratio, trace.auxiliary))
         return Terms(*parts, trace.states, trace.posterior_mean)
 
     def step(self, previous, states, noise, target=None, evidence=None, temperature=1.0, key=None):
@@ -293,14 +291,3 @@ class SequenceDensity(Density):
 
     def _emitted(self, trace, temperature, key):
         return self.emission(trace.context, temperature=temperature, key=fold(key, "emission"))
-
-    def reconstruction_cost(self, evidence: Any, batch: Batch) -> tf.Tensor | float:
-        """The weighted log p(x_{t-1} | evidence_t), (B, S), that some structures are trained with.
-
-        The first step has none: what precedes it need not be data.
-        """
-        if self.reconstruction is None:
-            return 0.0
-        log_prob = self.reconstruction(evidence).log_prob(batch.previous)
-        first = tf.range(tf.shape(log_prob)[1]) == 0
-        return tf.where(first, 0.0, self.structure.reconstruction_weight * log_prob)

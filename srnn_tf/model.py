@@ -13,7 +13,7 @@ from srnn_tf import emissions, objectives, structures
 from srnn_tf.core import checks
 from srnn_tf.core.random import fold
 from srnn_tf.core.registry import describe
-from srnn_tf.density import Density, SequenceDensity
+from srnn_tf.density import SequenceDensity
 from srnn_tf.inference import scoring
 from srnn_tf.inference.programs import Programs
 from srnn_tf.inference.sampling import Sampler
@@ -78,6 +78,9 @@ class SequenceModel(keras.Model):
     Reference: Lai et al., arXiv:1902.01388.
     """
 
+    structure: structures.Structure
+    emission: emissions.Emission
+
     def __init__(
         self,
         structure: structures.Structure | dict[str, Any],
@@ -99,10 +102,9 @@ class SequenceModel(keras.Model):
         super().__init__(**kwargs)
         self.autocast = False  # the data are scored in float32, whatever the policy
         self.supports_masking = True
-        self.density: Density = density
-        # Keras tracks and saves layers by these names.
-        self.structure, self.emission = density.structure, density.emission
-        self.reconstruction = density.reconstruction
+        self.density = density
+        for name, layer in density.layers.items():  # Keras tracks and saves layers by these names
+            setattr(self, name, layer)
         self.window, self.seed = window, seed
         # Counts updates; the KL weight and all seeds of training derive from it.
         self.step = self.add_weight(

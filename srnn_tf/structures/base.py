@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -53,8 +54,6 @@ class Structure(keras.layers.Layer):
     latent_size: int
     context_size: int
     options: dict[str, Any]
-    reconstruction_weight = 0.0  # of log p(x_{t-1} | evidence_t), a cost in training
-    evidence_size = 0  # the width of the evidence, where that weight is not 0
 
     def __init__(self, **kwargs):
         # Autocast would round the data to the compute dtype before they are scored.
@@ -103,6 +102,20 @@ class Structure(keras.layers.Layer):
             A nest of (B, T, ...), or None where the posterior of z_t reads nothing after x_t.
         """
         return None
+
+    def connect(
+        self, make: Callable[[str], keras.layers.Layer]
+    ) -> dict[str, tuple[keras.layers.Layer, int]]:
+        """Take heads of the model's likelihood, for costs that are in no bound; by default none.
+
+        Args:
+            make: from a name to a head, not built: (B, T, width) to a distribution of frames.
+
+        Returns:
+            The heads by name, each with the width that it reads. A model builds, trains and saves
+            them beside the structure, under these names.
+        """
+        return {}
 
     @property
     def filtering(self) -> bool:

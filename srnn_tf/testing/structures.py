@@ -118,10 +118,10 @@ class _Case:
             if given and noise is not None:
                 self._prior_is_the_generating_one(now(self.x), states, noise, step)
             states = step.states
-            parts.append((step.context, step.kl, step.log_ratio))
+            parts.append((step.context, step.kl, step.log_ratio, step.auxiliary))
         together = [tf.concat(part, axis=1) for part in zip(*parts, strict=True)]
         prop = f"a whole sequence is its steps one by one, {where}"
-        compare.close(prop, together, [whole.context, whole.kl, whole.log_ratio])
+        compare.close(prop, together, [whole.context, whole.kl, whole.log_ratio, whole.auxiliary])
         compare.close(f"{prop}: states", states, whole.states)
 
     def _prior_is_the_generating_one(
