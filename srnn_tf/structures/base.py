@@ -126,11 +126,18 @@ class Structure(keras.layers.Layer):
         return {**super().get_config(), **self.options}
 
 
-def checked(**options: Any) -> dict[str, Any]:
-    """The arguments of a structure or cell, those that all have in common checked by name."""
+def checked(given: dict[str, Any]) -> dict[str, Any]:
+    """The config of a structure or cell, from `locals()` where its constructor begins.
+
+    So each argument is written once, in the signature, and none can be left out of a config.
+    Arguments that all have in common are checked by name; those of Keras, `kwargs`, are its own.
+    """
+    options = {k: v for k, v in given.items() if k not in ("self", "kwargs", "__class__")}
     for name, value in options.items():
-        if name in ("units", "latent_size", "embedding_size", "num_layers", "evidence_size"):
+        if name in ("units", "latent_size", "embedding_size", "num_layers"):
             checks.sizes(**{name: value})
+        elif name == "evidence_size" and value is not None:
+            checks.sizes(evidence_size=value)
         elif name == "hidden_size":
             checks.sizes(minimum=0, hidden_size=value)
         elif name == "dropout":

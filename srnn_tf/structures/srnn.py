@@ -59,18 +59,9 @@ class SRNNCell(Cell):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            embedding_size=embedding_size,
-            evidence_size=units if evidence_size is None else evidence_size,
-            hidden_size=hidden_size,
-            residual_posterior=residual_posterior,
-            cell=cell,
-            dropout=dropout,
-        )
-        super().__init__(options, **kwargs)
-        self.evidence_size, policy = options["evidence_size"], dict(dtype=self.dtype_policy)
+        super().__init__(checked(locals()), **kwargs)
+        self.evidence_size = units if evidence_size is None else evidence_size
+        policy = dict(dtype=self.dtype_policy)
         self.residual_posterior = residual_posterior
         self.forward = RecurrentStack(cell, units, 1, dropout, name="forward", **policy)
         # A chain of linear heads whose log variances read the latent before grows without bound
@@ -175,15 +166,7 @@ class SRNN(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            hidden_size=hidden_size,
-            embedding_size=embedding_size,
-            residual_posterior=residual_posterior,
-            cell=cell,
-            dropout=dropout,
-        )
+        options = checked(locals())
         super().__init__(**kwargs)
         self.options, policy = options, dict(dtype=self.dtype_policy)
         self.latent_size, self.context_size = latent_size, units + latent_size

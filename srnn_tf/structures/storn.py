@@ -58,16 +58,7 @@ class STORNCell(Cell):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            embedding_size=embedding_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            cell=cell,
-            dropout=dropout,
-        )
-        super().__init__(options, **kwargs)
+        super().__init__(checked(locals()), **kwargs)
         policy = dict(dtype=self.dtype_policy)
         self.recognition, self.generator = (
             RecurrentStack(cell, units, num_layers, dropout, name=name, **policy)
@@ -156,15 +147,7 @@ class STORN(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            hidden_size=hidden_size,
-            embedding_size=embedding_size,
-            num_layers=num_layers,
-            cell=cell,
-            dropout=dropout,
-        )
+        options = checked(locals())
         super().__init__(**kwargs)
         self.options, policy = options, dict(dtype=self.dtype_policy)
         self.latent_size, self.context_size, self.dropout = latent_size, units, dropout

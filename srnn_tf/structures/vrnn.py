@@ -57,17 +57,9 @@ class VRNNCell(Cell):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            embedding_size=embedding_size,
-            evidence_size=embedding_size if evidence_size is None else evidence_size,
-            hidden_size=hidden_size,
-            cell=cell,
-            dropout=dropout,
-        )
-        super().__init__(options, **kwargs)
-        self.evidence_size, policy = options["evidence_size"], dict(dtype=self.dtype_policy)
+        super().__init__(checked(locals()), **kwargs)
+        self.evidence_size = embedding_size if evidence_size is None else evidence_size
+        policy = dict(dtype=self.dtype_policy)
         self.recurrent = recurrent.RECURRENT[cell](units, name="recurrent", **policy)
         self.prior, self.posterior = self.head("prior"), self.head("posterior")
 
@@ -153,14 +145,7 @@ class VRNN(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            hidden_size=hidden_size,
-            embedding_size=embedding_size,
-            cell=cell,
-            dropout=dropout,
-        )
+        options = checked(locals())
         super().__init__(**kwargs)
         self.options = options
         self.latent_size, self.context_size, self.dropout = (

@@ -22,6 +22,7 @@ from srnn_tf.structures.base import (
 from srnn_tf.structures.vrnn import VRNNCell
 
 TIMINGS = ("appendix", "goyal")
+OWN = ("alpha", "beta", "timing")  # arguments that the cell does not have
 
 
 class Untracked:
@@ -70,17 +71,9 @@ class ZForcingCell(Cell):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            embedding_size=embedding_size,
-            evidence_size=units if evidence_size is None else evidence_size,
-            hidden_size=hidden_size,
-            cell=cell,
-            dropout=dropout,
-        )
-        super().__init__(options, **kwargs)
-        self.evidence_size, policy = options["evidence_size"], dict(dtype=self.dtype_policy)
+        super().__init__(checked(locals()), **kwargs)
+        self.evidence_size = units if evidence_size is None else evidence_size
+        policy = dict(dtype=self.dtype_policy)
         self.latent_embedding = keras.layers.Dense(
             hidden_size or embedding_size, name="latent_embedding", **policy
         )
@@ -194,18 +187,11 @@ class ZForcing(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
+        options = checked(locals())
         checks.weight(alpha=alpha, beta=beta)
         checks.choice("timing", timing, TIMINGS)
-        shared = checked(
-            units=units,
-            latent_size=latent_size,
-            hidden_size=hidden_size,
-            embedding_size=embedding_size,
-            cell=cell,
-            dropout=dropout,
-        )
         super().__init__(**kwargs)
-        self.options = {**shared, "alpha": alpha, "beta": beta, "timing": timing}
+        self.options = options
         policy = dict(dtype=self.dtype_policy)
         appendix = timing == "appendix"
         self.latent_size, self.context_size = latent_size, units + latent_size * appendix
@@ -213,7 +199,8 @@ class ZForcing(Structure):
         self.embed = Embedding(embedding_size, dropout, name="embed", **policy)
         self.backward = RecurrentStack(cell, units, 1, dropout, name="backward", **policy)
         make = VRNNCell if appendix else ZForcingCell
-        self.cell = make(**shared, evidence_size=units, name="cell", **policy)
+        of_cell = {k: v for k, v in options.items() if k not in OWN}
+        self.cell = make(**of_cell, evidence_size=units, name="cell", **policy)
         self.reconstruction: Untracked | None = None  # p(x_{t-1} | b_t), of `connect`
         self.auxiliary = None
         if alpha > 0.0:
