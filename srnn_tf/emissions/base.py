@@ -57,6 +57,14 @@ class Emission(keras.layers.Layer):
             ValueError: contexts of another width than those it was built for, `temperature` <= 0.
         """
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The values of a frame as they are drawn, none depending on a later one: 0, 1, ... here.
+
+        p(x | h) = prod{ p(x_i | x_j, j before i in this order, h) : i = 1, ..., D }
+        """
+        return tuple(range(self.event_size))
+
     def get_config(self):
         likelihood = registry.describe(LIKELIHOODS, self.likelihood)
         return {**super().get_config(), "event_size": self.event_size, "likelihood": likelihood}
