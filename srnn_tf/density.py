@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -13,6 +13,7 @@ from srnn_tf import emissions, structures
 from srnn_tf.core import checks, draws, nn
 from srnn_tf.core import frames as framing
 from srnn_tf.core.random import Key, fold
+from srnn_tf.core.types import Config, Evidence, Size, State, Temperature
 from srnn_tf.structures import Trace
 
 
@@ -31,7 +32,7 @@ class Terms(NamedTuple):
     kl: tf.Tensor  # (B, S), KL(q_t || p_t)
     log_ratio: tf.Tensor  # (B, S), log q(z_t) - log p(z_t) at the draw
     auxiliary: tf.Tensor  # (B, S), costs that training adds, and no bound has
-    states: Any  # after each row's last real step
+    states: State  # after each row's last real step
     posterior_mean: tf.Tensor | None = None  # (B, S, Z), with latents
 
 
@@ -61,11 +62,11 @@ class Density(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def variables(self) -> list[Any]:
+    def variables(self) -> list[keras.Variable]:
         """All that `terms` and `step` read."""
 
     @abc.abstractmethod
-    def initial_states(self, rows: Any) -> Any:
+    def initial_states(self, rows: Size) -> State:
         """The states before the first step, a nest of (rows, ...)."""
 
     @abc.abstractmethod
@@ -73,9 +74,9 @@ class Density(abc.ABC):
         self,
         batch: Batch,
         noise: tf.Tensor | None = None,
-        states: Any = None,
+        states: State | None = None,
         key: Key | None = None,
-        evidence: Any = None,
+        evidence: Evidence = None,
     ) -> Terms:
         """Score every step of a batch, the latents drawn from the posterior.
 
@@ -88,7 +89,7 @@ class Density(abc.ABC):
         """
 
     @abc.abstractmethod
-    def evidence(self, batch: Batch, key: Key | None = None) -> Any:
+    def evidence(self, batch: Batch, key: Key | None = None) -> Evidence:
         """What a posterior that reads the future reads of a batch, a nest of (B, S, ...), or None.
 
         With it, such a density can be stepped through.
@@ -98,11 +99,11 @@ class Density(abc.ABC):
     def step(
         self,
         previous: tf.Tensor,
-        states: Any,
+        states: State,
         noise: tf.Tensor,
         target: tf.Tensor | None = None,
-        evidence: Any = None,
-        temperature: Any = 1.0,
+        evidence: Evidence = None,
+        temperature: Temperature = 1.0,
         key: Key | None = None,
     ) -> tuple[Trace, tfp.distributions.Distribution]:
         """One step: the structure's trace, and the distribution of x_t, batch shape (B, 1).
@@ -123,12 +124,12 @@ class Density(abc.ABC):
     def latents(self, batch: Batch, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Mean, log variance and KL, nats, of each latent under the posterior, (B, S, Z) each."""
 
-    def table(self, steps: Any) -> tf.Tensor | None:
+    def table(self, steps: Size) -> tf.Tensor | None:
         """The fixed table of noise, (1, S, Z): a row's score depends neither on its batch nor on
         padding. None without latents."""
         return draws.table(steps, self.latent_size) if self.latent_size else None
 
-    def noise(self, rows: Any, steps: Any, key: Key) -> tf.Tensor | None:
+    def noise(self, rows: Size, steps: Size, key: Key) -> tf.Tensor | None:
         """Noise of each row's own, (B, S, Z); None without latents."""
         if not self.latent_size:
             return None
@@ -195,8 +196,8 @@ class SequenceDensity(Density):
 
     def __init__(
         self,
-        structure: structures.Structure | dict[str, Any],
-        emission: emissions.Emission | dict[str, Any],
+        structure: structures.Structure | Config,
+        emission: emissions.Emission | Config,
         event_size: int | None = None,
         build: bool = True,
     ):

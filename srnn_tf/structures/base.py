@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from srnn_tf.core import checks, nn, recurrent
 from srnn_tf.core.random import Key, fold
+from srnn_tf.core.types import Config, Evidence, Size, State
 
 Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 
@@ -25,7 +26,7 @@ class Trace(NamedTuple):
     kl: tf.Tensor  # (B, T), KL(q_t || p_t); zero when the latents come from the prior
     log_ratio: tf.Tensor  # (B, T), log q(z_t) - log p(z_t) at the draw
     auxiliary: tf.Tensor  # (B, T), costs that enter the training loss but no bound
-    states: Any  # nest of (B, ...), to continue after the last step
+    states: State  # nest of (B, ...), to continue after the last step
     posterior_mean: tf.Tensor | None = None  # (B, T, Z)
     posterior_log_variance: tf.Tensor | None = None  # (B, T, Z)
     kl_per_unit: tf.Tensor | None = None  # (B, T, Z)
@@ -53,7 +54,7 @@ class Structure(keras.layers.Layer):
 
     latent_size: int
     context_size: int
-    options: dict[str, Any]
+    options: Config
 
     def __init__(self, **kwargs):
         # Autocast would round the data to the compute dtype before they are scored.
@@ -61,7 +62,7 @@ class Structure(keras.layers.Layer):
         self.supports_masking = True
 
     @abc.abstractmethod
-    def initial_states(self, batch_size: Any) -> Any:
+    def initial_states(self, batch_size: Size) -> State:
         """The states before the first step, a nest of (batch_size, ...)."""
 
     @abc.abstractmethod
@@ -69,11 +70,11 @@ class Structure(keras.layers.Layer):
         self,
         inputs: tf.Tensor,
         targets: tf.Tensor | None = None,
-        states: Any = None,
+        states: State | None = None,
         noise: tf.Tensor | None = None,
         mask: tf.Tensor | None = None,
         key: Key | None = None,
-        evidence: Any = None,
+        evidence: Evidence = None,
     ) -> Trace:
         """Contexts of every step.
 
@@ -93,7 +94,7 @@ class Structure(keras.layers.Layer):
         targets: tf.Tensor,
         mask: tf.Tensor | None = None,
         key: Key | None = None,
-    ) -> Any:
+    ) -> Evidence:
         """What a posterior that reads the future reads of the whole sequence.
 
         With it in place of `targets`, such a structure can be stepped through.
@@ -126,7 +127,7 @@ class Structure(keras.layers.Layer):
         return {**super().get_config(), **self.options}
 
 
-def checked(given: dict[str, Any]) -> dict[str, Any]:
+def checked(given: Config) -> Config:
     """The config of a structure or cell, from `locals()` where its constructor begins.
 
     So each argument is written once, in the signature, and none can be left out of a config.
@@ -156,7 +157,7 @@ class Cell(keras.layers.Layer):
         options: the arguments of the subclass's constructor.
     """
 
-    def __init__(self, options: dict[str, Any], **kwargs):
+    def __init__(self, options: Config, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.options = options
         self.units, self.latent_size = options["units"], options["latent_size"]
@@ -168,11 +169,11 @@ class Cell(keras.layers.Layer):
         return nn.GaussianHead(*sizes, unread, name=name, dtype=self.dtype_policy)
 
     @abc.abstractmethod
-    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+    def get_initial_state(self, batch_size: Size) -> dict[str, State]:
         """The states before the first step, a nest of (batch_size, ...)."""
 
     @abc.abstractmethod
-    def over_time(self, x, noise, evidence, states, lengths=None, key=None) -> tuple[Draws, Any]:
+    def over_time(self, x, noise, evidence, states, lengths=None, key=None) -> tuple[Draws, State]:
         """All steps at once, time major: (`Draws`, states)."""
 
     def call(self, inputs, states, training=False):
@@ -192,7 +193,13 @@ class Cell(keras.layers.Layer):
 
 
 def cell_trace(
-    structure: Any, inputs: Any, evidence: Any, states: Any, noise: Any, mask: Any, key: Any
+    structure: Structure,
+    inputs: tf.Tensor,
+    evidence: tf.Tensor | nn.Scalars | None,
+    states: State | None,
+    noise: tf.Tensor,
+    mask: tf.Tensor | None,
+    key: Key | None,
 ) -> tuple[Draws, Trace]:
     """What a structure says that is its `embed`, its `cell` over time, and `dropout`.
 
@@ -214,7 +221,7 @@ def cell_trace(
     return draws, latent_trace(draws, context, states)
 
 
-def latent_trace(draws: Draws, context: tf.Tensor, states: Any) -> Trace:
+def latent_trace(draws: Draws, context: tf.Tensor, states: State) -> Trace:
     """The trace of Gaussian latents.
 
     Args:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from srnn_tf.core import nn, scan
 from srnn_tf.core.random import fold
+from srnn_tf.core.types import Size, State
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -75,7 +74,7 @@ class SRNNCell(Cell):
         self.prior.build((None, None, self.units + self.latent_size))
         self.posterior.build((None, None, self.evidence_size + self.latent_size))
 
-    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+    def get_initial_state(self, batch_size: Size) -> dict[str, State]:
         z = tf.zeros([batch_size, self.latent_size])
         return {"forward": self.forward.zero_states(batch_size), "z": z}
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from srnn_tf.core import nn
 from srnn_tf.core.random import fold
+from srnn_tf.core.types import Size, State
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -71,7 +70,7 @@ class STORNCell(Cell):
         self.posterior.build((None, None, self.units))
         self.generator.build((None, None, self.embedding_size + self.latent_size))
 
-    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+    def get_initial_state(self, batch_size: Size) -> dict[str, State]:
         return {
             "recognition": self.recognition.zero_states(batch_size),
             "generator": self.generator.zero_states(batch_size),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from srnn_tf.core import nn, recurrent, scan
 from srnn_tf.core.random import fold
+from srnn_tf.core.types import Size, State
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -68,7 +67,7 @@ class VRNNCell(Cell):
         self.prior.build((None, None, self.units))
         self.posterior.build((None, None, self.evidence_size + self.units))
 
-    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+    def get_initial_state(self, batch_size: Size) -> dict[str, State]:
         state = self.recurrent.zero_state(batch_size)
         return {"recurrent": state, "z": tf.zeros([batch_size, self.latent_size])}
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from srnn_tf.core import checks, nn, recurrent, scan
 from srnn_tf.core.random import fold
+from srnn_tf.core.types import Size, State
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -86,7 +85,7 @@ class ZForcingCell(Cell):
         self.prior.build((None, None, self.units))
         self.posterior.build((None, None, self.evidence_size + self.units))
 
-    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+    def get_initial_state(self, batch_size: Size) -> dict[str, State]:
         return {"recurrent": self.recurrent.zero_state(batch_size)}
 
     def over_time(self, x, noise, evidence, states, lengths=None, key=None):
