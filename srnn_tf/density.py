@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -12,6 +13,7 @@ from srnn_tf import emissions, structures
 from srnn_tf.core import checks, draws, nn
 from srnn_tf.core import frames as framing
 from srnn_tf.core.random import Key, fold
+from srnn_tf.core.types import Config, Evidence, Size, State, Temperature
 from srnn_tf.structures import Trace
 
 
@@ -30,7 +32,7 @@ class Terms(NamedTuple):
     kl: tf.Tensor  # (B, S), KL(q_t || p_t)
     log_ratio: tf.Tensor  # (B, S), log q(z_t) - log p(z_t) at the draw
     auxiliary: tf.Tensor  # (B, S), costs that training adds, and no bound has
-    states: Any  # after each row's last real step
+    states: State  # after each row's last real step
     posterior_mean: tf.Tensor | None = None  # (B, S, Z), with latents
 
 
@@ -52,7 +54,6 @@ class Density(abc.ABC):
     latent_size: int
     binary: tuple[bool, ...]
     filtering: bool
-    trains_on_evidence = False  # whether `reconstruction_cost` is not 0
 
     @property
     def steps_per_frame(self) -> int:
@@ -61,11 +62,11 @@ class Density(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def variables(self) -> list[Any]:
+    def variables(self) -> list[keras.Variable]:
         """All that `terms` and `step` read."""
 
     @abc.abstractmethod
-    def initial_states(self, rows: Any) -> Any:
+    def initial_states(self, rows: Size) -> State:
         """The states before the first step, a nest of (rows, ...)."""
 
     @abc.abstractmethod
@@ -73,9 +74,9 @@ class Density(abc.ABC):
         self,
         batch: Batch,
         noise: tf.Tensor | None = None,
-        states: Any = None,
+        states: State | None = None,
         key: Key | None = None,
-        evidence: Any = None,
+        evidence: Evidence = None,
     ) -> Terms:
         """Score every step of a batch, the latents drawn from the posterior.
 
@@ -88,7 +89,7 @@ class Density(abc.ABC):
         """
 
     @abc.abstractmethod
-    def evidence(self, batch: Batch, key: Key | None = None) -> Any:
+    def evidence(self, batch: Batch, key: Key | None = None) -> Evidence:
         """What a posterior that reads the future reads of a batch, a nest of (B, S, ...), or None.
 
         With it, such a density can be stepped through.
@@ -98,11 +99,11 @@ class Density(abc.ABC):
     def step(
         self,
         previous: tf.Tensor,
-        states: Any,
+        states: State,
         noise: tf.Tensor,
         target: tf.Tensor | None = None,
-        evidence: Any = None,
-        temperature: Any = 1.0,
+        evidence: Evidence = None,
+        temperature: Temperature = 1.0,
         key: Key | None = None,
     ) -> tuple[Trace, tfp.distributions.Distribution]:
         """One step: the structure's trace, and the distribution of x_t, batch shape (B, 1).
@@ -123,16 +124,12 @@ class Density(abc.ABC):
     def latents(self, batch: Batch, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Mean, log variance and KL, nats, of each latent under the posterior, (B, S, Z) each."""
 
-    def reconstruction_cost(self, evidence: Any, batch: Batch) -> tf.Tensor | float:
-        """What training adds for what the evidence says of the data, (B, S) nats; 0 by default."""
-        return 0.0
-
-    def table(self, steps: Any) -> tf.Tensor | None:
+    def table(self, steps: Size) -> tf.Tensor | None:
         """The fixed table of noise, (1, S, Z): a row's score depends neither on its batch nor on
         padding. None without latents."""
         return draws.table(steps, self.latent_size) if self.latent_size else None
 
-    def noise(self, rows: Any, steps: Any, key: Key) -> tf.Tensor | None:
+    def noise(self, rows: Size, steps: Size, key: Key) -> tf.Tensor | None:
         """Noise of each row's own, (B, S, Z); None without latents."""
         if not self.latent_size:
             return None
@@ -199,8 +196,8 @@ class SequenceDensity(Density):
 
     def __init__(
         self,
-        structure: structures.Structure | dict[str, Any],
-        emission: emissions.Emission | dict[str, Any],
+        structure: structures.Structure | Config,
+        emission: emissions.Emission | Config,
         event_size: int | None = None,
         build: bool = True,
     ):
@@ -217,34 +214,40 @@ class SequenceDensity(Density):
         self.filtering = self.structure.filtering
         values = self.emission.likelihood.values(self.frame_size)
         self.binary = tuple(value.binary for value in values) * self.steps_per_frame
-        self.trains_on_evidence = bool(self.structure.reconstruction_weight)
-        self.reconstruction = None  # of x_{t-1} from the backward recurrence, a cost in training
-        if self.trains_on_evidence:
-            self.reconstruction = emissions.Factorized(
-                self.frame_size,
-                self.emission.likelihood,
-                dtype=self.emission.dtype_policy,
-                name="reconstruction",
+        self._heads = self.structure.connect(self._head)
+        if any(not self._is_ours(head) for head, _ in self._heads.values()):
+            raise ValueError(
+                "`structure` must be a new one: this one has heads of another likelihood, that of "
+                "the emission that it was given first"
             )
         if build:
             self.build()
+
+    def _head(self, name):
+        """Independent values of the emission's likelihood, for a cost of the structure's own."""
+        likelihood, policy = self.emission.likelihood, self.emission.dtype_policy
+        return emissions.Factorized(self.frame_size, likelihood, dtype=policy, name=name)
+
+    def _is_ours(self, head):
+        one, other = head.likelihood, self.emission.likelihood
+        return type(one) is type(other) and one.get_config() == other.get_config()
 
     def build(self) -> None:
         """Make all weights."""
         nn.build(self.structure, "structure", self.frame_size)
         nn.build(self.emission, "emission", self.structure.context_size)
-        if self.reconstruction is not None:
-            nn.build(self.reconstruction, "reconstruction", self.structure.evidence_size)
+        for name, (head, width) in self._heads.items():
+            nn.build(head, name, width)
 
     @property
-    def layers(self) -> list[Any]:
-        """The structure, the emission, and what else has weights, in this order."""
-        layers = [self.structure, self.emission, self.reconstruction]
-        return [layer for layer in layers if layer is not None]
+    def layers(self) -> dict[str, keras.layers.Layer]:
+        """The structure, the emission, and heads of the structure's, by name, in this order."""
+        heads = {name: head for name, (head, _) in self._heads.items()}
+        return {"structure": self.structure, "emission": self.emission, **heads}
 
     @property
     def variables(self):
-        return [v for layer in self.layers for v in layer.variables]
+        return [v for layer in self.layers.values() for v in layer.variables]
 
     def initial_states(self, rows):
         return self.structure.initial_states(rows)
@@ -253,25 +256,21 @@ class SequenceDensity(Density):
         return self.structure.evidence(batch.previous, batch.steps, batch.mask, key)
 
     def terms(self, batch, noise=None, states=None, key=None, evidence=None):
-        structure_key = fold(key, "structure")
-        if evidence is None and self.reconstruction is not None:
-            evidence = self.evidence(batch, structure_key)
         trace = self.structure(
             batch.previous,
             targets=batch.steps if evidence is None else None,
             states=states,
             noise=noise,
             mask=batch.mask,
-            key=structure_key,
+            key=fold(key, "structure"),
             evidence=evidence,
         )
         log_likelihood = self._emitted(trace, 1.0, key).log_prob(batch.steps)
-        auxiliary = trace.auxiliary + self.reconstruction_cost(evidence, batch)
 
         def real(x):
             return x if batch.mask is None else tf.where(batch.mask, x, 0.0)
 
-        parts = map(real, (log_likelihood, trace.kl, trace.log_ratio, auxiliary))
+        parts = map(real, (log_likelihood, trace.kl, trace.log_ratio, trace.auxiliary))
         return Terms(*parts, trace.states, trace.posterior_mean)
 
     def step(self, previous, states, noise, target=None, evidence=None, temperature=1.0, key=None):
@@ -293,14 +292,3 @@ class SequenceDensity(Density):
 
     def _emitted(self, trace, temperature, key):
         return self.emission(trace.context, temperature=temperature, key=fold(key, "emission"))
-
-    def reconstruction_cost(self, evidence: Any, batch: Batch) -> tf.Tensor | float:
-        """The weighted log p(x_{t-1} | evidence_t), (B, S), that some structures are trained with.
-
-        The first step has none: what precedes it need not be data.
-        """
-        if self.reconstruction is None:
-            return 0.0
-        log_prob = self.reconstruction(evidence).log_prob(batch.previous)
-        first = tf.range(tf.shape(log_prob)[1]) == 0
-        return tf.where(first, 0.0, self.structure.reconstruction_weight * log_prob)

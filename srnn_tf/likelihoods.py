@@ -9,12 +9,12 @@ first, whatever the dtype policy.
 from __future__ import annotations
 
 import abc
-from typing import Any
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from srnn_tf.core import checks, nn, random, registry
+from srnn_tf.core.types import Config, Temperature
 
 tfd = tfp.distributions
 
@@ -40,7 +40,7 @@ class Likelihood(abc.ABC):
 
     @abc.abstractmethod
     def frame(
-        self, params: tf.Tensor, event_size: int, temperature: float = 1.0
+        self, params: tf.Tensor, event_size: int, temperature: Temperature = 1.0
     ) -> tfd.Distribution:
         """(..., P) -> batch (...), event (D,).
 
@@ -50,7 +50,7 @@ class Likelihood(abc.ABC):
         """
 
     @abc.abstractmethod
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """Plain values that rebuild it."""
 
 
@@ -65,7 +65,7 @@ class ValueLikelihood(Likelihood):
         """The number of parameters per value."""
 
     @abc.abstractmethod
-    def __call__(self, params: tf.Tensor, temperature: float = 1.0) -> tfd.Distribution:
+    def __call__(self, params: tf.Tensor, temperature: Temperature = 1.0) -> tfd.Distribution:
         """(..., D, params_size) -> batch (..., D), scalar event; `temperature` as in `frame`."""
 
     def values(self, event_size):
@@ -111,11 +111,11 @@ class Bernoulli(ValueLikelihood):
     def params_size(self) -> int:
         return 1
 
-    def __call__(self, params: tf.Tensor, temperature: float = 1.0) -> tfd.Distribution:
+    def __call__(self, params: tf.Tensor, temperature: Temperature = 1.0) -> tfd.Distribution:
         logits = tf.cast(params[..., 0], tf.float32) / temperature
         return _Bernoulli(logits=logits, dtype=tf.float32)
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {}
 
 
@@ -183,7 +183,7 @@ class GaussianMixture(ValueLikelihood):
     def params_size(self) -> int:
         return 3 * self.num_components if self.num_components > 1 else 2
 
-    def __call__(self, params: tf.Tensor, temperature: float = 1.0) -> tfd.Distribution:
+    def __call__(self, params: tf.Tensor, temperature: Temperature = 1.0) -> tfd.Distribution:
         params = tf.cast(params, tf.float32)
         if self.num_components == 1:
             loc, log_scale = tf.unstack(params, axis=-1)
@@ -192,7 +192,7 @@ class GaussianMixture(ValueLikelihood):
         scale = tf.exp(log_scale) * temperature**0.5
         return _Mixture(tfd.Categorical(logits=logits / temperature), tfd.Normal(loc, scale))
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return {"num_components": self.num_components}
 
 
@@ -263,7 +263,7 @@ class Handwriting(Likelihood):
         blocks = bit(logit[..., None], temperature), move(moves, temperature)
         return _Blocks([_Independent(block, 1) for block in blocks])
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         return self.move.get_config()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 import keras
 import numpy as np
@@ -13,7 +13,8 @@ from srnn_tf import emissions, objectives, structures
 from srnn_tf.core import checks
 from srnn_tf.core.random import fold
 from srnn_tf.core.registry import describe
-from srnn_tf.density import Density, SequenceDensity
+from srnn_tf.core.types import Array, Config, Data, Seeds, State
+from srnn_tf.density import SequenceDensity
 from srnn_tf.inference import scoring
 from srnn_tf.inference.programs import Programs
 from srnn_tf.inference.sampling import Sampler
@@ -78,10 +79,13 @@ class SequenceModel(keras.Model):
     Reference: Lai et al., arXiv:1902.01388.
     """
 
+    structure: structures.Structure
+    emission: emissions.Emission
+
     def __init__(
         self,
-        structure: structures.Structure | dict[str, Any],
-        emission: emissions.Emission | dict[str, Any],
+        structure: structures.Structure | Config,
+        emission: emissions.Emission | Config,
         event_size: int | None = None,
         window: int | None = None,
         seed: int = 0,
@@ -99,10 +103,9 @@ class SequenceModel(keras.Model):
         super().__init__(**kwargs)
         self.autocast = False  # the data are scored in float32, whatever the policy
         self.supports_masking = True
-        self.density: Density = density
-        # Keras tracks and saves layers by these names.
-        self.structure, self.emission = density.structure, density.emission
-        self.reconstruction = density.reconstruction
+        self.density = density
+        for name, layer in density.layers.items():  # Keras tracks and saves layers by these names
+            setattr(self, name, layer)
         self.window, self.seed = window, seed
         # Counts updates; the KL weight and all seeds of training derive from it.
         self.step = self.add_weight(
@@ -152,9 +155,9 @@ class SequenceModel(keras.Model):
         previous: tf.Tensor | None = None,
         mask: tf.Tensor | None = None,
         noise: tf.Tensor | None = None,
-        states: Any = None,
+        states: State | None = None,
         training: bool = False,
-    ) -> dict[str, Any]:
+    ) -> dict[str, State]:
         """Score every step of a batch.
 
         Args:
@@ -197,7 +200,7 @@ class SequenceModel(keras.Model):
 
     def compile(
         self,
-        optimizer: Any = "adam",
+        optimizer: keras.optimizers.Optimizer | Config | str = "adam",
         clipnorm: float = 0.5,
         loss_per: str = "step",
         objective: str | Objective = "elbo",
@@ -314,7 +317,7 @@ class SequenceModel(keras.Model):
     def metrics(self):
         return self.means.all
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
+    def fit(self, x: Data | None = None, y=None, batch_size=None, epochs=1, **kwargs):
         """Train, as in Keras, on `x`: an array (N, T, D), a dict of arrays, or batches.
 
         Args:
@@ -341,7 +344,7 @@ class SequenceModel(keras.Model):
         with inputs.our_errors():
             return super().fit(data, epochs=epochs, shuffle=False, **kwargs)
 
-    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+    def evaluate(self, x: Data | None = None, y=None, batch_size=None, **kwargs):
         """Mean metrics over real frames, nats per frame; `x` as in `fit`.
 
         `bound` is exact without latents, else that of the objective, by default a single-sample
@@ -355,8 +358,8 @@ class SequenceModel(keras.Model):
 
     def log_prob(
         self,
-        frames: Any,
-        mask: Any = None,
+        frames: Array,
+        mask: Array | None = None,
         num_samples: int | None = None,
         seed: int | Sequence[int] | None = None,
         protocol: str = "full",
@@ -397,7 +400,8 @@ class SequenceModel(keras.Model):
         Reference: Burda et al., arXiv:1509.00519; Maddison et al., arXiv:1705.09279.
         """
         frames, mask = self._checked(frames, mask, seed)
-        seeds: Any = seed if seed is None or not np.ndim(seed) else np.asarray(seed)
+        each = seed is not None and np.ndim(seed)
+        seeds: Seeds = np.asarray(seed) if each else cast("int | None", seed)
         checks.choice("protocol", protocol, scoring.PROTOCOLS)
         objective = objectives.for_scoring(
             self.density,
@@ -408,7 +412,9 @@ class SequenceModel(keras.Model):
         )
         return self._scorer(frames, mask, objective, Protocol(protocol, self.window), seeds)
 
-    def posterior(self, frames: Any, mask: Any = None, seed: int | None = None) -> Posterior:
+    def posterior(
+        self, frames: Array, mask: Array | None = None, seed: int | None = None
+    ) -> Posterior:
         """What the model believes about the latents of sequences.
 
         Where a step's posterior depends on the latents before it, these are one draw.
@@ -431,7 +437,7 @@ class SequenceModel(keras.Model):
 
     def initial_states(
         self, batch_size: int, num_particles: int | None = None, seed: int = 0
-    ) -> dict[str, Any]:
+    ) -> dict[str, State]:
         """The states before the first frame of B streams, for `score_step`.
 
         They are plain tensors, rows of which may be stored, moved, and joined with those of other
@@ -460,7 +466,9 @@ class SequenceModel(keras.Model):
         checks.sizes(num_particles=num_particles)
         return self._streamer.initial_states(batch_size, num_particles, seed)
 
-    def score_step(self, frame: Any, states: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
+    def score_step(
+        self, frame: Array, states: dict[str, State]
+    ) -> tuple[tf.Tensor, dict[str, State]]:
         """log p(x_t | x_<t) of the next frame of each stream, nats, as it comes in.
 
         Exact without latents: over a sequence it adds up to `log_prob`. With latents, one step of a
@@ -493,7 +501,7 @@ class SequenceModel(keras.Model):
         batch_size: int,
         num_steps: int,
         seed: int,
-        prefix: Any = None,
+        prefix: Array | None = None,
         temperature: float = 1.0,
     ) -> tf.Tensor:
         """Draw sequences from the model.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
 
 from srnn_tf.core.registry import unknown
+from srnn_tf.core.types import Array, Shape, Temperature
 
 # Marks an error of ours inside the InvalidArgumentError that a failing pipeline raises.
 MARK = "srnn_tf:"
@@ -28,10 +29,10 @@ def sizes(minimum: int = 1, **values: int) -> None:
             )
 
 
-def seeds(values: Any, rows: int) -> None:
+def seeds(values: int | Sequence[int] | np.ndarray, rows: int) -> None:
     """The argument `seed` is an integer of at least 0, or one for each row."""
     if not np.ndim(values):
-        return sizes(minimum=0, seed=values)
+        return sizes(minimum=0, seed=cast("int", values))
     array = np.asarray(values)
     if array.shape != (rows,) or array.dtype.kind not in "iu" or array.min() < 0:
         raise ValueError(
@@ -60,25 +61,25 @@ def weight(**values: float) -> None:
             raise ValueError(f"`{name}` must be a number of at least 0; received {value!r}")
 
 
-def temperature(value: Any) -> None:
+def temperature(value: Temperature) -> None:
     """A number above 0; tensors are taken as they are."""
     if not tf.is_tensor(value) and (not isinstance(value, Real) or not 0.0 < value < float("inf")):
         raise ValueError(f"`temperature` must be a positive number; received {value!r}")
 
 
-def width(name: str, shape: Any, size: int) -> None:
+def width(name: str, shape: Shape, size: int) -> None:
     """The last axis, where it is known, has this size."""
     if len(shape) == 0 or shape[-1] not in (size, None):
         raise ValueError(f"`{name}` must end in {size} values; received shape {tuple(shape)}")
 
 
-def choice(name: str, value: Any, known: Iterable[str]) -> None:
+def choice(name: str, value: object, known: Iterable[str]) -> None:
     """The argument is one of the known names."""
     if value not in known:
         raise unknown(f"`{name}`", value, known)
 
 
-def bound(name: str, value: Any, latent_size: int) -> None:
+def bound(name: str, value: object, latent_size: int) -> None:
     """The argument `name` is a bound that a model of this latent size has."""
     if not latent_size:
         raise ValueError(
@@ -87,7 +88,7 @@ def bound(name: str, value: Any, latent_size: int) -> None:
         )
 
 
-def frame_shape(shape: Any, event_size: int, name: str = "frames", axes: str = "B, T") -> None:
+def frame_shape(shape: Shape, event_size: int, name: str = "frames", axes: str = "B, T") -> None:
     """The shape is (B, T, D), as far as it is known; `axes` names all but the last."""
     rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
     wanted = axes.count(",") + 2
@@ -100,7 +101,7 @@ def frame_shape(shape: Any, event_size: int, name: str = "frames", axes: str = "
 
 
 def frames(
-    values: Any,
+    values: Array,
     event_size: int,
     binary: Sequence[bool],
     name: str = "frames",
@@ -138,12 +139,12 @@ def frames(
     return array
 
 
-def frame(values: Any, event_size: int, binary: Any) -> np.ndarray:
+def frame(values: Array, event_size: int, binary: Sequence[bool]) -> np.ndarray:
     """One frame per stream as float32 (B, D), after the checks of `frames`."""
     return frames(values, event_size, binary, "frame", axes="B")
 
 
-def mask(values: Any, shape: tuple[int, int]) -> np.ndarray:
+def mask(values: Array, shape: tuple[int, int]) -> np.ndarray:
     """The mask as bool (B, T): each row some real steps, then padding.
 
     Raises:

@@ -6,12 +6,11 @@ nothing in common; without one, scores use a fixed table.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import tensorflow as tf
 
 from srnn_tf.core import random
+from srnn_tf.core.types import Seeds, Size
 
 # The seed of the fixed table of draws: part of the definition of a published score.
 TABLE_SEED = (1902, 1388)
@@ -30,12 +29,12 @@ def request_seed(seed: int, kind: int) -> tf.Tensor:
     return tf.constant([seed % 2**31, kind])
 
 
-def draw_seed(seed: Any = None, sample: int | tf.Tensor = 0) -> tf.Tensor:
+def draw_seed(seed: Seeds = None, sample: int | tf.Tensor = 0) -> tf.Tensor:
     """The seed of one draw of the latents: (2,), or (B, 2) from B integers, one per row.
 
     Without a seed, that of the fixed table.
     """
-    if np.ndim(seed):
+    if seed is not None and np.ndim(seed):
         kinds = np.full_like(seed, SCORES)
         start = np.stack([np.asarray(seed) % 2**31, kinds], axis=1).astype(np.int32)
     else:
@@ -50,14 +49,14 @@ def _fold_in(seed, data):
     return tf.map_fn(lambda s: random.fold_in(s, data), seed)
 
 
-def draw_seeds(seed: Any, start: int, num: int) -> tf.Tensor:
+def draw_seeds(seed: Seeds, start: int, num: int) -> tf.Tensor:
     """`draw_seed` of `num` samples, (num, 2) or (num, B, 2)."""
     samples = tf.range(start, start + num)
     return tf.map_fn(lambda s: draw_seed(seed, s), samples, fn_output_signature=tf.int32)
 
 
 def filter_seed(
-    seed: Any = None, group: int | None = None, start: int = 0, windows: int = 1
+    seed: Seeds = None, group: int | None = None, start: int = 0, windows: int = 1
 ) -> tf.Tensor:
     """The seed of `filter_noise` from step `start` on, (2,); `group` is that of the rows.
 
@@ -72,7 +71,7 @@ def filter_seed(
 
 
 def filter_noise(
-    key: random.Key, latent_size: int, steps: int, groups: Any, num_particles: int
+    key: random.Key, latent_size: int, steps: int, groups: Size, num_particles: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """What a particle filter draws: normal (S, G, K, Z) and uniform (S, G).
 
@@ -97,6 +96,6 @@ def filter_noise_of_each(
     return tf.transpose(normal, [1, 0, 2, 3]), tf.transpose(uniform)
 
 
-def table(steps: Any, latent_size: int) -> tf.Tensor:
+def table(steps: Size, latent_size: int) -> tf.Tensor:
     """The fixed table's draws of the latents, (1, S, Z), the same for all rows."""
     return tf.transpose(random.normal([steps, 1, latent_size], draw_seed()), [1, 0, 2])

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import keras
 import tensorflow as tf
 
 from srnn_tf.core.random import Key, fold
+from srnn_tf.core.types import Nest, Shape
 
+Kept: TypeAlias = "tf.Tensor | tuple[()]"  # bool, or () where all is kept
 LOG_2PI = math.log(2.0 * math.pi)
 
 
-def keep(shape: Any, rate: float, key: Key | None, axis: int = 1) -> Any:
+def keep(shape: Shape, rate: float, key: Key | None, axis: int = 1) -> Kept:
     """Which values dropout keeps, bool, from 8 random bits each; () where it keeps all.
 
     Args:
@@ -29,7 +31,7 @@ def keep(shape: Any, rate: float, key: Key | None, axis: int = 1) -> Any:
     return key.octets(shape, axis) >= tf.constant(level, tf.uint8)
 
 
-def drop(x: tf.Tensor, kept: Any, rate: float) -> tf.Tensor:
+def drop(x: tf.Tensor, kept: Kept, rate: float) -> tf.Tensor:
     """x where `kept` by `keep`, scaled up, and zero elsewhere: inverted dropout."""
     if isinstance(kept, tuple):
         return x
@@ -69,12 +71,12 @@ class Scalars(NamedTuple):
         return tf.unstack(tf.stack([row, base]) @ kernel + [[0.0], [1.0]] * bias)
 
 
-def embedded(x: Any) -> tf.Tensor:
+def embedded(x: tf.Tensor | Scalars) -> tf.Tensor:
     """(T, B, E), formed where x is `Scalars`."""
     return x.embedding() if isinstance(x, Scalars) else x
 
 
-def project(x: Any, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
+def project(x: tf.Tensor | Scalars, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
     """x (T, B, E), or `Scalars`, times a kernel (E, F), plus a bias, as one matrix product.
 
     `tf.matmul` of rank 3 would take the kernel's gradient one step at a time, then add them up.
@@ -94,7 +96,7 @@ class Part(NamedTuple):
     What does not depend on the loop's states is done before it, for all steps at once.
     """
 
-    inputs: Any  # nest of (T, B, ...)
+    inputs: Nest  # nest of (T, B, ...)
     weights: dict[str, tuple[tf.Tensor, tf.Tensor | None]]
     step: Callable
 
@@ -153,7 +155,9 @@ class GaussianHead(keras.layers.Layer):
             x = dropout(clipped_leaky_relu(self.hidden(x)), self.dropout, fold(key, "hidden"))
         return self._gaussian(self.out(x))
 
-    def part(self, fixed: Any, rows: Any, key: Key | None = None) -> Part:
+    def part(
+        self, fixed: tf.Tensor | Scalars | None, rows: tf.Tensor, key: Key | None = None
+    ) -> Part:
         """The head on [fixed_t, state_t] inside a loop: `step(inputs_t, state_t, dense)`.
 
         Args:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
+
+from srnn_tf.core.types import Array, Shape, Size
 
 
 def fold_in(seed: tf.Tensor, data: tf.Tensor | int) -> tf.Tensor:
@@ -19,32 +21,32 @@ def fold_in(seed: tf.Tensor, data: tf.Tensor | int) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(seed, data, alg="philox")
 
 
-def split(seed: tf.Tensor, num: Any) -> tf.Tensor:
+def split(seed: tf.Tensor, num: Size) -> tf.Tensor:
     """`num` independent seeds, (num, 2)."""
     return tf.random.experimental.stateless_split(seed, num, alg="philox")
 
 
-def bits(shape: Any, seed: tf.Tensor) -> tf.Tensor:
+def bits(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
     """Random int32 words."""
     return tf.random.stateless_uniform(
         shape, seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
     )
 
 
-def octets(shape: Any, seed: tf.Tensor) -> tf.Tensor:
+def octets(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
     """Random uint8 numbers, four of a word."""
     size = tf.reduce_prod(shape)
     words = bits([(size + 3) // 4], seed)
     return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
 
 
-def uniform(shape: Any, seed: tf.Tensor) -> tf.Tensor:
+def uniform(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
     """Uniform float32 draws in (0, 1), equal in eager, graph and XLA."""
     words = tf.bitwise.right_shift(tf.bitcast(bits(shape, seed), tf.uint32), 9)
     return (tf.cast(words, tf.float32) + 0.5) * 2.0**-23
 
 
-def normal(shape: Any, seed: tf.Tensor) -> tf.Tensor:
+def normal(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
     """Standard normal float32 draws, equal in eager, graph and XLA to about 2e-5.
 
     `tf.random.stateless_normal` differs between them. Draw i depends on the seed and i alone: a
@@ -87,7 +89,7 @@ class Key:
 
     __slots__ = ("seed", "rows")
 
-    def __init__(self, seed: Any, rows: Rows | None = None):
+    def __init__(self, seed: Array, rows: Rows | None = None):
         self.seed, self.rows = tf.convert_to_tensor(seed, tf.int32), rows
 
     def fold(self, place: str | int | tf.Tensor) -> Key:
@@ -99,7 +101,7 @@ class Key:
         """A key of another seed, for the same rows."""
         return Key(seed, self.rows)
 
-    def split(self, num: Any) -> tf.Tensor:
+    def split(self, num: Size) -> tf.Tensor:
         """The seeds of `num` independent keys, (num, 2); `at` makes a key of each."""
         return split(self.seed, num)
 
@@ -113,19 +115,19 @@ class Key:
         """For what has no whole rows, and cannot be drawn for in a replica."""
         return Key(self.seed, None if self.rows is None else _NO_ROWS)
 
-    def normal(self, shape: Any, axis: int) -> tf.Tensor:
+    def normal(self, shape: Shape, axis: int) -> tf.Tensor:
         """Standard normal draws; the rows are along an axis, their steps or particles with them."""
         return self._rows_of(lambda whole: normal(whole, self.seed), shape, axis)
 
-    def uniform(self, shape: Any, axis: int) -> tf.Tensor:
+    def uniform(self, shape: Shape, axis: int) -> tf.Tensor:
         """Uniform draws in (0, 1), as `normal`."""
         return self._rows_of(lambda whole: uniform(whole, self.seed), shape, axis)
 
-    def octets(self, shape: Any, axis: int) -> tf.Tensor:
+    def octets(self, shape: Shape, axis: int) -> tf.Tensor:
         """Uniform uint8 draws, as `normal`."""
         return self._rows_of(lambda whole: octets(whole, self.seed), shape, axis)
 
-    def _rows_of(self, drawn: Callable[[Any], tf.Tensor], shape: Any, axis: int) -> tf.Tensor:
+    def _rows_of(self, drawn: Callable[[Shape], tf.Tensor], shape: Shape, axis: int) -> tf.Tensor:
         """`drawn(shape)`; in a replica the part of the global batch's that its rows have.
 
         Raises:

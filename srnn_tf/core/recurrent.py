@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from srnn_tf.core import scan
 from srnn_tf.core.nn import Part, Scalars, project
+from srnn_tf.core.types import Size
 
 
 class LSTM(keras.layers.Layer):
@@ -43,7 +44,7 @@ class LSTM(keras.layers.Layer):
         inputs = project(x, self.kernel, self.bias, dtype)
         return scan.lstm(inputs, recurrent, state, **where)
 
-    def part(self, fixed: Any) -> Part:
+    def part(self, fixed: tf.Tensor | Scalars) -> Part:
         """The layer on [fixed_t, extra_t] inside a loop: `step(inputs_t, extra_t, state, dense)`.
 
         Args:
@@ -63,7 +64,7 @@ class LSTM(keras.layers.Layer):
 
         return Part(inputs, {self.name: (tf.cast(kernel, dtype), None)}, step)
 
-    def zero_state(self, batch_size: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def zero_state(self, batch_size: Size) -> tuple[tf.Tensor, tf.Tensor]:
         h = tf.zeros([batch_size, self.units], self.compute_dtype)
         return h, tf.zeros([batch_size, self.units])
 
@@ -107,7 +108,7 @@ class GRU(keras.layers.Layer):
         )
         return (scan.flip(outputs, lengths) if reverse else outputs), (h,)
 
-    def part(self, fixed: Any) -> Part:
+    def part(self, fixed: tf.Tensor | Scalars) -> Part:
         """As `LSTM.part`; `extra` is None where the fixed inputs are all."""
         dtype, width, name = self.compute_dtype, _width(fixed), self.name
         inputs = project(fixed, self.kernel[:width], self.bias, dtype)
@@ -126,7 +127,7 @@ class GRU(keras.layers.Layer):
 
         return Part(inputs, weights, step)
 
-    def zero_state(self, batch_size: Any) -> tuple[tf.Tensor]:
+    def zero_state(self, batch_size: Size) -> tuple[tf.Tensor]:
         return (tf.zeros([batch_size, self.units], self.compute_dtype),)
 
 

@@ -5,9 +5,8 @@ To add one: a class in a file of its own, and `register`; ours have a line in `E
 
 from __future__ import annotations
 
-from typing import Any
-
 from srnn_tf.core import registry
+from srnn_tf.core.types import Config
 from srnn_tf.emissions.autoregressive import AutoregressiveRNN
 from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.delta import DeltaSplit
@@ -23,7 +22,7 @@ EMISSIONS: dict[str, type[Emission]] = {
 register = registry.register("emission", EMISSIONS, Emission)
 
 
-def get(config: str | dict[str, Any] | Emission) -> Emission:
+def get(config: str | Config | Emission) -> Emission:
     """An emission from its config, `{"class": name, **arguments}`.
 
     Raises:

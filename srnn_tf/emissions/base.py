@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import abc
-from typing import Any
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from srnn_tf.core import checks, random, registry
+from srnn_tf.core.types import Config, Temperature
 from srnn_tf.likelihoods import LIKELIHOODS, Likelihood
 
 
@@ -21,7 +21,7 @@ class Emission(keras.layers.Layer):
         likelihood: a `Likelihood`, its name or its config.
     """
 
-    def __init__(self, event_size: int, likelihood: Likelihood | str | dict[str, Any], **kwargs):
+    def __init__(self, event_size: int, likelihood: Likelihood | str | Config, **kwargs):
         checks.sizes(event_size=event_size)
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
@@ -38,7 +38,7 @@ class Emission(keras.layers.Layer):
 
     @abc.abstractmethod
     def call(
-        self, context: tf.Tensor, temperature: float = 1.0, key: random.Key | None = None
+        self, context: tf.Tensor, temperature: Temperature = 1.0, key: random.Key | None = None
     ) -> tfp.distributions.Distribution:
         """(B, T, H) -> a distribution of batch shape (B, T) and event shape (D,).
 
@@ -56,6 +56,14 @@ class Emission(keras.layers.Layer):
         Raises:
             ValueError: contexts of another width than those it was built for, `temperature` <= 0.
         """
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The values of a frame as they are drawn, none depending on a later one: 0, 1, ... here.
+
+        p(x | h) = prod{ p(x_i | x_j, j before i in this order, h) : i = 1, ..., D }
+        """
+        return tuple(range(self.event_size))
 
     def get_config(self):
         likelihood = registry.describe(LIKELIHOODS, self.likelihood)

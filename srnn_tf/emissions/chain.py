@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from srnn_tf.core import checks, random, scan
+from srnn_tf.core.types import State, Temperature
 from srnn_tf.likelihoods import Likelihood, ValueLikelihood
 
 tfd = tfp.distributions
@@ -120,11 +122,11 @@ def runs_of(likelihood: Likelihood, event_size: int) -> list[Run]:
 
 def draw_in_turn(
     runs: list[Run],
-    state: Any,
+    state: State,
     params: Callable,
     read: Callable,
     seed: tf.Tensor | None,
-    temperature: Any,
+    temperature: Temperature,
 ) -> tf.Tensor:
     """Values one after another, each from what those before it left in a state: (N, D).
 
@@ -159,7 +161,7 @@ def draw_in_turn(
 
 
 def chained(
-    layer: Any,
+    layer: keras.layers.Layer,
     context: tf.Tensor,
     score: Callable,
     draw: Callable,
@@ -207,7 +209,14 @@ class _Score:
         return self.score(context, x, self.key and self.key.at(seeds[0])), states
 
 
-def in_blocks(layer: Any, score: Callable, context: tf.Tensor, x: tf.Tensor, size: int, key: Any):
+def in_blocks(
+    layer: keras.layers.Layer,
+    score: Callable,
+    context: tf.Tensor,
+    x: tf.Tensor,
+    size: int,
+    key: random.Key | None,
+):
     """`score(context, x, key)` of all rows, (N,), block after block.
 
     One block is alive at a time, in the backward pass too, where it is recomputed.

@@ -137,6 +137,10 @@ class DeltaSplit(Emission):
         x = nn.dropout(x, self.dropout, key, axis=0)
         return self.rest_head(x, temperature=temperature)
 
+    @property
+    def order(self):
+        return (*self.first.tolist(), *self.rest.tolist())
+
     def get_config(self):
         return {**super().get_config(), **self.options}
 

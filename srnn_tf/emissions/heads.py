@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from srnn_tf.core import nn
+from srnn_tf.core.types import Temperature
 from srnn_tf.emissions.chain import runs_of
 from srnn_tf.likelihoods import Likelihood
 
@@ -53,7 +52,7 @@ class ValueHeads(keras.layers.Layer):
                 self.add_weight(name="bias", shape=(count, biased), initializer="zeros")
             )
 
-    def log_prob(self, features: tf.Tensor, x: tf.Tensor, temperature: Any) -> tf.Tensor:
+    def log_prob(self, features: tf.Tensor, x: tf.Tensor, temperature: Temperature) -> tf.Tensor:
         """log p(x) of frames given their features: (D, N, F), x (D, N) -> (N,)."""
         total = 0.0
         for run, (kernel, bias) in zip(self.runs, self._weights(), strict=True):

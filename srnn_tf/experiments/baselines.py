@@ -13,14 +13,14 @@ Example:
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
+from srnn_tf.core.types import Steps
 from srnn_tf.data import Splits
 
 
-def independent(train: Sequence[np.ndarray], test: Sequence[np.ndarray]) -> float:
+def independent(train: Sequence[Steps], test: Sequence[Steps]) -> float:
     """Score `test` when each note sounds with its training frequency, whatever came before.
 
     Args:
@@ -42,7 +42,7 @@ def independent(train: Sequence[np.ndarray], test: Sequence[np.ndarray]) -> floa
     return _mean_log_likelihood(steps, np.broadcast_to(probability, steps.shape))
 
 
-def markov(train: Sequence[np.ndarray], test: Sequence[np.ndarray]) -> float:
+def markov(train: Sequence[Steps], test: Sequence[Steps]) -> float:
     """Score `test` when each note depends on whether it sounded one step before.
 
     Every note is a first-order Markov chain of its own, p(x_t[i] | x_{t-1}[i]), with x_{-1} = 0.
@@ -84,13 +84,11 @@ def _mean_log_likelihood(steps: np.ndarray, probability: np.ndarray) -> float:
     return float(log_likelihood.sum() / len(steps))
 
 
-def _width(sequences: Sequence[np.ndarray]) -> int:
+def _width(sequences: Sequence[Steps]) -> int:
     return sequences[0].shape[1]
 
 
-def _checked(
-    sequences: Sequence[np.ndarray], name: str, width: int | None = None
-) -> list[np.ndarray]:
+def _checked(sequences: Sequence[Steps], name: str, width: int | None = None) -> list[np.ndarray]:
     """Return the sequences as uint8 arrays of one width, or say which one is not that."""
     arrays = [np.asarray(sequence) for sequence in sequences]
     if not arrays:
@@ -105,7 +103,10 @@ def _checked(
 
 
 def mixture(
-    train: Sequence[Any], test: Sequence[Any], column: int | None = None, num_components: int = 20
+    train: Sequence[Steps],
+    test: Sequence[Steps],
+    column: int | None = None,
+    num_components: int = 20,
 ) -> float:
     """Score `test` when each value is drawn from one mixture of Gaussians, whatever else there is.
 
@@ -136,7 +137,7 @@ def mixture(
     return total / sum(len(s) for s in test)
 
 
-def linear_prediction(train: Sequence[Any], test: Sequence[Any], order: int = 16) -> float:
+def linear_prediction(train: Sequence[Steps], test: Sequence[Steps], order: int = 16) -> float:
     """Score `test` by linear prediction of each value from those before it, noise being Gaussian.
 
         x_i = sum{ a_k x_{i-k} : k = 1, ..., 16 } + e_i,    e_i ~ N(0, s^2)
@@ -161,7 +162,7 @@ def linear_prediction(train: Sequence[Any], test: Sequence[Any], order: int = 16
     return total / sum(len(s) for s in test)
 
 
-def pen(train: Sequence[Any], test: Sequence[Any]) -> float:
+def pen(train: Sequence[Steps], test: Sequence[Steps]) -> float:
     """Score moves of a pen, each drawn on its own: a coin for its bit, mixtures for dx and dy.
 
     Returns:

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srnn_tf.core import checks
+from srnn_tf.core.types import Steps
 from srnn_tf.experiments import evaluate, runs
 from srnn_tf.inference import scoring
 from srnn_tf.model import SequenceModel
 
 
 def row(
-    model: SequenceModel, sequences: Sequence[Any], num_samples: int, unit: str = "step"
+    model: SequenceModel, sequences: Sequence[Steps], num_samples: int, unit: str = "step"
 ) -> list[tuple[float, ...]]:
     """Nats per unit under each protocol, paper first: (exact,) or (ELBO, IWAE-K, FIVO-K)."""
     requests: list[dict[str, Any]] = [{"bound": "elbo"}]
@@ -32,7 +33,7 @@ def row(
 
 
 def print_table(
-    opened: Sequence[runs.Run], parts: Mapping[str, Sequence[Any]], split: str, k: int
+    opened: Sequence[runs.Run], parts: Mapping[str, Sequence[Steps]], split: str, k: int
 ) -> None:
     """Print a Markdown table, a row as soon as it is known; `parts` holds each data set's split."""
     bounds = ["ELBO", f"IWAE-{k}", f"FIVO-{k}"]

@@ -21,6 +21,7 @@ import numpy as np
 
 from srnn_tf import data, recipes, zoo
 from srnn_tf.core import checks
+from srnn_tf.core.types import Steps
 from srnn_tf.experiments import baselines, runs
 from srnn_tf.model import SequenceModel
 from srnn_tf.serving import export
@@ -54,7 +55,7 @@ def bound_name(model: SequenceModel) -> str:
 
 def totals(
     model: SequenceModel,
-    sequences: Sequence[Any],
+    sequences: Sequence[Steps],
     protocol: str = "full",
     batch_size: int = 16,
     own_draws: bool = False,
@@ -79,7 +80,7 @@ def totals(
     return nats
 
 
-def units(model: SequenceModel, sequences: Sequence[Any], protocol: str, unit: str) -> np.ndarray:
+def units(model: SequenceModel, sequences: Sequence[Steps], protocol: str, unit: str) -> np.ndarray:
     """How many units of each sequence are scored.
 
     Under "paper" the first step of each sequence (flat models: the first value) is not.
@@ -95,7 +96,7 @@ def units(model: SequenceModel, sequences: Sequence[Any], protocol: str, unit: s
 
 def score(
     model: SequenceModel,
-    sequences: Sequence[Any],
+    sequences: Sequence[Steps],
     protocol: str = "full",
     batch_size: int = 16,
     unit: str = "step",
@@ -115,7 +116,7 @@ def score(
 
 def by_set(
     model: SequenceModel,
-    sequences: Sequence[Any],
+    sequences: Sequence[Steps],
     protocol: str = "full",
     batch_size: int = 16,
     unit: str = "step",
@@ -130,7 +131,7 @@ def by_set(
     }
 
 
-def sets_of(sequences: Sequence[Any]) -> dict[str, slice]:
+def sets_of(sequences: Sequence[Steps]) -> dict[str, slice]:
     """Where the sets of a `data.Pool` are in it; of other sequences all, named "all"."""
     sizes = {name: len(of) for name, of in getattr(sequences, "sets", {"all": sequences}).items()}
     ends = itertools.accumulate(sizes.values())
@@ -164,7 +165,7 @@ def mean(scores: Sequence[Score]) -> Score:
 
 
 def report(
-    model: SequenceModel, sequences: Sequence[Any], split: str, unit: str = "step"
+    model: SequenceModel, sequences: Sequence[Steps], split: str, unit: str = "step"
 ) -> dict[str, float]:
     """Print and return the scores under both protocols, nats per unit."""
     protocols = ("paper", "full")
@@ -176,7 +177,7 @@ def report(
 
 def whole(
     model: SequenceModel,
-    sequences: Sequence[Any],
+    sequences: Sequence[Steps],
     split: str,
     unit: str,
     num_samples: int = 16,

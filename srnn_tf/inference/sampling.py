@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from srnn_tf.core import draws, nn, random
+from srnn_tf.core.types import Size
 from srnn_tf.density import Density
 from srnn_tf.inference.programs import Programs
 
@@ -32,7 +31,7 @@ class Sampler:
         seed = random.fold_in(draws.request_seed(seed, draws.SAMPLES), 0)
         return program(prefix, seed, tf.constant(temperature, tf.float32))
 
-    def draw(self, rows: Any, steps: Any, prefix, seed, temperature) -> tf.Tensor:
+    def draw(self, rows: Size, steps: Size, prefix, seed, temperature) -> tf.Tensor:
         """(rows, steps / steps_per_frame, D); `steps` are those of the structure.
 
         `rows` and `steps` are integers, or tensors outside XLA.

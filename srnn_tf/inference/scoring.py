@@ -11,6 +11,7 @@ import tensorflow as tf
 from srnn_tf.core import draws
 from srnn_tf.core import frames as framing
 from srnn_tf.core.random import Key
+from srnn_tf.core.types import Seeds
 from srnn_tf.density import Batch, Density
 from srnn_tf.inference.programs import Programs
 from srnn_tf.objectives import FIVO, Objective, functions
@@ -46,12 +47,17 @@ class Scorer:
         self.density, self.programs = density, programs
 
     def __call__(
-        self, frames: np.ndarray, mask: Any, objective: Objective, protocol: Protocol, seed: Any
+        self,
+        frames: np.ndarray,
+        mask: np.ndarray | None,
+        objective: Objective,
+        protocol: Protocol,
+        seed: Seeds,
     ) -> tf.Tensor:
         """The bound of each row, (B,)."""
         return objective.score(Job(self, *_padded(frames, mask), protocol, seed))
 
-    def latents(self, frames: np.ndarray, mask: Any, seed: int | None) -> tuple:
+    def latents(self, frames: np.ndarray, mask: np.ndarray | None, seed: int | None) -> tuple:
         """Mean, log variance and KL of each latent at each step, (B, S, Z) each."""
         steps = frames.shape[1] * self.density.steps_per_frame
         frames, mask = _padded(frames, mask)
@@ -153,7 +159,7 @@ class Job:
     frames: np.ndarray
     mask: np.ndarray
     protocol: Protocol
-    seed: Any
+    seed: Seeds
 
     @property
     def num_steps(self) -> int:
@@ -163,7 +169,7 @@ class Job:
 
     def bound(self, objective: Objective) -> tf.Tensor:
         """The sum over its windows of each sequence's `objective.bound`, (B,)."""
-        if np.ndim(self.seed):
+        if isinstance(self.seed, np.ndarray):
             raise ValueError("`seed` must be one integer, or None, for this bound")
         scorer, protocol = self.scorer, self.protocol  # a program must not keep the request
 
@@ -196,7 +202,7 @@ class Job:
         totals = []
         for start in range(0, rows, size):
             index = np.minimum(np.arange(start, start + size), rows - 1)  # always `size` rows
-            seed = self.seed[index] if np.ndim(self.seed) else self.seed
+            seed = self.seed[index] if isinstance(self.seed, np.ndarray) else self.seed
             part = dataclasses.replace(
                 self, frames=self.frames[index], mask=self.mask[index], seed=seed
             )

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from srnn_tf.core import draws, nn, random
 from srnn_tf.core import frames as framing
+from srnn_tf.core.types import State
 from srnn_tf.density import Batch, Density
 from srnn_tf.inference.programs import Programs
 from srnn_tf.objectives.particles import ParticleFilter, filtering
@@ -32,7 +33,7 @@ class Streamer:
         self.density, self.programs = density, programs
         self.wanted: dict[tuple[int, int | None], Any] = {}
 
-    def initial_states(self, rows: int, num_particles: int | None, seed: int) -> dict[str, Any]:
+    def initial_states(self, rows: int, num_particles: int | None, seed: int) -> dict[str, State]:
         previous = {"previous": tf.zeros([rows, self.density.frame_size])}
         if num_particles is None:
             return {"structure": self.density.initial_states(rows), **previous}
@@ -44,11 +45,11 @@ class Streamer:
             "step": tf.zeros([rows], tf.int32),
         }
 
-    def __call__(self, frame, states) -> tuple[tf.Tensor, dict[str, Any]]:
+    def __call__(self, frame, states) -> tuple[tf.Tensor, dict[str, State]]:
         states = self._checked(states, len(frame))
         return self.programs(self.step)(tf.constant(frame), states)
 
-    def step(self, frame, states) -> tuple[tf.Tensor, dict[str, Any]]:
+    def step(self, frame, states) -> tuple[tf.Tensor, dict[str, State]]:
         """log p(x_t | x_<t) of a frame, (B,), and the states after it."""
         density = self.density
         steps = framing.reframe(frame[:, None], density.frame_size)

@@ -5,9 +5,8 @@ To add one: a class in a file of its own, and `register`.
 
 from __future__ import annotations
 
-from typing import Any
-
 from srnn_tf.core import registry
+from srnn_tf.core.types import Config
 from srnn_tf.objectives.base import Loss, Objective, noise_of
 from srnn_tf.objectives.evidence import ELBO, Exact
 from srnn_tf.objectives.filtering import FIVO
@@ -21,7 +20,7 @@ from srnn_tf.objectives.shorthand import OBJECTIVES, default_of, for_scoring, fo
 register = registry.register("objective", OBJECTIVES, Objective)
 
 
-def get(config: str | dict[str, Any] | Objective) -> Objective:
+def get(config: str | Config | Objective) -> Objective:
     """An objective from its config, `{"class": name, **arguments}`, or its name.
 
     Raises:

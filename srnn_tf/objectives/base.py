@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import abc
 import inspect
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import keras
 import tensorflow as tf
 
 from srnn_tf.core.random import Key
+from srnn_tf.core.types import Config, Seeds
 from srnn_tf.density import Batch, Density
+
+if TYPE_CHECKING:
+    from srnn_tf.objectives.filtering import FIVO
 
 
 class Loss(NamedTuple):
@@ -19,7 +24,37 @@ class Loss(NamedTuple):
     bound: tf.Tensor  # (B, S), or (B,) of whole sequences: what is claimed about log p(x)
     log_likelihood: tf.Tensor  # (B, S)
     kl: tf.Tensor  # (B, S)
-    posterior_moments: Any = None  # `metrics.moments` of the posterior's means, with latents
+    posterior_moments: tuple[tf.Tensor, ...] | None = None  # `moments`, with latents
+
+
+class Job(Protocol):
+    """A request of `log_prob`: sequences, and what an objective may ask about them.
+
+    `inference.scoring.Job` is one; seeds are (2,), one draw of all latents each.
+    """
+
+    @property
+    def seed(self) -> Seeds:
+        """Of all that is drawn."""
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of all rows and windows."""
+
+    def bound(self, objective: Objective) -> tf.Tensor:
+        """`Objective.bound` of each row, (B,)."""
+
+    def elbo(self, seed: tf.Tensor) -> tf.Tensor:
+        """The evidence lower bound of each row from one draw, (B,)."""
+
+    def log_weights(self, seeds: tf.Tensor) -> tf.Tensor:
+        """log p(x, z) - log q(z | x) of each window, one draw per seed, (K, windows)."""
+
+    def sum_windows(self, values: tf.Tensor) -> tf.Tensor:
+        """Of windows to rows, (B,)."""
+
+    def filtered(self, objective: FIVO) -> tf.Tensor:
+        """The bound of a particle filter of each row, (B,)."""
 
 
 class Objective(abc.ABC):
@@ -31,7 +66,7 @@ class Objective(abc.ABC):
     saved with the model.
     """
 
-    variables: tuple[Any, ...] = ()
+    variables: tuple[keras.Variable, ...] = ()
     # Constructor arguments, kept as attributes of the same names.
     arguments: tuple[str, ...] = ()
 
@@ -87,11 +122,11 @@ class Objective(abc.ABC):
             density, batch, key: as in `loss`, but that nothing is dropped out.
         """
 
-    def score(self, job: Any) -> tf.Tensor:
+    def score(self, job: Job) -> tf.Tensor:
         """`bound` of the rows of a request, (B,); subclasses bound its memory.
 
         Args:
-            job: an `inference.scoring.Job`.
+            job: the request.
 
         Raises:
             ValueError: a seed for each row.
@@ -102,7 +137,7 @@ class Objective(abc.ABC):
         """The weight of the KL in the loss."""
         return 1.0
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> Config:
         """The constructor's arguments."""
         return {name: getattr(self, name) for name in self.arguments}
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from srnn_tf.core import checks, draws
@@ -52,22 +50,16 @@ class FIVO(Objective):
         return ParticleFilter(density, self.num_particles, self.ess_threshold, self.proposal, rows)
 
     def loss(self, density, batch, key, step):
-        evidence = None
-        if density.trains_on_evidence:
-            evidence = density.evidence(batch, fold(key, "evidence"))
-        filtered = self._filtered(density, batch, key, evidence)
-        auxiliary = filtered.auxiliary + density.reconstruction_cost(evidence, batch)
-        if batch.mask is not None:
-            auxiliary = tf.where(batch.mask, auxiliary, 0.0)
-        value = -tf.reduce_sum(filtered.bound) - tf.reduce_sum(auxiliary)
+        filtered = self._filtered(density, batch, key)
+        value = -tf.reduce_sum(filtered.bound) - tf.reduce_sum(filtered.auxiliary)
         parts = (filtered.bound, filtered.log_likelihood, filtered.kl)
         per_frame = (density.sum_frames(x) for x in parts)
         return Loss(value, *per_frame, moments(filtered.posterior_mean, batch.mask))
 
     def bound(self, density, batch, key):
-        return tf.reduce_sum(self._filtered(density, batch, key, None).bound, axis=1)
+        return tf.reduce_sum(self._filtered(density, batch, key).bound, axis=1)
 
-    def _filtered(self, density: Density, batch: Batch, key: Key | None, evidence: Any) -> Filtered:
+    def _filtered(self, density: Density, batch: Batch, key: Key | None) -> Filtered:
         rows, steps = tf.unstack(tf.shape(batch.steps)[:2])
         # Without a key the draws of `log_prob`, up to its block of steps.
         source = Key(draws.filter_seed()) if key is None else key.fold("noise")
@@ -75,7 +67,7 @@ class FIVO(Objective):
             source, density.latent_size, steps, 1 if key is None else rows, self.num_particles
         )
         cell, dropped = self.filter(density, key), fold(key, "dropout")
-        return filtering(cell, batch, *drawn, evidence, key=dropped)[0]
+        return filtering(cell, batch, *drawn, key=dropped)[0]
 
     def score(self, job):
         if not self._bound_is_of(FIVO):

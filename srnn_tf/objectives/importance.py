@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -115,7 +115,12 @@ def importance(
 
 
 def weights_of(
-    density: Density, batch: Batch, seeds: Any, noise: Callable, chunk: int, key: Key | None = None
+    density: Density,
+    batch: Batch,
+    seeds: tf.Tensor,
+    noise: Callable,
+    chunk: int,
+    key: Key | None = None,
 ) -> Weights:
     """`Weights` of the draws of some seeds, so many at once.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from srnn_tf.core import nn, scan
 from srnn_tf.core.random import Key, Rows, fold
+from srnn_tf.core.types import Evidence, Size, State
 from srnn_tf.density import Batch, Density
 from srnn_tf.objectives import functions
 
@@ -67,7 +68,7 @@ class ParticleFilter:
         self.ess_threshold, self.proposal = ess_threshold, proposal
         self.variables = density.variables
 
-    def initial_states(self, rows: Any) -> dict[str, Any]:
+    def initial_states(self, rows: Size) -> dict[str, State]:
         """Equal weights, all particles at the structure's initial state."""
         equal = tf.fill([rows, self.num_particles], -math.log(self.num_particles))
         states = self.density.initial_states(rows * self.num_particles)
@@ -138,10 +139,10 @@ def filtering(
     batch: Batch,
     noise: tf.Tensor,
     uniform: tf.Tensor,
-    evidence: Any = None,
-    states: Any = None,
+    evidence: Evidence = None,
+    states: dict[str, State] | None = None,
     key: Key | None = None,
-) -> tuple[Filtered, Any]:
+) -> tuple[Filtered, dict[str, State]]:
     """The particle filter over a batch: its outputs per step, and its states.
 
     Args:

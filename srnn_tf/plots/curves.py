@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from srnn_tf.core import checks
 from srnn_tf.core.files import replacing
+from srnn_tf.core.types import Array
 from srnn_tf.training import metrics
+
+if TYPE_CHECKING:
+    from srnn_tf.model import Posterior
 
 
 def training_curve(
@@ -49,7 +53,7 @@ def training_curve(
     _save(figure, path)
 
 
-def latent_usage(posterior: Any, path: str | os.PathLike, mask: Any = None) -> None:
+def latent_usage(posterior: Posterior, path: str | os.PathLike, mask: Array | None = None) -> None:
     """Draw which latent units a model uses, and when.
 
     Above, the mean KL of each unit, largest first, in colour the active ones, whose posterior mean
@@ -79,7 +83,7 @@ def latent_usage(posterior: Any, path: str | os.PathLike, mask: Any = None) -> N
     _save(figure, path)
 
 
-def waveform(samples: Any, path: str | os.PathLike, sample_rate: int = 16000) -> None:
+def waveform(samples: Array, path: str | os.PathLike, sample_rate: int = 16000) -> None:
     """Draw the samples of a recording over time.
 
     Args:
@@ -103,7 +107,7 @@ def waveform(samples: Any, path: str | os.PathLike, sample_rate: int = 16000) ->
 
 
 def step_scores(
-    values: Any, path: str | os.PathLike, mark: float | None = None, label: str = "mark"
+    values: Array, path: str | os.PathLike, mark: float | None = None, label: str = "mark"
 ) -> None:
     """Draw the log likelihood of each step, and which are below a mark.
 

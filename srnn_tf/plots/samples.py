@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from srnn_tf.core.registry import unknown
+from srnn_tf.core.types import Array
 from srnn_tf.data.formats.standardization import Standardization
 from srnn_tf.plots.curves import waveform
 from srnn_tf.plots.pianorolls import plot_pianoroll
 from srnn_tf.plots.strokes import draw_strokes
 
 
-def _roll(frames: Any, path: Any, standardization: Any, sample_rate: Any, title: str) -> None:
+def _roll(frames, path, standardization, sample_rate, title):
     plot_pianoroll({title: np.asarray(frames).astype(np.uint8)}, path)
 
 
-def _strokes(frames: Any, path: Any, standardization: Any, sample_rate: Any, title: str) -> None:
+def _strokes(frames, path, standardization, sample_rate, title):
     draw_strokes(frames, path, standardization)
 
 
-def _samples(frames: Any, path: Any, standardization: Any, sample_rate: Any, title: str) -> None:
+def _samples(frames, path, standardization, sample_rate, title):
     undone = frames if standardization is None else standardization.undo(frames)
     waveform(undone, path, sample_rate or 16000)
 
@@ -39,7 +39,7 @@ PICTURES: dict[str, Callable[..., None]] = {
 
 def draw(
     kind: str,
-    frames: Any,
+    frames: Array,
     path: str | os.PathLike,
     standardization: Standardization | None = None,
     sample_rate: int | None = None,

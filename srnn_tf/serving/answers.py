@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srnn_tf.core import checks
+from srnn_tf.core.types import Array, Steps
 from srnn_tf.data.formats import audio
 
 Tensors = dict[str, np.ndarray]
@@ -69,7 +70,7 @@ class Answers(abc.ABC):
             ServingError: it failed.
         """
 
-    def score(self, frames: Any) -> Scores:
+    def score(self, frames: Array | Sequence[Steps]) -> Scores:
         """Log likelihoods of sequences.
 
         Args:

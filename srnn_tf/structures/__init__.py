@@ -5,9 +5,8 @@ To add one: a class in a file of its own, and `register`; ours have a line in `S
 
 from __future__ import annotations
 
-from typing import Any
-
 from srnn_tf.core import registry
+from srnn_tf.core.types import Config
 from srnn_tf.structures.base import Structure, Trace
 from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
@@ -27,7 +26,7 @@ STRUCTURES: dict[str, type[Structure]] = {
 register = registry.register("structure", STRUCTURES, Structure)
 
 
-def get(config: str | dict[str, Any] | Structure) -> Structure:
+def get(config: str | Config | Structure) -> Structure:
     """A structure from its config, `{"class": name, **arguments}`.
 
     Raises:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from srnn_tf.core import checks, nn, recurrent
 from srnn_tf.core.random import Key, fold
+from srnn_tf.core.types import Config, Evidence, Size, State
 
 Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 
@@ -24,7 +26,7 @@ class Trace(NamedTuple):
     kl: tf.Tensor  # (B, T), KL(q_t || p_t); zero when the latents come from the prior
     log_ratio: tf.Tensor  # (B, T), log q(z_t) - log p(z_t) at the draw
     auxiliary: tf.Tensor  # (B, T), costs that enter the training loss but no bound
-    states: Any  # nest of (B, ...), to continue after the last step
+    states: State  # nest of (B, ...), to continue after the last step
     posterior_mean: tf.Tensor | None = None  # (B, T, Z)
     posterior_log_variance: tf.Tensor | None = None  # (B, T, Z)
     kl_per_unit: tf.Tensor | None = None  # (B, T, Z)
@@ -52,9 +54,7 @@ class Structure(keras.layers.Layer):
 
     latent_size: int
     context_size: int
-    options: dict[str, Any]
-    reconstruction_weight = 0.0  # of log p(x_{t-1} | evidence_t), a cost in training
-    evidence_size = 0  # the width of the evidence, where that weight is not 0
+    options: Config
 
     def __init__(self, **kwargs):
         # Autocast would round the data to the compute dtype before they are scored.
@@ -62,7 +62,7 @@ class Structure(keras.layers.Layer):
         self.supports_masking = True
 
     @abc.abstractmethod
-    def initial_states(self, batch_size: Any) -> Any:
+    def initial_states(self, batch_size: Size) -> State:
         """The states before the first step, a nest of (batch_size, ...)."""
 
     @abc.abstractmethod
@@ -70,11 +70,11 @@ class Structure(keras.layers.Layer):
         self,
         inputs: tf.Tensor,
         targets: tf.Tensor | None = None,
-        states: Any = None,
+        states: State | None = None,
         noise: tf.Tensor | None = None,
         mask: tf.Tensor | None = None,
         key: Key | None = None,
-        evidence: Any = None,
+        evidence: Evidence = None,
     ) -> Trace:
         """Contexts of every step.
 
@@ -94,7 +94,7 @@ class Structure(keras.layers.Layer):
         targets: tf.Tensor,
         mask: tf.Tensor | None = None,
         key: Key | None = None,
-    ) -> Any:
+    ) -> Evidence:
         """What a posterior that reads the future reads of the whole sequence.
 
         With it in place of `targets`, such a structure can be stepped through.
@@ -103,6 +103,20 @@ class Structure(keras.layers.Layer):
             A nest of (B, T, ...), or None where the posterior of z_t reads nothing after x_t.
         """
         return None
+
+    def connect(
+        self, make: Callable[[str], keras.layers.Layer]
+    ) -> dict[str, tuple[keras.layers.Layer, int]]:
+        """Take heads of the model's likelihood, for costs that are in no bound; by default none.
+
+        Args:
+            make: from a name to a head, not built: (B, T, width) to a distribution of frames.
+
+        Returns:
+            The heads by name, each with the width that it reads. A model builds, trains and saves
+            them beside the structure, under these names.
+        """
+        return {}
 
     @property
     def filtering(self) -> bool:
@@ -113,11 +127,18 @@ class Structure(keras.layers.Layer):
         return {**super().get_config(), **self.options}
 
 
-def checked(**options: Any) -> dict[str, Any]:
-    """The arguments of a structure or cell, those that all have in common checked by name."""
+def checked(given: Config) -> Config:
+    """The config of a structure or cell, from `locals()` where its constructor begins.
+
+    So each argument is written once, in the signature, and none can be left out of a config.
+    Arguments that all have in common are checked by name; those of Keras, `kwargs`, are its own.
+    """
+    options = {k: v for k, v in given.items() if k not in ("self", "kwargs", "__class__")}
     for name, value in options.items():
-        if name in ("units", "latent_size", "embedding_size", "num_layers", "evidence_size"):
+        if name in ("units", "latent_size", "embedding_size", "num_layers"):
             checks.sizes(**{name: value})
+        elif name == "evidence_size" and value is not None:
+            checks.sizes(evidence_size=value)
         elif name == "hidden_size":
             checks.sizes(minimum=0, hidden_size=value)
         elif name == "dropout":
@@ -136,7 +157,7 @@ class Cell(keras.layers.Layer):
         options: the arguments of the subclass's constructor.
     """
 
-    def __init__(self, options: dict[str, Any], **kwargs):
+    def __init__(self, options: Config, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.options = options
         self.units, self.latent_size = options["units"], options["latent_size"]
@@ -148,11 +169,11 @@ class Cell(keras.layers.Layer):
         return nn.GaussianHead(*sizes, unread, name=name, dtype=self.dtype_policy)
 
     @abc.abstractmethod
-    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+    def get_initial_state(self, batch_size: Size) -> dict[str, State]:
         """The states before the first step, a nest of (batch_size, ...)."""
 
     @abc.abstractmethod
-    def over_time(self, x, noise, evidence, states, lengths=None, key=None) -> tuple[Draws, Any]:
+    def over_time(self, x, noise, evidence, states, lengths=None, key=None) -> tuple[Draws, State]:
         """All steps at once, time major: (`Draws`, states)."""
 
     def call(self, inputs, states, training=False):
@@ -172,7 +193,13 @@ class Cell(keras.layers.Layer):
 
 
 def cell_trace(
-    structure: Any, inputs: Any, evidence: Any, states: Any, noise: Any, mask: Any, key: Any
+    structure: Structure,
+    inputs: tf.Tensor,
+    evidence: tf.Tensor | nn.Scalars | None,
+    states: State | None,
+    noise: tf.Tensor,
+    mask: tf.Tensor | None,
+    key: Key | None,
 ) -> tuple[Draws, Trace]:
     """What a structure says that is its `embed`, its `cell` over time, and `dropout`.
 
@@ -194,7 +221,7 @@ def cell_trace(
     return draws, latent_trace(draws, context, states)
 
 
-def latent_trace(draws: Draws, context: tf.Tensor, states: Any) -> Trace:
+def latent_trace(draws: Draws, context: tf.Tensor, states: State) -> Trace:
     """The trace of Gaussian latents.
 
     Args:

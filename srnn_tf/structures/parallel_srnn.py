@@ -75,17 +75,8 @@ class ParallelSRNN(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
+        options = checked(locals())
         checks.choice("generator_input", generator_input, GENERATOR_INPUTS)
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            hidden_size=hidden_size,
-            embedding_size=embedding_size,
-            num_layers=num_layers,
-            generator_input=generator_input,
-            cell=cell,
-            dropout=dropout,
-        )
         super().__init__(**kwargs)
         self.options = options
         self.context_size, self.latent_size, self.dropout = units, latent_size, dropout

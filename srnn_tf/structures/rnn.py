@@ -59,13 +59,7 @@ class RNN(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            num_layers=num_layers,
-            embedding_size=embedding_size,
-            cell=cell,
-            dropout=dropout,
-        )
+        options = checked(locals())
         super().__init__(**kwargs)
         self.options = options
         self.context_size, self.dropout = units, dropout

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from srnn_tf.core import nn, scan
 from srnn_tf.core.random import fold
+from srnn_tf.core.types import Size, State
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -59,18 +58,9 @@ class SRNNCell(Cell):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            embedding_size=embedding_size,
-            evidence_size=units if evidence_size is None else evidence_size,
-            hidden_size=hidden_size,
-            residual_posterior=residual_posterior,
-            cell=cell,
-            dropout=dropout,
-        )
-        super().__init__(options, **kwargs)
-        self.evidence_size, policy = options["evidence_size"], dict(dtype=self.dtype_policy)
+        super().__init__(checked(locals()), **kwargs)
+        self.evidence_size = units if evidence_size is None else evidence_size
+        policy = dict(dtype=self.dtype_policy)
         self.residual_posterior = residual_posterior
         self.forward = RecurrentStack(cell, units, 1, dropout, name="forward", **policy)
         # A chain of linear heads whose log variances read the latent before grows without bound
@@ -84,7 +74,7 @@ class SRNNCell(Cell):
         self.prior.build((None, None, self.units + self.latent_size))
         self.posterior.build((None, None, self.evidence_size + self.latent_size))
 
-    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+    def get_initial_state(self, batch_size: Size) -> dict[str, State]:
         z = tf.zeros([batch_size, self.latent_size])
         return {"forward": self.forward.zero_states(batch_size), "z": z}
 
@@ -175,15 +165,7 @@ class SRNN(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            hidden_size=hidden_size,
-            embedding_size=embedding_size,
-            residual_posterior=residual_posterior,
-            cell=cell,
-            dropout=dropout,
-        )
+        options = checked(locals())
         super().__init__(**kwargs)
         self.options, policy = options, dict(dtype=self.dtype_policy)
         self.latent_size, self.context_size = latent_size, units + latent_size

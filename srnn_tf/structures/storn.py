@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from srnn_tf.core import nn
 from srnn_tf.core.random import fold
+from srnn_tf.core.types import Size, State
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -58,16 +57,7 @@ class STORNCell(Cell):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            embedding_size=embedding_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            cell=cell,
-            dropout=dropout,
-        )
-        super().__init__(options, **kwargs)
+        super().__init__(checked(locals()), **kwargs)
         policy = dict(dtype=self.dtype_policy)
         self.recognition, self.generator = (
             RecurrentStack(cell, units, num_layers, dropout, name=name, **policy)
@@ -80,7 +70,7 @@ class STORNCell(Cell):
         self.posterior.build((None, None, self.units))
         self.generator.build((None, None, self.embedding_size + self.latent_size))
 
-    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+    def get_initial_state(self, batch_size: Size) -> dict[str, State]:
         return {
             "recognition": self.recognition.zero_states(batch_size),
             "generator": self.generator.zero_states(batch_size),
@@ -156,15 +146,7 @@ class STORN(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            hidden_size=hidden_size,
-            embedding_size=embedding_size,
-            num_layers=num_layers,
-            cell=cell,
-            dropout=dropout,
-        )
+        options = checked(locals())
         super().__init__(**kwargs)
         self.options, policy = options, dict(dtype=self.dtype_policy)
         self.latent_size, self.context_size, self.dropout = latent_size, units, dropout

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from srnn_tf.core import nn, recurrent, scan
 from srnn_tf.core.random import fold
+from srnn_tf.core.types import Size, State
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -57,17 +56,9 @@ class VRNNCell(Cell):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            embedding_size=embedding_size,
-            evidence_size=embedding_size if evidence_size is None else evidence_size,
-            hidden_size=hidden_size,
-            cell=cell,
-            dropout=dropout,
-        )
-        super().__init__(options, **kwargs)
-        self.evidence_size, policy = options["evidence_size"], dict(dtype=self.dtype_policy)
+        super().__init__(checked(locals()), **kwargs)
+        self.evidence_size = embedding_size if evidence_size is None else evidence_size
+        policy = dict(dtype=self.dtype_policy)
         self.recurrent = recurrent.RECURRENT[cell](units, name="recurrent", **policy)
         self.prior, self.posterior = self.head("prior"), self.head("posterior")
 
@@ -76,7 +67,7 @@ class VRNNCell(Cell):
         self.prior.build((None, None, self.units))
         self.posterior.build((None, None, self.evidence_size + self.units))
 
-    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+    def get_initial_state(self, batch_size: Size) -> dict[str, State]:
         state = self.recurrent.zero_state(batch_size)
         return {"recurrent": state, "z": tf.zeros([batch_size, self.latent_size])}
 
@@ -153,14 +144,7 @@ class VRNN(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            hidden_size=hidden_size,
-            embedding_size=embedding_size,
-            cell=cell,
-            dropout=dropout,
-        )
+        options = checked(locals())
         super().__init__(**kwargs)
         self.options = options
         self.latent_size, self.context_size, self.dropout = (

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import tensorflow as tf
 
 from srnn_tf.core import checks, nn, recurrent, scan
 from srnn_tf.core.random import fold
+from srnn_tf.core.types import Size, State
 from srnn_tf.structures.base import (
     Cell,
     Draws,
@@ -22,6 +21,14 @@ from srnn_tf.structures.base import (
 from srnn_tf.structures.vrnn import VRNNCell
 
 TIMINGS = ("appendix", "goyal")
+OWN = ("alpha", "beta", "timing")  # arguments that the cell does not have
+
+
+class Untracked:
+    """A layer that is a model's, which Keras is not to count among those of whoever holds this."""
+
+    def __init__(self, layer: keras.layers.Layer):
+        self.layer = layer
 
 
 class ZForcingCell(Cell):
@@ -63,17 +70,9 @@ class ZForcingCell(Cell):
         dropout: float = 0.0,
         **kwargs,
     ):
-        options = checked(
-            units=units,
-            latent_size=latent_size,
-            embedding_size=embedding_size,
-            evidence_size=units if evidence_size is None else evidence_size,
-            hidden_size=hidden_size,
-            cell=cell,
-            dropout=dropout,
-        )
-        super().__init__(options, **kwargs)
-        self.evidence_size, policy = options["evidence_size"], dict(dtype=self.dtype_policy)
+        super().__init__(checked(locals()), **kwargs)
+        self.evidence_size = units if evidence_size is None else evidence_size
+        policy = dict(dtype=self.dtype_policy)
         self.latent_embedding = keras.layers.Dense(
             hidden_size or embedding_size, name="latent_embedding", **policy
         )
@@ -86,7 +85,7 @@ class ZForcingCell(Cell):
         self.prior.build((None, None, self.units))
         self.posterior.build((None, None, self.evidence_size + self.units))
 
-    def get_initial_state(self, batch_size: Any) -> dict[str, Any]:
+    def get_initial_state(self, batch_size: Size) -> dict[str, State]:
         return {"recurrent": self.recurrent.zero_state(batch_size)}
 
     def over_time(self, x, noise, evidence, states, lengths=None, key=None):
@@ -140,7 +139,8 @@ class ZForcing(Structure):
         alpha log p(b_t | z_t) + beta log p(x_{t-1} | b_t)      (the second from t = 2 on)
 
     where p(b_t | z_t) is a diagonal Gaussian whose gradient does not reach b_t; p(x_{t-1} | b_t)
-    has the model's likelihood, its values independent, and trains the backward recurrence.
+    has the model's likelihood, its values independent, and trains the backward recurrence. Alone,
+    without a model that gives it this head (`connect`), a structure lacks the second cost.
 
     Args:
         units: H, the width of the two recurrences.
@@ -186,26 +186,21 @@ class ZForcing(Structure):
         dropout: float = 0.0,
         **kwargs,
     ):
+        options = checked(locals())
         checks.weight(alpha=alpha, beta=beta)
         checks.choice("timing", timing, TIMINGS)
-        shared = checked(
-            units=units,
-            latent_size=latent_size,
-            hidden_size=hidden_size,
-            embedding_size=embedding_size,
-            cell=cell,
-            dropout=dropout,
-        )
         super().__init__(**kwargs)
-        self.options = {**shared, "alpha": alpha, "beta": beta, "timing": timing}
+        self.options = options
         policy = dict(dtype=self.dtype_policy)
         appendix = timing == "appendix"
         self.latent_size, self.context_size = latent_size, units + latent_size * appendix
-        self.dropout, self.reconstruction_weight, self.evidence_size = dropout, beta, units
+        self.dropout, self.evidence_size = dropout, units
         self.embed = Embedding(embedding_size, dropout, name="embed", **policy)
         self.backward = RecurrentStack(cell, units, 1, dropout, name="backward", **policy)
         make = VRNNCell if appendix else ZForcingCell
-        self.cell = make(**shared, evidence_size=units, name="cell", **policy)
+        of_cell = {k: v for k, v in options.items() if k not in OWN}
+        self.cell = make(**of_cell, evidence_size=units, name="cell", **policy)
+        self.reconstruction: Untracked | None = None  # p(x_{t-1} | b_t), of `connect`
         self.auxiliary = None
         if alpha > 0.0:
             self.auxiliary = nn.GaussianHead(
@@ -222,26 +217,43 @@ class ZForcing(Structure):
     def initial_states(self, batch_size):
         return self.cell.get_initial_state(batch_size)
 
+    def connect(self, make):
+        if not self.options["beta"]:
+            return {}
+        if self.reconstruction is None:
+            self.reconstruction = Untracked(make("reconstruction"))
+        return {"reconstruction": (self.reconstruction.layer, self.evidence_size)}
+
     def evidence(self, inputs, targets, mask=None, key=None):
         b, _ = self.backward(
             self.embed(targets, key=fold(key, "targets")),
             lengths=sequence_lengths(mask),
             reverse=True,
         )
-        return nn.time_major(b)
+        b = nn.time_major(b)
+        if self.reconstruction is None:
+            return b
+        # Beside b_t, what step t adds to the cost: a filter, which goes step by step, cannot tell
+        # the first one, before which there need not be data.
+        log_prob = self.reconstruction.layer(b).log_prob(inputs)
+        first = tf.range(tf.shape(log_prob)[1]) == 0
+        return {"b": b, "cost": tf.where(first, 0.0, self.options["beta"] * log_prob)}
 
     def call(
         self, inputs, targets=None, states=None, noise=None, mask=None, key=None, evidence=None
     ):
         if targets is not None:
             evidence = self.evidence(inputs, targets, mask, key)
+        auxiliary = 0.0
+        if isinstance(evidence, dict):
+            evidence, auxiliary = evidence["b"], evidence["cost"]
         b = None if evidence is None else nn.time_major(evidence)
         draws, trace = cell_trace(self, inputs, b, states, noise, mask, key)
-        if evidence is None or self.auxiliary is None:
-            return trace
-        # (T, B), as all that drops out.
-        cost = self._predict_evidence(draws.z, b, fold(key, "auxiliary"))
-        return trace._replace(auxiliary=nn.time_major(cost))
+        if evidence is not None and self.auxiliary is not None:
+            # (T, B), as all that drops out.
+            cost = self._predict_evidence(draws.z, b, fold(key, "auxiliary"))
+            auxiliary += nn.time_major(cost)
+        return trace._replace(auxiliary=trace.auxiliary + auxiliary)
 
     def _predict_evidence(self, z, b, key):
         mean, log_variance = self.auxiliary(z, key=key)

@@ -5,25 +5,28 @@ from __future__ import annotations
 import itertools
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from srnn_tf.core import registry
+from srnn_tf.core.types import Array, Nest
 from srnn_tf.model import SequenceModel
 
+Layer = TypeVar("Layer", bound=keras.layers.Layer)
 
-def require(condition: Any, prop: str, detail: str) -> None:
+
+def require(condition: object, prop: str, detail: str) -> None:
     """Raise an `AssertionError` that names a property, unless a condition holds."""
     if not condition:
         raise AssertionError(f"{prop}: {detail}")
 
 
-def close(prop: str, actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
+def close(prop: str, actual: Nest, expected: Nest, tolerance: float = 1e-5) -> None:
     """Compare two nests of arrays, to a relative and absolute tolerance."""
     pairs = zip(tf.nest.flatten(actual), tf.nest.flatten(expected), strict=True)
     for one, other in pairs:
@@ -37,7 +40,7 @@ def close(prop: str, actual: Any, expected: Any, tolerance: float = 1e-5) -> Non
         )
 
 
-def zero(prop: str, values: Any) -> None:
+def zero(prop: str, values: Array | None) -> None:
     """Refuse numbers other than 0; None, an unconnected gradient, is none."""
     size = 0.0 if values is None else float(np.max(np.abs(values), initial=0.0))
     require(size == 0.0, prop, f"is {size:.3g}, must be 0")
@@ -48,7 +51,7 @@ def normal(*shape: int, seed: int = 0) -> tf.Tensor:
     return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
 
 
-def values(binary: Any, rows: int, steps: int, seed: int = 0) -> np.ndarray:
+def values(binary: Sequence[bool], rows: int, steps: int, seed: int = 0) -> np.ndarray:
     """Frames (rows, steps, D) that a density accepts: bits where `binary`, else real numbers."""
     drawn = np.random.default_rng(seed).normal(size=[rows, steps, len(binary)])
     return np.where(binary, drawn > 0.0, drawn).astype(np.float32)
@@ -60,7 +63,7 @@ def all_bits(steps: int, size: int) -> np.ndarray:
     return np.array(sequences, np.float32).reshape(-1, steps, size)
 
 
-def randomize(layer: Any, scale: float = 0.5) -> Any:
+def randomize(layer: Layer, scale: float = 0.5) -> Layer:
     """Give every trainable weight random values, so that none is at a special one."""
     random = np.random.default_rng(0)
     for weight in layer.trainable_variables:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -20,10 +21,12 @@ SAMPLES, POINTS = 4000, 40_000
 def check_emission(make: Callable[[], Emission], saving: bool = True, export: bool = False) -> None:
     """Check that an emission keeps the promises of `Emission`.
 
-    Its density sums to one, which it cannot if a value reads itself or one that is drawn after it;
-    samples are distributed so; they are a function of their seed; a score depends neither on the
-    other rows and steps nor on padding; gradients reach every weight; a config and the weights, a
-    `.keras` file, an export give the same emission back.
+    Its density sums to one; samples are distributed so; they are a function of their seed; the
+    parameters of a value depend, by gradient and by changes, neither on that value nor on those
+    after it in `order`; a score depends neither on the other rows and steps nor on padding;
+    gradients reach every weight; a config and the weights, a `.keras` file, an export give the same
+    emission back. Parameters are those that the emission's likelihood is called with; where the
+    density is none of sums of that likelihood, the sum over frames stands alone.
 
     Args:
         make: makes a fresh emission, small, of a registered class, without dropout. Of at most 8
@@ -44,6 +47,7 @@ def check_emission(make: Callable[[], Emission], saving: bool = True, export: bo
     binary = np.array([value.binary for value in likelihood])
     _shapes(emission, binary)
     _sums_to_one(emission, binary)
+    _values_read_those_before(emission, binary)
     _rows_are_independent(emission, binary)
     _gradients(emission, binary)
     _configs(emission, binary)
@@ -110,6 +114,120 @@ def _sums_to_one(emission, binary):
     off = abs(ratio.mean() - 1.0)
     fits = off < 6.0 * error + 1e-3
     compare.require(fits, "the density integrates to one", f"off by {off:.3g} +- {error:.2g}")
+
+
+def _values_read_those_before(emission, binary):
+    context, x = compare.normal(1, 1, WIDTH, seed=6), compare.values(binary, 1, 1, seed=7)
+    with tf.GradientTape(persistent=True) as tape:
+        x = tf.constant(x)
+        tape.watch(x)
+        terms = value_terms(emission, context, x)
+    if terms is None:
+        return
+    order = emission.order
+    every = sorted(order) == list(range(emission.event_size))
+    compare.require(every, "`order` has each value once", f"it is {order}")
+    for j in order:  # a change is seen through what has no gradient too: rounding, a lookup
+        changed = value_terms(emission, context, _changed(x, j, binary))
+        if changed is None:
+            return
+        for i in order[: order.index(j) + 1]:
+            after = "itself" if i == j else f"value {j}, which is drawn after it"
+            prop = f"a value reads those before it alone: the parameters of value {i} by {after}"
+            params = terms[i].params
+            weights = compare.normal(*params.shape)
+            gradient = tape.gradient(params, x, output_gradients=weights)
+            compare.zero(f"{prop}: the gradient", None if gradient is None else gradient[..., j])
+            compare.zero(f"{prop}: the change", changed[i].params - params)
+
+
+class Term(NamedTuple):
+    """What an emission says of one value of a frame: log p(x; params)."""
+
+    params: tf.Tensor  # (P,)
+    x: tf.Tensor  # ()
+    nats: tf.Tensor  # ()
+
+
+def value_terms(emission: Emission, context: tf.Tensor, x: tf.Tensor) -> list[Term] | None:
+    """The terms of log p(x | h), by value, of one frame, as the emission's likelihood sees them.
+
+    No emission has to give them: its likelihood writes down what it is called with.
+
+    Args:
+        emission: built.
+        context: (1, 1, H).
+        x: (1, 1, D).
+
+    Returns:
+        D terms that add up to log p(x | h), or None where the density is not made of such ones.
+    """
+    binary = [value.binary for value in emission.likelihood.values(emission.event_size)]
+    terms, total = _recorded(emission, context, x)
+    if len(terms) != emission.event_size:
+        return None
+    off = abs(float(tf.add_n([term.nats for term in terms]) - total))
+    if off > 1e-4 * (1.0 + abs(float(total))):
+        return None
+    # Which value a term is of: the one whose change changes what the term scores.
+    found: list[Term | None] = [None] * len(terms)
+    for j in range(len(terms)):
+        moved, _ = _recorded(emission, context, _changed(x, j, binary))
+        scored = [i for i, (a, b) in enumerate(zip(terms, moved, strict=True)) if a.x != b.x]
+        if len(scored) != 1:
+            return None
+        found[j] = terms[scored[0]]
+    return [term for term in found if term is not None]
+
+
+def _changed(x, j, binary):
+    """x, its value j another one."""
+    here = tf.one_hot(j, x.shape[-1])
+    return tf.where(here > 0.0, 1.0 - x if binary[j] else x + 0.7, x)
+
+
+def _recorded(emission, context, x):
+    """The terms of one frame, in whatever order they are scored, and log p(x | h)."""
+    calls: list[tuple] = []
+    values = {id(v): v for v in emission.likelihood.values(emission.event_size)}.values()
+    classes = [type(value) for value in values]
+    for value in values:
+        value.__class__ = _recording(type(value), calls)
+    try:
+        total = emission(context).log_prob(x)[0, 0]
+    finally:
+        for value, cls in zip(values, classes, strict=True):
+            value.__class__ = cls
+    terms = []
+    for params, scored, nats in calls:
+        if params.shape[:-1] != scored.shape:
+            return [], total
+        rows = (tf.reshape(params, [-1, params.shape[-1]]), *(_flat(a) for a in (scored, nats)))
+        terms += [Term(*term) for term in zip(*map(tf.unstack, rows), strict=True)]
+    return terms, total
+
+
+def _flat(a):
+    return tf.reshape(a, [-1])
+
+
+def _recording(cls, calls):
+    """A subclass of the likelihood of a value that writes down what is scored."""
+
+    class Recording(cls):
+        def __call__(self, params, temperature=1.0):
+            distribution = super().__call__(params, temperature)
+            score = distribution.log_prob
+
+            def log_prob(value, *args, **kwargs):
+                nats = score(value, *args, **kwargs)
+                calls.append((params, tf.convert_to_tensor(value), nats))
+                return nats
+
+            distribution.log_prob = log_prob
+            return distribution
+
+    return Recording
 
 
 def _rows_are_independent(emission, binary):

@@ -69,7 +69,7 @@ def _bounds(objective, model, frames, mask):
 def _loss(objective, model, frames, mask):
     density, own = model.density, list(objective.variables)
     batch = density.batch(tf.constant(frames), mask=tf.constant(mask))
-    weights = [*(v for layer in density.layers for v in layer.trainable_variables), *own]
+    weights = [*(v for layer in density.layers.values() for v in layer.trainable_variables), *own]
     with tf.GradientTape() as tape:
         loss = objective.loss(density, batch, Key([1, 2]), tf.constant(10, tf.int64))
     gradients = tape.gradient(loss.value, weights)

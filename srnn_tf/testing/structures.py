@@ -11,6 +11,7 @@ import tensorflow as tf
 from srnn_tf import structures
 from srnn_tf.core import nn
 from srnn_tf.core.random import Key
+from srnn_tf.core.types import State
 from srnn_tf.density import SequenceDensity
 from srnn_tf.model import SequenceModel
 from srnn_tf.structures import Structure, Trace
@@ -79,7 +80,7 @@ class _Case:
         size = structure.latent_size
         self.noise = compare.normal(ROWS, STEPS, size, seed=2) if size else None
 
-    def run(self, x: Any = None, **given: Any) -> Trace:
+    def run(self, x: tf.Tensor | None = None, **given: Any) -> Trace:
         return self.structure(self.x if x is None else x, noise=self.noise, **given)
 
     def shapes(self) -> None:
@@ -118,14 +119,14 @@ class _Case:
             if given and noise is not None:
                 self._prior_is_the_generating_one(now(self.x), states, noise, step)
             states = step.states
-            parts.append((step.context, step.kl, step.log_ratio))
+            parts.append((step.context, step.kl, step.log_ratio, step.auxiliary))
         together = [tf.concat(part, axis=1) for part in zip(*parts, strict=True)]
         prop = f"a whole sequence is its steps one by one, {where}"
-        compare.close(prop, together, [whole.context, whole.kl, whole.log_ratio])
+        compare.close(prop, together, [whole.context, whole.kl, whole.log_ratio, whole.auxiliary])
         compare.close(f"{prop}: states", states, whole.states)
 
     def _prior_is_the_generating_one(
-        self, x: tf.Tensor, states: Any, noise: tf.Tensor, step: Trace
+        self, x: tf.Tensor, states: State, noise: tf.Tensor, step: Trace
     ) -> None:
         """KL and log ratio of a posterior's step are those to the prior that draws."""
         prior = self.structure(x, states=states, noise=noise)

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf.core import checks
+from srnn_tf.core.types import Data, Nest
 from srnn_tf.data.batching.epochs import EpochDataset, array_batches
 from srnn_tf.density import Density
 
@@ -24,7 +25,7 @@ ACCEPTED = (
 
 def pipeline(
     density: Density,
-    data: Any,
+    data: Data,
     batch_size: int | None = None,
     seed: int = 0,
     shuffle: bool = False,
@@ -63,12 +64,12 @@ def pipeline(
     return batches.with_options(options)
 
 
-def is_batched(data: Any) -> bool:
+def is_batched(data: Data) -> bool:
     """Whether the data come in batches already."""
     return isinstance(data, (tf.data.Dataset, EpochDataset))
 
 
-def as_dict(batch: Any) -> dict[str, tf.Tensor]:
+def as_dict(batch: Nest) -> dict[str, tf.Tensor]:
     """A batch as a dict: a bare tensor is `frames`, a tuple of one its only member."""
     while isinstance(batch, (tuple, list)):
         if len(batch) != 1:
@@ -78,7 +79,7 @@ def as_dict(batch: Any) -> dict[str, tf.Tensor]:
         return {"frames": batch}
     if "frames" not in batch:
         raise ValueError(f"a batch must hold `frames`; received {sorted(batch)}")
-    strange = sorted(set(batch) - {*KEYS, "index"})
+    strange = sorted(set(map(str, batch)) - {*KEYS, "index"})
     if strange:
         raise ValueError(f"a batch may hold {', '.join(KEYS)}; received {strange} too")
     return dict(batch)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from srnn_tf.core import random
 from srnn_tf.core.random import Key, Rows
+from srnn_tf.core.types import Nest
 from srnn_tf.density import Density
 from srnn_tf.objectives import Loss, Objective
 from srnn_tf.training import devices, inputs
@@ -25,15 +26,15 @@ class Trained(Protocol):
     objective: Objective
     optimizer: keras.optimizers.Optimizer
     means: Metrics
-    step: Any  # the number of updates made, a variable
+    step: keras.Variable  # the number of updates made, a variable
     seed: int
     clipnorm: float
     loss_per: str
     xla: bool
-    trainable_variables: list[Any]
+    trainable_variables: list[keras.Variable]
 
 
-def train_step(model: Trained, data: Any) -> Tensors:
+def train_step(model: Trained, data: Nest) -> Tensors:
     """One update: gradients of the objective, clipped, then the optimizer.
 
     Replicas of a strategy add up their gradients before these are clipped, each the gradient of its
@@ -60,7 +61,7 @@ def train_step(model: Trained, data: Any) -> Tensors:
     return logs
 
 
-def test_step(model: Trained, data: Any) -> Tensors:
+def test_step(model: Trained, data: Nest) -> Tensors:
     """Score a batch with the fixed noise table."""
     batch, _, count = _shared(data)
 

@@ -71,9 +71,9 @@ def checksums(folder: Path) -> dict[str, str]:
 
 def weights(model: SequenceModel) -> dict[str, Any]:
     """The variables that are published, by name, in their order."""
-    layers = [model.structure, model.emission, model.reconstruction]
+    layers = model.density.layers.values()
     variables: dict[str, Any] = {}
-    for variable in (v for layer in layers if layer is not None for v in layer.weights):
+    for variable in (v for layer in layers for v in layer.weights):
         name, number = variable.path.split("/", 1)[1], 1
         while name in variables:  # the heads of several likelihoods are called the same
             number += 1

@@ -186,7 +186,7 @@ def build(
     )
 
 
-def _find(name: str, version: int | None, root: Any) -> artifacts.Artifact:
+def _find(name: str, version: int | None, root: str | os.PathLike | None) -> artifacts.Artifact:
     """The artefact of a name, its card that of the name."""
     if version is not None:
         checks.sizes(version=version)

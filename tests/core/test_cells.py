@@ -164,6 +164,22 @@ def test_config_round_trip(case, cell):
         assert again.compute_dtype == one.compute_dtype
 
 
+def defaults(layer):
+    """The constructor's arguments, but those of Keras."""
+    parameters = inspect.signature(type(layer)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+
+
+def test_a_config_has_every_argument_and_a_cell_the_defaults_of_its_structure(case):
+    structure = owner(*case)
+    for layer in (structure, structure.cell):
+        assert set(layer.options) == set(defaults(layer)) <= set(layer.get_config())
+    of_structure, of_cell = defaults(structure), defaults(structure.cell)
+    assert set(of_cell) - set(of_structure) <= {"evidence_size"}
+    shared = set(of_cell) & set(of_structure) - {"embedding_size"}  # a cell is told its inputs
+    assert {k: of_cell[k] for k in shared} == {k: of_structure[k] for k in shared}
+
+
 def test_dropout_needs_a_seed(case):
     cell, sure = unbuilt(*case, dropout=0.5), make(*case)
     cell.build()

@@ -2,13 +2,15 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import emissions, likelihoods, structures
+from srnn_tf import SequenceModel, emissions, likelihoods, structures
 from srnn_tf.core import registry
 from srnn_tf.core.random import Key
+from srnn_tf.zoo import artifacts
 from tests import harness
 
 ROWS, STEPS, WIDTH = 3, 6, harness.EVENT_SIZE
@@ -235,3 +237,50 @@ def test_dropout_needs_a_seed(pair, structure):
     assert (context(dropped, 1) == 0.0).mean() > 0.2  # the last one is before the emission
     assert np.abs(context(dropped, 1) - context(dropped, 2)).max() > 0.1
     np.testing.assert_array_equal(context(structure, 1), context(structure))
+
+
+def forced(likelihood="mixture", structure=None):
+    """A model of Z-Forcing with both costs."""
+    structure = structure or harness.structure_config("zforcing")
+    model = SequenceModel(structure, harness.emission_config("factorized", likelihood))
+    model.xla = False
+    return harness.randomize(model)
+
+
+def test_the_reconstruction_is_a_cost_of_the_structure_alone():
+    model, x = forced(), np.asarray(data(0))
+    density, options = model.density, model.structure.options
+    batch, noise = density.batch(x), density.table(STEPS)
+    evidence = density.evidence(batch)
+    log_prob = density.layers["reconstruction"](evidence["b"]).log_prob(batch.previous)
+    close(evidence["cost"][:, 1:], options["beta"] * log_prob[:, 1:])
+    assert not np.any(evidence["cost"][:, 0])  # what is before the first step need not be data
+    terms, scores = density.terms(batch, noise), model.log_prob(x)
+    for weight in density.layers["reconstruction"].weights:
+        weight.assign_add(tf.ones_like(weight))
+    moved = density.terms(batch, noise)
+    assert np.all(np.abs(moved.auxiliary - terms.auxiliary)[:, 1:] > 1e-3)
+    close(moved.auxiliary[:, 0], terms.auxiliary[:, 0])
+    np.testing.assert_array_equal(model.log_prob(x), scores)
+
+
+def test_the_reconstruction_is_saved_where_it_was(tmp_path):
+    """Beside structure and emission: files of before it was the structure's have it there."""
+    model = forced()
+    last = [v.path.split("/", 1)[1] for v in model.trainable_variables][-2:]
+    assert last == ["reconstruction/dense/kernel", "reconstruction/dense/bias"]
+    assert list(artifacts.weights(model))[-2:] == last
+    assert not [v for v in model.structure.weights if "reconstruction" in v.path]
+    model.save_weights(tmp_path / "model.weights.h5")
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        # Keras numbers layers by their class; the first of this class is the emission.
+        assert {*file["layers"]} == {"z_forcing", "factorized_1"}
+        assert "layers/factorized_1/dense/vars/0" in file
+
+
+def test_a_structure_keeps_its_reconstruction():
+    model = forced()
+    again = forced(structure=model.structure)
+    assert again.density.layers["reconstruction"] is model.density.layers["reconstruction"]
+    with pytest.raises(ValueError, match="`structure` must be a new one"):
+        forced("bernoulli", model.structure)

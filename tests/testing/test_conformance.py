@@ -10,7 +10,10 @@ from srnn_tf import ELBO, FIVO, IWAE, Exact, emissions, objectives, structures, 
 from srnn_tf.core.random import Key
 from srnn_tf.density import SequenceDensity
 from srnn_tf.emissions import Factorized
+from srnn_tf.emissions.chain import Chain
 from srnn_tf.structures import RNN, VRNN
+from srnn_tf.testing import compare
+from srnn_tf.testing.emissions import value_terms
 from tests import harness
 
 # At least one of each class.
@@ -103,6 +106,84 @@ def test_a_broken_emission_is_told():
     for likelihood, message in [("bernoulli", "sums"), ("gaussian_mixture", "integrates")]:
         with pytest.raises(AssertionError, match=f"the density {message} to one"):
             testing.check_emission(lambda given=likelihood: Twice(2, given), saving=False)
+
+
+@pytest.mark.parametrize("likelihood", harness.LIKELIHOODS)
+@pytest.mark.parametrize("name", harness.EMISSIONS)
+def test_terms_of_values_are_those_of_the_density(name, likelihood):
+    """Else the check of what a value reads would pass without a look."""
+    if likelihood in harness.ONLY and name not in harness.FRAMED:
+        pytest.skip("not for such a likelihood")
+    emission = harness.emission(name, likelihood)
+    classes = [type(v) for v in emission.likelihood.values(harness.EVENT_SIZE)]
+    context, x = compare.normal(1, 1, 4), tf.constant([[[1.0, 0.0, 1.0]]])
+    terms = value_terms(emission, context, x)
+    np.testing.assert_array_equal([term.x for term in terms], x[0, 0])
+    total = emission(context).log_prob(x)[0, 0]
+    np.testing.assert_allclose(sum(term.nats for term in terms), total, rtol=1e-5)
+    assert [type(v) for v in emission.likelihood.values(harness.EVENT_SIZE)] == classes
+
+
+def peeking(read, of=(1.0, 1.0, 1.0)):
+    """An emission whose values see so little of others that its density still sums to one."""
+
+    class Peeking(Factorized):
+        def call(self, context, temperature=1.0, key=None):
+            def frame(context, leak=0.0):
+                params = self.dense(context)
+                return self.likelihood.frame(params + leak, self.event_size, temperature)
+
+            def score(context, x):
+                leak = 1e-5 * read(x) * tf.constant(of)
+                return frame(context, tf.repeat(leak, self.likelihood.params_size, 1)).log_prob(x)
+
+            def draw(context, seed):
+                found = frame(context)
+                return found.greedy() if seed is None else found.sample(seed=seed)
+
+            return Chain(context, self.event_size, score, draw)
+
+    return Peeking
+
+
+def after(x):
+    return tf.concat([x[:, 1:], 0.0 * x[:, :1]], axis=1)
+
+
+# What values see, and what is said of it.
+PEEKING = {
+    "a later value": (peeking(after), "value 0 by value 1, which is drawn after it: the gradient"),
+    "itself": (peeking(tf.identity), "value 0 by itself: the gradient"),
+    "the last value, the first": (
+        peeking(lambda x: x[:, 2:], (1.0, 0.0, 0.0)),
+        "value 0 by value 2, which is drawn after it: the gradient",
+    ),
+    "a later value, rounded": (
+        peeking(lambda x: after(tf.round(x))),
+        "value 0 by value 1, which is drawn after it: the change",
+    ),
+}
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "normal"])
+@pytest.mark.parametrize("case", PEEKING)
+def test_an_emission_whose_values_see_later_ones_is_told(case, likelihood):
+    cls, message = PEEKING[case]
+    likelihood = harness.LIKELIHOODS[likelihood]
+    with pytest.raises(AssertionError, match=f"the parameters of {message}"):
+        testing.check_emission(lambda: cls(3, likelihood), saving=False)
+
+
+def test_an_emission_may_draw_in_an_order_of_its_own(monkeypatch):
+    backwards = peeking(lambda x: tf.concat([0.0 * x[:, :1], x[:, :-1]], axis=1))
+    monkeypatch.setitem(emissions.EMISSIONS, "backwards", backwards)
+    testing.check_emission(lambda: backwards(3), saving=False)  # values see those before them
+    backwards.order = (2, 1, 0)
+    with pytest.raises(AssertionError, match="value 2 by value 1, which is drawn after it"):
+        testing.check_emission(lambda: backwards(3), saving=False)
+    backwards.order = (0, 1)
+    with pytest.raises(AssertionError, match="`order` has each value once"):
+        testing.check_emission(lambda: backwards(3), saving=False)
 
 
 def test_a_broken_objective_is_told():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,12 +10,13 @@ import tensorflow as tf
 
 from srnn_tf.core.scan.arrays import new_array, num_steps, swap_time
 from srnn_tf.core.scan.dense import Dense, Weights, weight_gradients
+from srnn_tf.core.types import Nest
 
 
 def unroll(
-    cell: Any,
-    inputs: Any,
-    states: Any,
+    cell: Callable,
+    inputs: Nest,
+    states: Nest,
     *,
     weights: Weights | None = None,
     lengths: tf.Tensor | None = None,

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from srnn_tf.core import checks
+from srnn_tf.core.types import Steps
 from srnn_tf.data.batching.epochs import Batch, EpochDataset, epoch_order
 from srnn_tf.data.batching.sequences import width_of
 
 
 def padded(
-    sequences: Sequence[Any], batch_size: int, seed: int = 0, max_shapes: int = 4
+    sequences: Sequence[Steps], batch_size: int, seed: int = 0, max_shapes: int = 4
 ) -> EpochDataset:
     """Training batches of whole sequences, shuffled, right-padded and masked.
 
@@ -84,7 +85,7 @@ class Batches(Sequence):
 
 
 def batches(
-    sequences: Sequence[Any],
+    sequences: Sequence[Steps],
     batch_size: int,
     max_shapes: int = 8,
     max_steps: int | None = None,
@@ -124,7 +125,7 @@ def batches(
     return Batches(functools.partial(_padded, sequences), plan)
 
 
-def _lengths(sequences: Sequence[Any]) -> np.ndarray:
+def _lengths(sequences: Sequence[Steps]) -> np.ndarray:
     lengths = np.array([len(s) for s in sequences], dtype=np.int64)
     if lengths.size == 0 or lengths.min() < 1:
         raise ValueError("`sequences` must be non-empty arrays (T, D); one is empty, or none came")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from srnn_tf.core.types import Steps
+
 # How often a sequence is drawn at its own time step, where it has other views too.
 _OWN = 0.5
 
@@ -41,8 +43,8 @@ class Pool(Sequence):
 
     def __init__(
         self,
-        sets: Mapping[str, Sequence[Any]],
-        views: Mapping[str, Sequence[Sequence[Any]]] | None = None,
+        sets: Mapping[str, Sequence[Steps]],
+        views: Mapping[str, Sequence[Sequence[Steps]]] | None = None,
         transpose: int = 0,
     ):
         self.sets = {name: tuple(sequences) for name, sequences in sets.items()}
@@ -74,7 +76,7 @@ class Pool(Sequence):
     def __repr__(self) -> str:
         return f"Pool({', '.join(f'{name}: {len(s)}' for name, s in self.sets.items())})"
 
-    def draw(self, seed: int, epoch: int) -> list[tuple[int, Any]]:
+    def draw(self, seed: int, epoch: int) -> list[tuple[int, Steps]]:
         """(place, sequence) of an epoch, a pure function of (seed, epoch).
 
         They have at least as many frames as the whole pool; what is over at the end is not used.

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from srnn_tf.core.types import Steps
 
-def num_values(sequence: Any) -> int:
+
+def num_values(sequence: Steps) -> int:
     """How many numbers a stream may read of a sequence, an array (T, D) or `Stored`."""
     count = getattr(sequence, "num_values", None)
     return int(np.prod(np.shape(sequence))) if count is None else count
 
 
-def read_values(sequence: Any, start: int, stop: int) -> np.ndarray:
+def read_values(sequence: Steps, start: int, stop: int) -> np.ndarray:
     """Numbers `start` to `stop` of a sequence laid end to end, float32."""
-    if hasattr(sequence, "values"):
-        return sequence.values(start, stop)
+    values = getattr(sequence, "values", None)  # of `Stored`
+    if values is not None:
+        return values(start, stop)
     return np.reshape(sequence, -1)[start:stop].astype(np.float32)
 
 
-def width_of(sequences: Sequence[Any]) -> int:
+def width_of(sequences: Sequence[Steps]) -> int:
     """D of sequences (T_i, D).
 
     Raises:
@@ -35,7 +37,7 @@ def width_of(sequences: Sequence[Any]) -> int:
     return next(iter(shapes))[0]
 
 
-def pieces(sequences: Sequence[Any], max_steps: int | None) -> list[Any]:
+def pieces(sequences: Sequence[Steps], max_steps: int | None) -> list[Steps]:
     """The same steps in sequences of at most `max_steps`, for corpora of very long ones.
 
     Args:

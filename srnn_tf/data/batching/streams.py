@@ -8,13 +8,14 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from srnn_tf.core import checks
+from srnn_tf.core.types import Steps
 from srnn_tf.data.batching.epochs import EpochDataset, epoch_order
 from srnn_tf.data.batching.sequences import num_values, read_values, width_of
 from srnn_tf.data.batching.transposition import at_random, check_transpose
 
 
 def streams(
-    sequences: Sequence[Any],
+    sequences: Sequence[Steps],
     batch_size: int,
     num_steps: int,
     seed: int = 0,

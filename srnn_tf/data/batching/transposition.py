@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from srnn_tf.core import checks
+from srnn_tf.core.types import Steps
 from srnn_tf.data.formats.rolls import NUM_NOTES, check_roll
 
 LARGEST = 24  # semitones; two octaves
@@ -44,7 +44,7 @@ def transposed(roll: np.ndarray, semitones: int) -> np.ndarray:
     return np.roll(roll, semitones, axis=1)
 
 
-def transposition_range(roll: np.ndarray, semitones: int) -> tuple[int, int]:
+def transposition_range(roll: Steps, semitones: int) -> tuple[int, int]:
     """The lowest and the highest transposition, at most `semitones`, that keeps every note.
 
     Args:
@@ -65,7 +65,7 @@ def transposition_range(roll: np.ndarray, semitones: int) -> tuple[int, int]:
     return max(-semitones, -int(keys[0])), min(semitones, NUM_NOTES - 1 - int(keys[-1]))
 
 
-def check_transpose(sequences: Sequence[Any], semitones: int) -> None:
+def check_transpose(sequences: Sequence[Steps], semitones: int) -> None:
     """Refuse to transpose what is no piano roll.
 
     Raises:
@@ -84,8 +84,8 @@ def check_transpose(sequences: Sequence[Any], semitones: int) -> None:
 
 
 def at_random(
-    drawn: Sequence[tuple[int, Any]], semitones: int, seed: int, epoch: int
-) -> list[np.ndarray]:
+    drawn: Sequence[tuple[int, Steps]], semitones: int, seed: int, epoch: int
+) -> list[Steps]:
     """The sequences of an epoch, each moved by a number of semitones of its own.
 
     The number is uniform over the sequence's `transposition_range` and a pure function of (seed,

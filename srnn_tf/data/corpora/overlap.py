@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from srnn_tf.core.types import Steps
 from srnn_tf.data.formats.rolls import NUM_NOTES
 
 # Chords in a row that are compared; chance does not repeat so many.
@@ -18,7 +19,7 @@ _FEWEST = 8
 _READINGS = ((0, 1), (0, 2), (1, 2), (0, 4))
 
 
-def repeated(rolls: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> list[int]:
+def repeated(rolls: Sequence[Steps], others: Sequence[Steps]) -> list[int]:
     """Which rolls are pieces that are among the others too, whole or in part.
 
     A passage is six successive chords, each different from the one before it, whatever their
@@ -63,7 +64,7 @@ def _same(passages, known, reading_of, asked) -> bool:
     return bool(np.any(shared >= np.minimum(asked, mine)))
 
 
-def _passages(roll: np.ndarray) -> list[np.ndarray]:
+def _passages(roll: Steps) -> list[np.ndarray]:
     """Of each reading the passages of a roll, as numbers that do not depend on the key."""
     return [_numbers(np.asarray(roll)[first::step]) for first, step in _READINGS]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from srnn_tf.core.types import Steps
 from srnn_tf.data import modality
 from srnn_tf.data.formats.standardization import Standardization
 
@@ -48,9 +48,9 @@ class Splits:
     """
 
     name: str
-    train: Sequence[Any]
-    valid: Sequence[Any]
-    test: Sequence[Any]
+    train: Sequence[Steps]
+    valid: Sequence[Steps]
+    test: Sequence[Steps]
     edition: str
     source: str
     kind: str = "pianoroll"
