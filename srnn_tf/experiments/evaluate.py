@@ -246,6 +246,7 @@ def evaluate_run(
         "unit": f"nats per {unit}",
         "data": {
             "name": splits.name,
+            "kind": splits.kind,
             "edition": splits.edition,
             "parts": parts,
             "remarks": list(splits.remarks),
