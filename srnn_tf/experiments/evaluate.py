@@ -315,4 +315,5 @@ def evaluate_folder(
         evaluate_run(run, splits, num_samples, bounds_on)
     else:
         export.round_weights(model)
-        whole(model, getattr(splits, split), split, run.recipe.unit, num_samples)
+        sequences = getattr(splits, split)
+        whole(model, sequences, split, run.recipe.unit, num_samples, bounds_on)
