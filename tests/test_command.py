@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from srnn_tf import command, data, zoo
+from srnn_tf.data.formats import strokes as formats
 from srnn_tf.experiments import baselines
 
 NAME = "f_rnn_bach"
@@ -98,6 +99,19 @@ def test_music_that_a_model_does_not_fit_is_told(capsys, files, tmp_path):
     np.save(tmp_path / "strokes.npy", strokes)
     command.main(["score", "f_rnn_unipen", str(tmp_path / "strokes.npy")])
     assert "does not fit" not in capsys.readouterr().err  # a baseline of music alone
+
+
+def test_a_file_of_handwriting_is_standardized_as_the_model_s_data_are(capsys, tmp_path):
+    points = np.random.default_rng(0).integers(0, 300, [2, 12, 2])
+    strokes = ["\n".join(f"{x} {y}" for x, y in stroke) for stroke in points]
+    (tmp_path / "pen.dat").write_text("".join(f".PEN_DOWN\n{s}\n.PEN_UP\n" for s in strokes))
+    moves = formats.moves(list(points), "points")
+    np.save(tmp_path / "pen.npy", zoo.standardization("f_rnn_unipen").apply(moves))
+    files = [tmp_path / "pen.dat", tmp_path / "pen.npy"]
+    rows = list(csv.DictReader(run(capsys, "score", "f_rnn_unipen", *files).splitlines()))
+    one, two = (float(row["log_likelihood"]) for row in rows)
+    assert [int(row["steps"]) for row in rows] == [len(moves)] * 2
+    assert one == pytest.approx(two, rel=1e-5)
 
 
 def test_sample_and_anomalies(capsys, files, tmp_path):
