@@ -214,6 +214,101 @@ def test_a_command_trains_it(prepared, tmp_path):
     assert "nats per step" in done.stdout and (tmp_path / "run/best.weights.h5").is_file()
 
 
+@pytest.fixture(scope="module")
+def published(prepared, tmp_path_factory):
+    """The recipe, trained, evaluated and published by commands: the root, the run."""
+    folder, module = tmp_path_factory.mktemp("zoo"), ["--import", "tests.extension.recipe"]
+    run, root, where = str(folder / "run"), folder / "root", ["--data", str(prepared)]
+    command.main(["train", "markov_house", "--out", run, *where, "--steps", "4", *module])
+    words = ["--num-samples", "2", "--bounds-on", "1"]
+    command.main(["evaluate", run, *where, *words, *module])
+    command.main(["publish", run, "--root", str(root), *module])
+    return root, run
+
+
+@pytest.fixture
+def house(published, monkeypatch):
+    """The root of the published model, looked into by every process."""
+    monkeypatch.setenv("SRNN_TF_ZOO", str(published[0]))
+    return published[0]
+
+
+def test_its_card_and_page_say_what_it_is(house):
+    card = zoo.card("markov_house")
+    assert (card["data"]["kind"], card["floors"]) == ("switches", {})
+    assert card["structure"]["module"] == "tests.extension.markov"
+    assert set(card["test"]["full"]) == {"elbo", "iwae_2", "fivo_2"}
+    page = (house / "markov_house" / "README.md").read_text()
+    for text in (
+        "    A deep Markov model.\n",
+        "    p(x | h) = prod{ p(x_i | tanh(W h)) : i = 1, ..., D }, `units` wide.\n",
+        "import srnn_tf\nimport tests.extension.markov\nimport tests.extension.hidden_layer\n",
+        "Saying which switch is likely to be on. Scores say",
+    ):
+        assert text in page, text
+
+
+def test_commands_sample_and_score_it(house, tmp_path, capsys):
+    module = ["--import", "tests.extension.recipe"]
+    drawn, picture = tmp_path / "day.bits", tmp_path / "day.png"
+    command.main(["sample", "markov_house", "--out", str(drawn), *module])
+    rows = np.array([list(line) for line in drawn.read_text().split()], np.float32)
+    np.testing.assert_array_equal(rows, zoo.load("markov_house").sample(1, 30, seed=0)[0])
+    command.main(["sample", "markov_house", "--out", str(picture), *module])
+    assert picture.stat().st_size > 500
+    np.save(tmp_path / "day.npy", rows)
+    capsys.readouterr()
+    files = [str(drawn), str(tmp_path / "day.npy")]
+    command.main(["score", "markov_house", *files, "--format", "jsonl", *module])
+    scores = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = float(zoo.load("markov_house").log_prob(rows[None])[0])
+    assert [row["log_likelihood"] for row in scores] == pytest.approx([expected] * 2, rel=1e-4)
+    assert {row["bound"] for row in scores} == {"ELBO"}
+    command.main(["anomalies", "markov_house", str(drawn), "--quantile", "0.5", *module])
+    assert "8 samples of the model" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        command.main(["score", "markov_house", str(picture), *module])
+    assert "markov_house reads .bits, .npz, .npy" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        command.main(["sample", "markov_house", "--out", str(tmp_path / "day.mid"), *module])
+    assert "markov_house draws .bits, .png" in capsys.readouterr().err
+
+
+def test_commands_evaluate_list_and_export_it(house, published, prepared, tmp_path, capsys):
+    module = ["--import", "tests.extension.recipe"]
+    where = ["--data", str(prepared), "--num-samples", "2", "--bounds-on", "1"]
+    command.main(["evaluate", "markov_house", *where, *module])
+    assert "the card: " in capsys.readouterr().out
+    command.main(["evaluate", published[1], *where, "--split", "train", *module])
+    text = capsys.readouterr().out  # of two sequences, the bounds on one
+    assert text.count("ELBO, 1 draw") == 4 and text.count("FIVO-2, no interval, 1 seq") == 2
+    for words, said in [
+        (["info", "markov_house"], "switches, 4 values"),
+        (["list"], "markov_house"),
+        (["list", "--all", "--dataset", "house"], "markov     hidden_layer  by default"),
+        (["export", "markov_house", str(tmp_path)], "markov_house/1"),
+    ]:
+        command.main([*words, *module])
+        assert said in capsys.readouterr().out
+    score = tf.saved_model.load(str(tmp_path / "markov_house/1")).signatures["score"]
+    frames = harness.toy(2, 4)[..., [0, 1, 2, 0]]
+    found = score(frames=tf.constant(frames), length=tf.constant([4, 4]))["log_likelihood"]
+    np.testing.assert_allclose(found, zoo.load("markov_house").log_prob(frames), rtol=1e-4)
+
+
+def test_a_command_without_the_module_says_so(house, tmp_path):
+    main = "from srnn_tf.command import main; main()"
+    words = ["sample", "markov_house", "--out", str(tmp_path / "day.bits")]
+    done = in_a_fresh_process(f"import sys; sys.argv[1:] = {words!r}\n{main}")
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: markov_house is of the modality 'switches', which is not reg")
+    words += ["--import", "tests.extension.recipe"]
+    done = in_a_fresh_process(f"import sys; sys.argv[1:] = {words!r}\n{main}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len((tmp_path / "day.bits").read_text().split()) == 30
+
+
 def test_a_module_that_cannot_be_imported_is_a_mistake(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

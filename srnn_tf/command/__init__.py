@@ -38,8 +38,8 @@ MISTAKES = (
 def app() -> None:
     """Score and sample the published models of srnn_tf, here or at a server; train others.
 
-    `srnn-tf COMMAND --help` shows an example of each command; `score` and `anomalies` read the file
-    that the example of `sample` writes.
+    `srnn-tf COMMAND --help` says what a command takes and has an example; `score` and `anomalies`
+    read the file that the example of `sample` writes. Begin with `srnn-tf list`.
     """
 
 

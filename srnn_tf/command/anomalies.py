@@ -24,10 +24,15 @@ DRAWN = 8  # sequences of the model's own, where no reference is given
     "--reference",
     multiple=True,
     type=options.FILE,
-    help="A file of what is usual, repeatable; samples of the model by default.",
+    help="A file of usual sequences; repeatable. Samples of the model by default.",
 )
-@click.option("--quantile", default=0.01, show_default=True, help="Of the reference's steps.")
-@click.option("--out", type=options.FILE, help="A picture: .png, .svg or .pdf.")
+@click.option(
+    "--quantile",
+    default=0.01,
+    show_default=True,
+    help="The share of the reference's steps that are below the mark.",
+)
+@click.option("--out", type=options.FILE, help="Draw the scores to a .png, .svg or .pdf file.")
 @click.option(
     "--top",
     default=10,
@@ -51,9 +56,10 @@ def anomalies(
     batch_size: int,
     steps_per_quarter: int,
 ) -> None:
-    """Find the steps of FILE that are less likely than nearly all usual ones.
+    """Find the steps of FILE that a model finds unlikely.
 
-    A step is marked where its log likelihood given the steps before it, in nats, is below a
+    NAME is a published model, one of those of `srnn-tf list`. FILE is one that `srnn-tf score`
+    reads. A step is marked where its log likelihood given the steps before it, in nats, is below a
     quantile of that of the reference.
 
     Example: srnn-tf anomalies f_rnn_bach chorale.mid --out chorale.png

@@ -6,18 +6,30 @@ import click
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
-@click.option("--model", required=True, help="The name of a published model.")
+@click.option(
+    "--model", required=True, metavar="NAME", help="A published model, as `srnn-tf list` names it."
+)
 @click.option(
     "--input",
     "patterns",
     required=True,
     multiple=True,
-    help="Files, * and ** standing for anything; repeatable.",
+    metavar="PATTERN",
+    help="The files to score, with * and ** for any name and any folders; repeatable.",
 )
-@click.option("--output", required=True, help="How the names of the results begin.")
+@click.option(
+    "--output",
+    required=True,
+    metavar="PREFIX",
+    help="The beginning of the paths of the results, in a folder that exists.",
+)
 @click.pass_context
 def bulk(context: click.Context, model: str, patterns: tuple[str, ...], output: str) -> None:
-    """Score very many sequences by Apache Beam, whose options may follow.
+    """Score very many sequences by Apache Beam.
+
+    Files are those that `srnn-tf score` reads. Scores go to PREFIX-00000-of-00001.jsonl, and what
+    cannot be scored, with the reason, to PREFIX.dead-00000-of-00001.jsonl. Further options are
+    those of Beam, such as --runner. The extra `beam` must be installed.
 
     Example: srnn-tf bulk --model f_rnn_bach --input 'rolls/*.npz' --output scores
     """

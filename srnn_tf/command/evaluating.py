@@ -13,10 +13,32 @@ from srnn_tf.experiments import evaluate as evaluation
 @click.argument("runs", metavar="RUN_DIR|NAME", nargs=-1, required=True)
 @options.data
 @options.edition
-@click.option("--split", default="test", type=click.Choice(["train", "valid", "test"]))
-@click.option("--num-samples", default=16, show_default=True, help="Draws, or particles.")
-@click.option("--bounds-on", type=int, help="Sequences that IWAE and FIVO are taken on.")
-@click.option("--table", is_flag=True, help="One row for each of several runs, kept nowhere.")
+@click.option(
+    "--split",
+    default="test",
+    show_default=True,
+    type=click.Choice(["train", "valid", "test"]),
+    help="The part of the data to score; publish needs the scores of test.",
+)
+@click.option(
+    "--num-samples",
+    default=16,
+    show_default=True,
+    metavar="K",
+    help="The draws of IWAE-K and the particles of FIVO-K, the tighter bounds of models with "
+    "latents.",
+)
+@click.option(
+    "--bounds-on",
+    type=int,
+    metavar="N",
+    help="Take IWAE and FIVO, which are slow, on the first N sequences; on all by default.",
+)
+@click.option(
+    "--table",
+    is_flag=True,
+    help="Print a Markdown table, a row for each of several runs; nothing is kept.",
+)
 def evaluate(
     runs: tuple[str, ...],
     data: str | None,
@@ -26,9 +48,12 @@ def evaluate(
     bounds_on: int | None,
     table: bool,
 ) -> None:
-    """Score a run, or a published model, on its data: every bound, both protocols.
+    """Score a run, or a published model, on its data.
 
-    What is printed of a run's test split is kept in its evaluation.json, which publish reads.
+    RUN_DIR is the folder that `srnn-tf train` wrote, NAME is a published model, as `srnn-tf list`
+    names it. Printed are all bounds (exact, or ELBO, IWAE and FIVO) under two protocols: "full"
+    scores all steps, "paper" windows of them without the first step of a sequence. What is printed
+    of a run's test split is kept in its evaluation.json, which publish reads.
 
     Example: srnn-tf evaluate runs/f_rnn_bach
     """

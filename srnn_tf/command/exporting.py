@@ -20,17 +20,22 @@ from srnn_tf.serving import export as exports
 @click.command()
 @click.argument("model")
 @click.argument("out", type=options.FILE)
-@click.option("--version", type=int, help="Of a published model; the newest by default.")
+@click.option(
+    "--version",
+    type=int,
+    help="The version: of a published model the newest by default, of a .keras file 1.",
+)
 def export(model: str, out: Path, version: int | None) -> None:
-    """Put MODEL where TensorFlow Serving finds it, as OUT/MODEL/VERSION.
+    """Write a model to where TensorFlow Serving finds it.
 
-    MODEL is the name of a published one, every file of which is compared with its checksum, or a
-    .keras file of your own.
+    MODEL is a published model, as `srnn-tf list` names it, every file of which is compared with
+    its checksum, or a .keras file of your own. OUT is a folder that exists; what is written is
+    OUT/MODEL/VERSION, which must not.
 
     Example: srnn-tf export f_rnn_bach .
     """
     if not out.is_dir():
-        raise FileNotFoundError(f"{out} is not a folder")
+        raise FileNotFoundError(f"{out} is not a folder; make it first")
     own = model.endswith(".keras")
     loaded = _own(Path(model)) if own else None
     if version is not None:

@@ -15,13 +15,14 @@ name = click.argument("name")
 server = click.option(
     "--server",
     metavar="ADDRESS",
-    help="host:8500 (gRPC) or http://host:8501 of TensorFlow Serving; this process by default.",
+    help="Ask TensorFlow Serving at host:8500 (gRPC) or http://host:8501; by default the model is "
+    "loaded into this process.",
 )
 timeout = click.option(
     "--timeout",
     default=60.0,
     show_default=True,
-    help="Seconds that a server may take for a request.",
+    help="The seconds that a server may take for a request.",
 )
 batch_size = click.option(
     "--batch-size",
@@ -34,10 +35,20 @@ steps_per_quarter = click.option(
     "--steps-per-quarter",
     default=2,
     show_default=True,
-    help="Of MIDI files: frames in a quarter note.",
+    help="The frames in a quarter note of a MIDI file.",
 )
-data = click.option("--data", help="The prepared folder, or the file of piano rolls.")
-edition = click.option("--edition", help='Of piano rolls: a known edition, or "any".')
+data = click.option(
+    "--data",
+    metavar="PATH",
+    help="The data of the recipe: the folder that `srnn-tf data prepare` made. Of nottingham, "
+    "muse, piano_midi and jsb also the .mat or .pickle file; of music the folder that holds these "
+    "four files; bach comes with music21 and needs none.",
+)
+edition = click.option(
+    "--edition",
+    help="The published version that a file of piano rolls must be; every known one is accepted "
+    'by default, with "any" unknown ones too.',
+)
 
 
 def importing(command: click.Command) -> click.Command:
@@ -53,7 +64,7 @@ def importing(command: click.Command) -> click.Command:
         is_eager=True,
         expose_value=False,
         callback=lambda context, option, names: import_modules(names),
-        help="Of your own, imported first, since it registers what it adds; repeatable.",
+        help="Import a module of your own first, which registers what it adds; repeatable.",
     )
     command.params.append(option)
     return command

@@ -13,14 +13,16 @@ from srnn_tf.data.prepared import info, records
 from srnn_tf.data.prepared.preparation import prepare as run
 
 HELP = {
-    "lists": "Folder of the lists that make the parts (vctk, blizzard, iam_ondb).",
-    "sample_rate": "Of the prepared audio, in Hz; 16000 by default.",
-    "frame_size": "Samples of a step; 200 by default.",
-    "permutation": "File of the order of a step's samples (perm_timit, perm_speech_commands).",
-    "std": "What pen moves are divided by; their own by default, 56.04462 in the paper's code.",
-    "columns": "Of stroke arrays, as in dx,dy,pen.",
-    "steps_per_quarter": "Steps in a quarter note, of MIDI files; 2 by default.",
-    "edition": 'Of piano rolls: a known edition, or "any".',
+    "lists": "The folder of the lists that make the parts (vctk, blizzard, iam_ondb).",
+    "sample_rate": "The sample rate of the prepared audio, in Hz; 16000 by default.",
+    "frame_size": "The samples of a step; 200 by default.",
+    "permutation": "The file of the order of a step's samples (perm_timit, perm_speech_commands).",
+    "std": "The number that pen moves are divided by; by default their standard deviation, in the "
+    "paper's code 56.04462.",
+    "columns": "The order of the columns of stroke arrays, as in dx,dy,pen.",
+    "steps_per_quarter": "The steps in a quarter note of a MIDI file; 2 by default.",
+    "edition": "The published version that a file of piano rolls must be; every known one is "
+    'accepted by default, with "any" unknown ones too.',
 }
 
 
@@ -34,15 +36,23 @@ def data() -> None:
 
 @data.command("list")
 def list_corpora() -> None:
-    """List the corpora that can be prepared."""
+    """List the corpora that can be prepared.
+
+    Example: srnn-tf data list
+    """
     print("\n".join(corpora.CORPORA))
 
 
 @data.command("info")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--verify", is_flag=True, help="Compare all files with their checksums.")
+@click.option("--verify", is_flag=True, help="Compare all files with their checksums first.")
 def show_info(path: Path, verify: bool) -> None:
-    """Statistics of a prepared folder, beside those of the paper."""
+    """Print the statistics of a prepared folder, and the paper's.
+
+    PATH is the folder that `srnn-tf data prepare` wrote.
+
+    Example: srnn-tf data info prepared/timit
+    """
     if verify:
         info.verify(path)
     _show(path)
@@ -60,10 +70,13 @@ def _corpus_options(command: Any) -> Any:
 @data.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.argument("name")
 @click.option("--source", help="The folder that the corpus was unpacked to.")
-@click.option("--out", required=True, help="The folder to make.")
-@click.option("--workers", default=1, show_default=True, help="Processes that read.")
-@click.option("--skip-bad", is_flag=True, help="Go on without files that are bad.")
-@click.option("--runner", help="Of Apache Beam, such as DirectRunner; further options go to it.")
+@click.option("--out", required=True, help="The folder to make; the same command goes on with it.")
+@click.option("--workers", default=1, show_default=True, help="The processes that read files.")
+@click.option("--skip-bad", is_flag=True, help="Go on without files that are bad, and list them.")
+@click.option(
+    "--runner",
+    help="Read by Apache Beam, with this runner, such as DirectRunner; further options go to it.",
+)
 @_corpus_options
 @click.pass_context
 def prepare(
@@ -76,7 +89,13 @@ def prepare(
     runner: str | None,
     **settings: Any,
 ) -> None:
-    """Read the corpus NAME and write it for training."""
+    """Read a corpus and write it for training.
+
+    NAME is one of `srnn-tf data list`, or of a module of your own. Each corpus takes only the
+    options that it knows.
+
+    Example: srnn-tf data prepare timit --source /corpora/TIMIT --out prepared/timit
+    """
     if context.args and not runner:
         raise click.UsageError(f"unrecognized arguments: {' '.join(context.args)}")
     _show(run(name, source, out, workers, skip_bad, runner, context.args, **settings))

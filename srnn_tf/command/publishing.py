@@ -13,15 +13,36 @@ from srnn_tf.experiments import publish as publishing
 @click.command()
 @click.argument("run", metavar="[RUN_DIR|NAME]", required=False)
 @click.option(
-    "--root", type=click.Path(path_type=Path), help="Of published models; a checkout's by default."
+    "--root",
+    type=click.Path(path_type=Path),
+    help="The folder of published models, made if need be; saved_models of a checkout by default.",
 )
-@click.option("--version", type=int, help="The next by default.")
-@click.option("--again", is_flag=True, help="Of a published NAME: its graph as it is made today.")
-@click.option("--seeds", multiple=True, metavar="RUN_DIR", help="Further runs; repeatable.")
-@click.option("--substitute", nargs=2, metavar="NAME FOR", help="Make NAME an alias of FOR.")
+@click.option("--version", type=int, help="The version of the run's model; the next by default.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Write the newest version of a published NAME as the next one, its weights in the graph "
+    "that this package makes today.",
+)
+@click.option(
+    "--seeds",
+    multiple=True,
+    metavar="RUN_DIR",
+    help="Put the scores of a further run, evaluated, on the card; repeatable.",
+)
+@click.option(
+    "--substitute",
+    nargs=2,
+    metavar="NAME FOR",
+    help="Publish NAME as an alias of FOR, the same model of other data.",
+)
 @click.option("--tables", is_flag=True, help="Make pages and tables again from the cards.")
-@click.option("--keep", "kept", metavar="RUN_DIR", help="Keep weights that are not finished.")
-@click.option("--restore", metavar="NAME", help="Make the folder --out of what was kept.")
+@click.option(
+    "--keep", "kept", metavar="RUN_DIR", help="Keep the weights of a run that is not finished."
+)
+@click.option(
+    "--restore", metavar="NAME", help="Make the folder --out of the weights that --keep kept."
+)
 @click.option("--out", metavar="RUN_DIR", help="The folder that --restore makes.")
 def publish(
     run: str | None,
@@ -35,9 +56,13 @@ def publish(
     restore: str | None,
     out: str | None,
 ) -> None:
-    """Publish an evaluated run: a SavedModel, its card and page, a row of the results.
+    """Publish an evaluated run: a SavedModel, its card and page.
 
-    With a published NAME, --seeds puts the scores of further runs on its card.
+    RUN_DIR is a folder that `srnn-tf train` and `srnn-tf evaluate` wrote; what is published is
+    ROOT/NAME/VERSION, NAME being that of its recipe. A published NAME in place of RUN_DIR needs
+    --seeds or --again. --substitute, --tables, --keep and --restore go without either.
+
+    Models in ROOT are found by all commands where the environment variable SRNN_TF_ZOO names it.
 
     Example: srnn-tf publish runs/f_rnn_bach --root my_models
     """

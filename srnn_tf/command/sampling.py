@@ -6,25 +6,36 @@ from pathlib import Path
 
 import click
 
-from srnn_tf import data, plots, zoo
+from srnn_tf import plots, zoo
 from srnn_tf.command import options
 from srnn_tf.core import checks
 from srnn_tf.serving import inputs
 
-# Frames that make a picture: 16 bars of music, a second of speech, a line of writing.
-STEPS = {"pianoroll": 128, "speech": 80, "handwriting": 500}
-HEARD = {"pianoroll": (".mid",), "speech": (".wav",), "handwriting": ()}
 PICTURES = (".png", ".svg", ".pdf")
 
 
 @click.command()
 @options.name
 @click.option(
-    "--out", required=True, type=options.FILE, help="x.wav, x.mid, or a picture: .png, .svg, .pdf."
+    "--out",
+    required=True,
+    type=options.FILE,
+    help="The file to write: .mid of music, .wav of speech, what a modality of your own writes, or "
+    "a picture (.png, .svg, .pdf).",
 )
-@click.option("--steps", type=int, help="Frames; enough for a picture by default.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--temperature", default=1.0, show_default=True, help="Below 1: likelier samples.")
+@click.option(
+    "--steps",
+    type=int,
+    help="The frames to draw; by default 128 of music, 80 (one second) of speech, 500 of "
+    "handwriting, of a modality of your own what it says.",
+)
+@click.option("--seed", default=0, show_default=True, help="The seed of the draws.")
+@click.option(
+    "--temperature",
+    default=1.0,
+    show_default=True,
+    help="The temperature of the draws; below 1 they are likelier and vary less.",
+)
 @options.server
 @options.timeout
 def sample(
@@ -38,15 +49,18 @@ def sample(
 ) -> None:
     """Draw from a model, to a file that can be heard or seen.
 
+    NAME is a published model, one of those of `srnn-tf list`.
+
     Example: srnn-tf sample delta_rnn_random_bach --seed 1 --out chorale.mid
     """
     card = zoo.card(name)
-    kind = inputs.kind_of(card)
-    if out.suffix not in (*HEARD[kind], *PICTURES):
-        raise ValueError(f"--out={out}: {name} draws {', '.join((*HEARD[kind], *PICTURES))}")
+    of = inputs.modality_of(card)
+    written = of.written if of.writer is not None else ()
+    if out.suffix not in (*written, *PICTURES):
+        raise ValueError(f"--out={out}: {name} draws {', '.join((*written, *PICTURES))}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out={out}: the folder {out.parent} does not exist")
-    steps = STEPS[kind] if steps is None else steps
+    steps = of.sample_steps if steps is None else steps
     checks.sizes(steps=steps)
     if server is not None:
         if temperature != 1.0:
@@ -56,14 +70,8 @@ def sample(
     else:
         drawn = zoo.load(name).sample(1, steps, seed, temperature=temperature)[0].numpy()
     scale = zoo.standardization(name)
-    if kind == "handwriting":
-        data.draw_strokes(drawn, out, scale)
-    elif out.suffix == ".mid":
-        data.write_midi(drawn.astype("uint8"), out)
-    elif out.suffix == ".wav":
-        data.write_wav(drawn, out, scale, card["sample_rate"])
-    elif kind == "pianoroll":
-        data.plot_pianoroll({f"{name}, seed {seed}": drawn.astype("uint8")}, out)
+    if of.writer is not None and out.suffix in written:
+        of.writer(drawn, out, scale, card["sample_rate"])
     else:
-        plots.waveform(scale.undo(drawn) if scale else drawn, out, card["sample_rate"])
+        plots.draw(of.name, drawn, out, scale, card["sample_rate"], f"{name}, seed {seed}")
     print(f"wrote {out}")

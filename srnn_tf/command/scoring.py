@@ -26,9 +26,16 @@ from srnn_tf.serving import inputs
 @options.batch_size
 @click.option("--output", type=options.FILE, help="The file to write; printed by default.")
 @click.option(
-    "--format", "layout", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True
+    "--format",
+    "layout",
+    type=click.Choice(["csv", "jsonl"]),
+    default="csv",
+    show_default=True,
+    help="The format of the rows: comma-separated values, or a JSON object a line.",
 )
-@click.option("--per-step", is_flag=True, help="Of each step too; with --format jsonl.")
+@click.option(
+    "--per-step", is_flag=True, help="Add the log likelihood of each step; with --format jsonl."
+)
 @options.steps_per_quarter
 def score(
     name: str,
@@ -41,12 +48,14 @@ def score(
     per_step: bool,
     steps_per_quarter: int,
 ) -> None:
-    """Log likelihoods of FILES under a model, in nats, one row for each sequence.
+    """Print the log likelihood of each sequence of FILES, in nats.
 
-    FILES are WAV, FLAC, MP3 for speech, MIDI for piano rolls, npz and npy for all. Audio is
-    resampled to 16 kHz and scored in nats of its samples in [-1, 1]; arrays of frames as they are,
-    standardized if the model's data are. With latents a score is an ELBO. Music that a model makes
-    less of than notes that are independent of everything is told on stderr.
+    NAME is a published model, one of those of `srnn-tf list`. FILES are those of its kind of data
+    (WAV, FLAC and MP3 of speech, MIDI of music, UNIPEN and IAM files of handwriting), or .npz and
+    .npy arrays. Audio is resampled to 16 kHz and scored in nats of its samples in [-1, 1]; arrays
+    of frames are scored as they are, so they must be standardized if the model's data are. With
+    latents a score is an ELBO. Music that a model makes less of than notes that are independent of
+    everything is told on stderr.
 
     Example: srnn-tf score f_rnn_bach chorale.mid
     """

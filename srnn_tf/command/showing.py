@@ -15,12 +15,19 @@ from srnn_tf.serving import inputs
 
 
 @click.command("list")
-@click.option("--all", "all_names", is_flag=True, help="Every recipe, with or without weights.")
-@click.option("--dataset", help="Only of this one, for instance timit.")
-@click.option("--model", help="Only of this one, for instance srnn_hier.")
-@click.option("--parameters", is_flag=True, help="Count them; with --all each model is built.")
+@click.option(
+    "--all", "all_names", is_flag=True, help="List every recipe, with or without weights."
+)
+@click.option("--dataset", help="List only those of this data set, for instance timit.")
+@click.option("--model", help="List only those of this model, for instance srnn_hier.")
+@click.option(
+    "--parameters", is_flag=True, help="Count the parameters; with --all each model is built."
+)
 def list_models(all_names: bool, dataset: str | None, model: str | None, parameters: bool) -> None:
-    """List the published models: what they are of, and their test score.
+    """List the published models and their test scores.
+
+    The first column is the NAME that other commands take. With --all it is that of a recipe, which
+    `srnn-tf train` takes.
 
     Example: srnn-tf list
     """
@@ -52,9 +59,11 @@ def _row(name: str, parameters: bool) -> list[str]:
 
 @click.command()
 @options.name
-@click.option("--json", "as_json", is_flag=True, help="The whole card.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole card, as JSON.")
 def info(name: str, as_json: bool) -> None:
-    """Say what a model is, what it was trained on, and what it scores.
+    """Say what a model is, was trained on, and scores.
+
+    NAME is a published model, one of those of `srnn-tf list`.
 
     Example: srnn-tf info f_srnn_bach
     """

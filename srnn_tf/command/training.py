@@ -13,42 +13,67 @@ from srnn_tf.experiments import train as training
 
 @click.command()
 @options.name
-@click.option("--out", required=True, help="The run's folder.")
+@click.option("--out", required=True, help="The folder of the run, made if need be.")
 @options.data
 @options.edition
-@click.option("--steps", type=int, help="Updates; the recipe's by default.")
-@click.option("--seed", default=0, show_default=True, help="Of everything random.")
-@click.option("--candidate", help="Of an SRNN recipe: parallel, zforcing_0.0025_0, ...")
-@click.option("--batch-size", type=int, help="Streams or sequences; the recipe's by default.")
+@click.option("--steps", type=int, help="The updates; the recipe's number by default.")
+@click.option("--seed", default=0, show_default=True, help="The seed of everything random.")
+@click.option(
+    "--candidate",
+    help="The structure of an SRNN recipe: parallel (the default), zforcing_0.0025_0, ...",
+)
+@click.option(
+    "--batch-size",
+    type=int,
+    help="The streams, or whole sequences, of a batch; the recipe's number by default.",
+)
 @click.option(
     "--validate-every",
     type=int,
-    help=f"Updates between two validations, with a checkpoint each; {runs.EPOCH} by default.",
+    help=f"The updates between two validations, each with a checkpoint; {runs.EPOCH} by default.",
 )
 @click.option(
-    "--patience", type=int, help="Early stopping: validations without a better one that end it."
+    "--patience",
+    type=int,
+    help="Stop early after so many validations without a better score; never by default.",
 )
-@click.option("--window", type=int, help="Frames of a window; the recipe's by default.")
-@click.option("--learning-rate", type=float, help="The first; the recipe's by default.")
+@click.option(
+    "--window", type=int, help="The frames of a training window; the recipe's number by default."
+)
+@click.option(
+    "--learning-rate", type=float, help="The first learning rate; the recipe's by default."
+)
 @click.option(
     "--transpose",
     type=int,
     metavar="SEMITONES",
-    help="Move each training sequence by so many at most, anew in each epoch; piano rolls.",
+    help="Move each training sequence of piano rolls by so many semitones at most, anew in each "
+    "epoch.",
 )
-@click.option("--without", multiple=True, metavar="SET", help="Of music, left out; repeatable.")
-@click.option("--begin-with", metavar="RUN_DIR", help="Warm start from its best weights.")
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="SET",
+    help="Leave a set of the pooled music out, for instance muse; repeatable.",
+)
+@click.option(
+    "--begin-with",
+    metavar="RUN_DIR",
+    help="Start from the best weights of another run (warm start).",
+)
 @click.option(
     "--dtype",
     type=click.Choice(runs.POLICIES),
-    help="To train in; the recipe's by default. mixed_bfloat16 is slow without AVX-512.",
+    help="The precision to train in; the recipe's by default. mixed_bfloat16 is slow without "
+    "AVX-512.",
 )
 @click.option(
     "--strategy",
     type=click.Choice(workers.KINDS),
-    help="Many devices: all of this machine, or those of the workers in TF_CONFIG.",
+    help="Train on many devices: all of this machine (mirrored), or those of the workers in "
+    "TF_CONFIG (multiworker).",
 )
-@click.option("--no-test", is_flag=True, help="Leave the test split alone.")
+@click.option("--no-test", is_flag=True, help="Do not score the test split at the end.")
 def train(
     name: str,
     out: str,
@@ -58,10 +83,11 @@ def train(
     no_test: bool,
     **settings: Any,
 ) -> None:
-    """Train the recipe NAME; the same command again goes on after an interruption.
+    """Train a recipe, or go on with a run that was interrupted.
 
-    Kept are the weights that score best on the validation split; printed at the end are their
-    scores on the test split.
+    NAME is a recipe, one of those of `srnn-tf list --all`; it ends with its data set. The same
+    command again goes on where the run was interrupted. Kept are the weights that score best on the
+    validation split; printed at the end are their scores on the test split.
 
     Example: srnn-tf train f_rnn_bach --steps 3000 --out runs/f_rnn_bach
     """

@@ -131,8 +131,8 @@ def load(
         raise ValueError(f"down_sample={down_sample!r} is for prepared speech; {name} is not")
     elif _is_prepared(name):
         raise ValueError(
-            f"path=None: {name} is read from a prepared folder; make one with "
-            f"`srnn-tf data prepare {name} --source DIR --out DIR`"
+            f"path=None: {name} is read from a prepared folder; make one with `srnn-tf data "
+            f"prepare {name} --source DIR --out DIR`, and pass it as path= (in commands --data)"
         )
     else:
         splits = _load_bach(path, edition) if name == "bach" else _load_file(name, path, edition)
@@ -170,7 +170,10 @@ def _load_music(
 
     if path is None:
         files = ", ".join(f"{file} ({name})" for name, file in _FROM_FILE.items())
-        raise ValueError(f"path=None: music is read from a folder; pass path=, one with {files}")
+        raise ValueError(
+            "path=None: music is read from a folder; pass path= (in commands --data), "
+            f"one with {files}"
+        )
     return load_music(path, without, edition)
 
 
@@ -190,6 +193,7 @@ def _load_file(name: str, path: str | os.PathLike | None, edition: str | None) -
 
     if path is None:
         raise ValueError(
-            f"path=None: {name} is read from a file; pass path=, the file {_FROM_FILE[name]}"
+            f"path=None: {name} is read from a file; pass path= (in commands --data), "
+            f"the file {_FROM_FILE[name]}"
         )
     return read_pianoroll(path, name, edition)

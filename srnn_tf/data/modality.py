@@ -1,7 +1,8 @@
 """What a kind of data is: how its files are read, what its frames are, how they are stored.
 
-To add one: `register_modality(Modality(...))`, in any module. Pictures and baselines are looked up
-by its name, in `srnn_tf.plots.PICTURES` and `srnn_tf.experiments.baselines.BASELINES`.
+To add one: `register_modality(Modality(...))`, in any module. A picture and baselines may be put
+into `srnn_tf.plots.PICTURES` and `srnn_tf.experiments.baselines.BASELINES`, by its name; without,
+frames are drawn as rows of values, and no baseline must be beaten.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from srnn_tf.core import checks
 from srnn_tf.core.registry import unknown
 from srnn_tf.data.formats import audio, midi, strokes
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES, check_roll
@@ -44,6 +46,8 @@ class Modality:
         statistics: from the sequences of a part and its steps to more statistics; None for none.
         constant: the error for a training part whose standard deviation is 0.
         versions: of the libraries that the stored numbers depend on.
+        sample_steps: how many steps `srnn-tf sample` draws by default.
+        uses: what its models are for, sentences for the page of a published one.
 
     Raises:
         ValueError: a name or a number that cannot be.
@@ -68,6 +72,8 @@ class Modality:
     statistics: Callable[[Sequence[np.ndarray], int], str] | None = None
     constant: str = "in the training part one of the values never changes"
     versions: Callable[[], dict[str, str]] = dict
+    sample_steps: int = 100
+    uses: str = "Research on sequence models."
 
     def __post_init__(self) -> None:
         if not str(self.name).isidentifier():
@@ -83,6 +89,7 @@ class Modality:
             raise ValueError(
                 f"{self.name}: `unscaled` must be 0 to the width; received {self.unscaled!r}"
             )
+        checks.sizes(sample_steps=self.sample_steps)
 
     @property
     def is_signal(self) -> bool:
@@ -128,6 +135,8 @@ MODALITIES: dict[str, Modality] = {
         check=check_roll,
         step="frames",
         statistics=_notes,
+        sample_steps=128,  # 16 bars
+        uses="Scoring and composing piano rolls of 88 keys; research on sequence models.",
     ),
     "handwriting": Modality(
         "handwriting",
@@ -136,6 +145,8 @@ MODALITIES: dict[str, Modality] = {
         reader=lambda path, options: [strokes.strokes_of(options, path)],
         unscaled=1,  # the bit of the pen
         constant="in the training part the pen never moves along one axis",
+        sample_steps=500,  # a line of writing
+        uses="Research on sequence models of pen strokes. The samples are scribble.",
     ),
     "speech": Modality(
         "speech",
@@ -145,6 +156,8 @@ MODALITIES: dict[str, Modality] = {
         written=(".wav",),
         constant="the training part is silent: all its samples are the same",
         versions=audio.versions,
+        sample_steps=80,  # a second
+        uses="Research on sequence models of raw waveforms. The samples are babble.",
     ),
 }
 

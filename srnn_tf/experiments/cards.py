@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from srnn_tf import recipes
+from srnn_tf.core.registry import MODULE
 from srnn_tf.data import corpora
 from srnn_tf.experiments import checkout, pages, provenance, runs
 from srnn_tf.model import SequenceModel
@@ -82,12 +83,18 @@ def card(
         "name": recipe.name,
         "version": version,
         "stand_in": False,
-        "structure": run.recipe.candidate(run.candidate),
-        "emission": recipe.emission,
+        "structure": _with_module(recipe.candidate(run.candidate), model.structure),
+        "emission": _with_module(recipe.emission, model.emission),
         "event_size": recipe.event_size,
         "window": recipe.window,
         "parameters": sum(math.prod(v.shape) for v in model.trainable_variables),
-        "data": {"name": recipe.dataset, "edition": edition, "terms": terms, "parts": parts},
+        "data": {
+            "name": recipe.dataset,
+            **({"kind": kind} if (kind := evaluation["data"].get("kind")) else {}),
+            "edition": edition,
+            "terms": terms,
+            "parts": parts,
+        },
         "trained_on": trained_on,
         "training": {
             **provenance.training(run),
@@ -105,6 +112,13 @@ def card(
         "seeds": seeds,
         "sample_rate": evaluation["sample_rate"],
     }
+
+
+def _with_module(config: dict[str, Any], part: Any) -> dict[str, Any]:
+    """The config of a part of the model; of a third party's, with the module to import."""
+    module = type(part).__module__
+    ours = module.split(".")[0] == __name__.split(".")[0]
+    return config if ours else {**config, MODULE: module}
 
 
 def substitute(name: str, target: str) -> dict[str, Any]:

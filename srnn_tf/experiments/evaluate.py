@@ -247,6 +247,7 @@ def evaluate_run(
         "unit": f"nats per {unit}",
         "data": {
             "name": splits.name,
+            "kind": splits.kind,
             "edition": splits.edition,
             "parts": parts,
             "remarks": list(splits.remarks),
@@ -315,4 +316,5 @@ def evaluate_folder(
         evaluate_run(run, splits, num_samples, bounds_on)
     else:
         export.round_weights(model)
-        whole(model, getattr(splits, split), split, run.recipe.unit, num_samples)
+        sequences = getattr(splits, split)
+        whole(model, sequences, split, run.recipe.unit, num_samples, bounds_on)

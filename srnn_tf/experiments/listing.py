@@ -13,9 +13,10 @@ HEADER = ("name", "structure", "emission", "likelihood", "updates", "batch", "na
 def row(recipe: recipes.Recipe) -> tuple[str, ...]:
     """A recipe in words, as in `HEADER`."""
     structure, emission = recipe.structure, recipe.emission
-    likelihood = emission["likelihood"]
+    likelihood = emission.get("likelihood", "by default")
     if isinstance(likelihood, dict):
-        likelihood = f"{likelihood['class']} x {likelihood['num_components']}"
+        components = likelihood.get("num_components")
+        likelihood = likelihood["class"] + (f" x {components}" if components else "")
     inside = emission["class"]
     if emission["event_size"] != recipe.event_size:
         inside = f"flat {inside}"

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from srnn_tf.core.registry import MODULE
+from srnn_tf.data import modality
+from srnn_tf.emissions import EMISSIONS
 from srnn_tf.serving import inputs
+from srnn_tf.structures import STRUCTURES
 
 FACTORIZATIONS = {
     "rnn": "log p(x) = sum{ log p(x_t | x_<t) }, exact",
@@ -20,11 +24,6 @@ INSIDE = {
     "delta_split": "p(x_t | h_t) = p(a_t | h_t) p(b_t | a_t, h_t), x_t split into a_t and b_t",
     "autoregressive_rnn": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by an LSTM over i",
     "masked_mlp": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by a masked MLP",
-}
-USES = {
-    "pianoroll": "Scoring and composing piano rolls of 88 keys; research on sequence models.",
-    "speech": "Research on sequence models of raw waveforms. The samples are babble.",
-    "handwriting": "Research on sequence models of pen strokes. The samples are scribble.",
 }
 DEPARTURES = {
     "window": "Frames of a window",
@@ -143,11 +142,14 @@ def _departures(t: Mapping[str, Any]) -> str:
 
 def readme(card: Mapping[str, Any]) -> str:
     """The README of a published model."""
-    name, kind = card["name"], inputs.kind_of(card)
+    name, exact = card["name"], inputs.bound_of(card) == "exact"
     structure, emission = card["structure"]["class"], card["emission"]["class"]
+    of = modality.MODALITIES.get(inputs.kind_of(card))  # None: of a module that is not imported
+    uses = modality.Modality.uses if of is None else of.uses
+    factorization = _formula(FACTORIZATIONS, STRUCTURES, card["structure"])
     flat = card["emission"]["event_size"] != card["event_size"]
-    inside = "one value a step" if flat else INSIDE[emission]
-    bound = "exact" if structure == "rnn" else "the ELBO, one draw from a fixed table"
+    inside = "one value a step" if flat else _formula(INSIDE, EMISSIONS, card["emission"])
+    bound = "exact" if exact else "the ELBO, one draw from a fixed table"
     raw = ""
     if card["sample_rate"]:
         raw = (
@@ -161,14 +163,14 @@ def readme(card: Mapping[str, Any]) -> str:
 
 `{structure}` + `{emission}`, {card["parameters"]:,} parameters.
 
-    {FACTORIZATIONS[structure]}
+    {factorization}
     {inside}
 
 ## Scores
 
 Test part of {card["data"]["name"]}, {card["unit"]}, higher is better.{_pooled(card)}
 Protocol paper: {_window(card)};
-full: all steps, the state carried throughout. {_draws(structure)}
+full: all steps, the state carried throughout. {_draws(exact)}
 
 {scores(card)}
 {reported}
@@ -183,11 +185,11 @@ Terms of the data: {card["data"]["terms"]}.
 
 ## Use
 
-{USES[kind]} Scores say how likely a sequence is under what the model has seen, nothing more.
+{uses} Scores say how likely a sequence is under what the model has seen, nothing more.
 
 ```python
 import srnn_tf
-
+{_imports(card)}
 model = srnn_tf.zoo.load("{name}")
 model.log_prob(frames)  # frames (B, T, {card["event_size"]}); nats, {bound}
 model.sample(batch_size=1, num_steps=64, seed=0)
@@ -224,8 +226,24 @@ def _window(card):
     return f"{window}, the first step of a sequence not scored"
 
 
-def _draws(structure):
-    if structure == "rnn":
+def _formula(known: Mapping[str, str], registry: Mapping[str, type], config: Any) -> str:
+    """What a structure or an emission is; of a third party, the first line of its documentation."""
+    name = config["class"]
+    if name in known:
+        return known[name]
+    said = (getattr(registry.get(name), "__doc__", None) or "").strip().split("\n")[0]
+    return said or f"`{name}`, of the module `{config.get(MODULE, 'that registers it')}`"
+
+
+def _imports(card):
+    """Lines that import what is of a third party, which registers itself."""
+    configs = (card["structure"], card["emission"])
+    modules = dict.fromkeys(config[MODULE] for config in configs if MODULE in config)
+    return "".join(f"import {module}\n" for module in modules)
+
+
+def _draws(exact):
+    if exact:
         return ""
     return (
         "The ELBO is of one draw from a fixed table;\n"
@@ -275,7 +293,7 @@ def results(cards: Mapping[str, Mapping[str, Any]]) -> str:
         text.append("|---|---|---|---|---|---|---|---|")
         text += [_row(c) for c in sorted(in_dataset, key=_best, reverse=True)]
         baselines = "; ".join(f"{n} {v:.4f}" for n, v in in_dataset[0]["floors"].items())
-        text.append(f"\nBaselines, protocol full, exact: {baselines}.\n")
+        text.append(f"\nBaselines, protocol full, exact: {baselines}.\n" if baselines else "")
     names = [n for n, c in cards.items() if c.get("alias_of")]
     if names:
         text.append("## Substitutes\n")

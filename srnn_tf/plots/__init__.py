@@ -1,6 +1,6 @@
 """Pictures of a training, of a model, and of sequences."""
 
-from srnn_tf.plots.curves import latent_usage, step_scores, training_curve, waveform
+from srnn_tf.plots.curves import frame_values, latent_usage, step_scores, training_curve, waveform
 from srnn_tf.plots.pianorolls import plot_pianoroll
 from srnn_tf.plots.samples import PICTURES, draw
 from srnn_tf.plots.strokes import draw_strokes
@@ -9,6 +9,7 @@ __all__ = [
     "PICTURES",
     "draw",
     "draw_strokes",
+    "frame_values",
     "latent_usage",
     "plot_pianoroll",
     "step_scores",

@@ -106,6 +106,33 @@ def waveform(samples: Array, path: str | os.PathLike, sample_rate: int = 16000) 
     _save(figure, path)
 
 
+def frame_values(frames: Any, path: str | os.PathLike, title: str = "") -> None:
+    """Draw the values of frames as rows over time, the first value lowest.
+
+    Args:
+        frames: (T, D).
+        path: the picture to write; its ending chooses the format.
+        title: of the picture; none by default.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        ValueError: another shape, or values that are not finite.
+    """
+    frames = np.asarray(frames, np.float64)
+    if frames.ndim != 2 or not frames.size or not np.isfinite(frames).all():
+        raise ValueError(f"`frames` must be finite, (T, D); received shape {frames.shape}")
+    figure = _figure("frame_values", 8.0, 2.5)
+    axis = figure.subplots()
+    drawn = axis.imshow(frames.T, origin="lower", aspect="auto", interpolation="nearest")
+    figure.colorbar(drawn, ax=axis)
+    if title:
+        axis.set_title(title, fontsize="medium")
+    axis.set(xlabel="step", ylabel="value of a frame")
+    for which in (axis.xaxis, axis.yaxis):
+        which.get_major_locator().set_params(integer=True)
+    _save(figure, path)
+
+
 def step_scores(
     values: Array, path: str | os.PathLike, mark: float | None = None, label: str = "mark"
 ) -> None:

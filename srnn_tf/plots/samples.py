@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from srnn_tf.core.registry import unknown
 from srnn_tf.core.types import Array
 from srnn_tf.data.formats.standardization import Standardization
-from srnn_tf.plots.curves import waveform
+from srnn_tf.plots.curves import frame_values, waveform
 from srnn_tf.plots.pianorolls import plot_pianoroll
 from srnn_tf.plots.strokes import draw_strokes
 
@@ -28,8 +27,13 @@ def _samples(frames, path, standardization, sample_rate, title):
     waveform(undone, path, sample_rate or 16000)
 
 
+def _values(frames, path, standardization, sample_rate, title):
+    undone = frames if standardization is None else standardization.undo(frames)
+    frame_values(undone, path, title)
+
+
 # By the name of a modality: from frames, path, standardization, sample rate and title to a picture.
-# To add one for a modality of one's own, put it in.
+# To add one for a modality of one's own, put it in; without, `frame_values` draws it.
 PICTURES: dict[str, Callable[..., None]] = {
     "pianoroll": _roll,
     "handwriting": _strokes,
@@ -47,6 +51,8 @@ def draw(
 ) -> None:
     """Draw a sequence, or a sample of a model, as its modality is drawn.
 
+    A modality that is not in `PICTURES` is drawn as rows of values, one for each value of a frame.
+
     Args:
         kind: the name of the modality, `splits.kind`.
         frames: (T, D).
@@ -57,11 +63,9 @@ def draw(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: a modality without a picture, or frames that are not of it.
+        ValueError: frames that are not of the modality.
 
     Example:
         draw(splits.kind, splits.test[0], "first.png", splits.standardization)
     """
-    if kind not in PICTURES:
-        raise unknown("modality to draw", kind, PICTURES)
-    PICTURES[kind](frames, path, standardization, sample_rate, title)
+    PICTURES.get(kind, _values)(frames, path, standardization, sample_rate, title)

@@ -11,7 +11,7 @@ import numpy as np
 
 from srnn_tf import serving, zoo
 from srnn_tf.data import modality
-from srnn_tf.data.formats import audio, midi
+from srnn_tf.data.corpora import Options
 
 ARRAYS = (".npz", ".npy")
 MOST_BYTES = 1 << 31  # of an array file: what is read is not trusted
@@ -30,13 +30,31 @@ class Sequence(NamedTuple):
 
 
 def kind_of(card: Mapping[str, Any]) -> str:
-    """The modality of a model's frames: "pianoroll", "handwriting", "speech", ..."""
-    return modality.of_width(card["event_size"]).name
+    """The name of the modality of a model's frames: "pianoroll", "handwriting", "speech", ...
+
+    Cards of before it was written there have frames of a width that tells it.
+    """
+    return card["data"].get("kind") or modality.of_width(card["event_size"]).name
+
+
+def modality_of(card: Mapping[str, Any]) -> modality.Modality:
+    """The modality of a model's frames.
+
+    Raises:
+        ValueError: it is that of a module that is not imported.
+    """
+    kind = kind_of(card)
+    if kind not in modality.MODALITIES:
+        raise ValueError(
+            f"{card['name']} is of the modality {kind!r}, which is not registered; import the "
+            "module that registers it first (in commands: --import MODULE)"
+        )
+    return modality.get(kind)
 
 
 def bound_of(card: Mapping[str, Any]) -> str:
     """What a score is."""
-    return "exact" if card["structure"]["class"] == "rnn" else "ELBO"
+    return "exact" if "exact" in card["test"]["full"] else "ELBO"
 
 
 def backend(name: str, server: str | None, timeout: float, batch_size: int = 32) -> serving.Answers:
@@ -50,25 +68,39 @@ def read(path: Path, name: str, steps_per_quarter: int = 2) -> Iterator[Sequence
     """The sequences of a file that a model can score.
 
     Raises:
-        ValueError: not a file, of another kind than the model's, or damaged.
+        ValueError: not a file, of another kind than the model's, or damaged; a modality that is
+            not registered.
     """
     if not path.is_file():
         raise ValueError(f"{path} is not a file")
     card, ending = zoo.card(name), path.suffix.lower()
-    kind = kind_of(card)
-    endings = {"speech": audio.SUFFIXES, "pianoroll": midi.SUFFIXES}.get(kind, ())
+    of = modality_of(card)
+    endings = of.endings if of.reader is not None else ()
     if ending in ARRAYS:
         arrays = _arrays(path)
-    elif ending not in endings:
-        raise ValueError(f"{path}: {name} reads {', '.join((*endings, *ARRAYS))}")
-    elif kind == "speech":
-        arrays = [
-            audio.read_audio(path, serving.answers.SAMPLE_RATE) / np.float32(audio.FULL_SCALE)
-        ]
+    elif of.reader is None or ending not in endings:
+        accepted = ", ".join(dict.fromkeys((*endings, *ARRAYS)))
+        raise ValueError(f"{path}: {name} reads {accepted}")
     else:
-        arrays = [midi.read_midi(path, steps_per_quarter)]
+        rate = card["sample_rate"] or serving.answers.SAMPLE_RATE
+        options = Options(sample_rate=rate, steps_per_quarter=steps_per_quarter)
+        read = of.reader(path, options)
+        arrays = [_frames(of, name, values, scale) for values, scale in read]
     for index, values in enumerate(arrays):
         yield Sequence(str(path), index, values)
+
+
+def _frames(of: modality.Modality, name: str, values: np.ndarray, scale: float) -> np.ndarray:
+    """What a model scores of a sequence as its reader gives it: as a prepared folder makes it."""
+    if of.is_signal:  # samples, which the model itself standardizes
+        return values.astype(np.float32) * np.float32(scale)
+    if not of.standardized and scale == 1:
+        return values
+    frames = values.astype(np.float64)
+    frames[:, of.unscaled :] *= scale
+    standardization = zoo.standardization(name) if of.standardized else None
+    frames = frames if standardization is None else standardization.apply(frames)
+    return frames.astype(np.float32)
 
 
 def check(sequence: Sequence, card: Mapping[str, Any]) -> None:

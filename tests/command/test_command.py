@@ -5,10 +5,12 @@ import json
 import re
 import shlex
 
+import click
 import numpy as np
 import pytest
 
 from srnn_tf import command, data, zoo
+from srnn_tf.data.formats import strokes as formats
 from srnn_tf.experiments import baselines
 
 NAME = "f_rnn_bach"
@@ -99,6 +101,19 @@ def test_music_that_a_model_does_not_fit_is_told(capsys, files, tmp_path):
     assert "does not fit" not in capsys.readouterr().err  # a baseline of music alone
 
 
+def test_a_file_of_handwriting_is_standardized_as_the_model_s_data_are(capsys, tmp_path):
+    points = np.random.default_rng(0).integers(0, 300, [2, 12, 2])
+    strokes = ["\n".join(f"{x} {y}" for x, y in stroke) for stroke in points]
+    (tmp_path / "pen.dat").write_text("".join(f".PEN_DOWN\n{s}\n.PEN_UP\n" for s in strokes))
+    moves = formats.moves(list(points), "points")
+    np.save(tmp_path / "pen.npy", zoo.standardization("f_rnn_unipen").apply(moves))
+    files = [tmp_path / "pen.dat", tmp_path / "pen.npy"]
+    rows = list(csv.DictReader(run(capsys, "score", "f_rnn_unipen", *files).splitlines()))
+    one, two = (float(row["log_likelihood"]) for row in rows)
+    assert [int(row["steps"]) for row in rows] == [len(moves)] * 2
+    assert one == pytest.approx(two, rel=1e-5)
+
+
 def test_sample_and_anomalies(capsys, files, tmp_path):
     for name in ("a.mid", "a.png"):
         assert run(capsys, "sample", NAME, "--steps", 8, "--out", tmp_path / name).startswith("wro")
@@ -160,7 +175,7 @@ MISTAKES = {
     "batch": ("score f_rnn_bach {}/half.npy --batch-size 0", "0 is not in the range x>=1"),
     "warm server": ("sample f_rnn_bach --out {}/a.mid --server a:1 --temperature 2", "at 1 only"),
     "quantile": ("anomalies f_rnn_bach {}/half.npy --quantile 2", "--quantile must be between"),
-    "no folder": ("export f_rnn_bach {}/none", "none is not a folder"),
+    "no folder": ("export f_rnn_bach {}/none", "none is not a folder; make it first"),
     "version": ("export f_rnn_bach {} --version 9", "version=9 of f_rnn_bach does not exist"),
 }
 
@@ -204,3 +219,34 @@ def test_every_help_has_an_example_that_runs(capsys, tmp_path, monkeypatch):
         assert run(capsys, *words[1:])
     assert {p.name for p in tmp_path.iterdir()} == {"chorale.mid", "chorale.png", NAME}
     assert "anomalies" in run(capsys)
+
+
+def commands():
+    """All commands by what is typed, those of groups too."""
+    for name, one in command.app.commands.items():
+        yield name, one
+        for part, inner in getattr(one, "commands", {}).items():
+            yield f"{name} {part}", inner
+
+
+def test_a_summary_is_a_whole_sentence(capsys):
+    """In the list of commands nothing is cut off, where a terminal has 80 columns."""
+    for words in ([], ["data"]):
+        lines = run(capsys, *words, "--help").split("Commands:\n")[1].splitlines()
+        assert all(re.fullmatch(r"  \w+ +[A-Z].*[^.]\.", line) for line in lines), lines
+
+
+@pytest.mark.parametrize("name", dict(commands()))
+def test_help_says_what_each_word_is(name, capsys):
+    """Every argument is explained, every option has a sentence, every command an example."""
+    one = dict(commands())[name]
+    said = " ".join(one.help.split())
+    assert f"Example: srnn-tf {name}" in said
+    for parameter in one.params:
+        if isinstance(parameter, click.Argument):
+            for word in re.findall("[A-Z_]+", parameter.make_metavar(click.Context(one))):
+                assert re.search(rf"\b{word} (is|are|being)\b", said), word
+        else:
+            sentence = parameter.help or ""
+            assert re.fullmatch(r"[A-Z].* .*\.", sentence), (parameter.opts, sentence)
+            assert not re.match(r"(Of|To) ", sentence), (parameter.opts, sentence)

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srnn_tf import SequenceModel, data, plots
+from srnn_tf import SequenceModel, data, plots, zoo
 from srnn_tf.data import corpora, modality
 from srnn_tf.data.corpora import folders
 from srnn_tf.data.prepared import info
 from srnn_tf.experiments import baselines
+from srnn_tf.serving import inputs
 from tests import counts
 from tests.preparing import content
 
@@ -85,11 +86,24 @@ def test_standardized_but_for_its_first_value(known, source, tmp_path):
     np.testing.assert_allclose(train[:, 1:].std(axis=0), 1, atol=1e-6)
 
 
+def test_a_file_is_read_for_scoring_as_it_is_prepared(known, source, tmp_path, monkeypatch):
+    test_standardized_but_for_its_first_value(known, source, tmp_path)
+    splits = data.load("marks", tmp_path / "out")
+    card = {"name": "x", "data": {"kind": "marked"}, "event_size": counts.WIDTH}
+    monkeypatch.setattr(zoo, "card", lambda name: card | {"sample_rate": None})
+    monkeypatch.setattr(zoo, "standardization", lambda name: splits.standardization)
+    (sequence,) = inputs.read(source / "test" / "shop3.counts", "x")
+    np.testing.assert_array_equal(sequence.values, splits.test[0])
+    del modality.MODALITIES["marked"]
+    with pytest.raises(ValueError, match="x is of the modality 'marked', which is not registered"):
+        list(inputs.read(source / "test" / "shop3.counts", "x"))
+
+
 def test_baselines_and_pictures_are_looked_up(known, source, tmp_path, monkeypatch):
     splits = data.load("visits", data.prepare("visits", source, tmp_path / "out"))
     assert baselines.all_of(splits) == {}
-    with pytest.raises(ValueError, match="unknown modality to draw 'counts'"):
-        plots.draw(splits.kind, splits.test[0], tmp_path / "x.png")
+    plots.draw(splits.kind, splits.test[0], tmp_path / "default.png")  # rows of values
+    assert (tmp_path / "default.png").stat().st_size > 500
     monkeypatch.setitem(baselines.BASELINES, "counts", lambda splits: {"none": -1.0})
     monkeypatch.setitem(plots.PICTURES, "counts", lambda frames, path, *more: path.touch())
     assert baselines.all_of(splits) == {"none": -1.0}

@@ -16,6 +16,12 @@ def read(path, options):
     return [(rows, 1.0)]
 
 
+def write(frames, path, standardization=None, sample_rate=None):
+    """The frames as such a text file."""
+    rows = np.asarray(frames).astype(np.uint8)
+    path.write_text("\n".join("".join(map(str, row)) for row in rows))
+
+
 data.register_modality(
     data.Modality(
         "switches",
@@ -23,8 +29,12 @@ data.register_modality(
         dtype="|u1",
         endings=(".bits",),
         reader=read,
+        writer=write,
+        written=(".bits",),
         unit="step",
         standardized=False,
+        sample_steps=30,
+        uses="Saying which switch is likely to be on.",
     )
 )
 data.register_corpus("house", folders.corpus("switches"))
