@@ -1,4 +1,4 @@
-"""Requests to TensorFlow Serving over REST, JSON by columns."""
+"""Requests to TensorFlow Serving over REST, as JSON in columnar format."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CODES = {
 
 
 class Calls:
-    """The calls of one model."""
+    """The REST calls of one model."""
 
     def __init__(self, target: Target):
         self.target = target
