@@ -36,9 +36,9 @@ MISTAKES = (
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def app() -> None:
-    """Score and sample the published models of srnn_tf, here or at a server; train others.
+    """Score and sample the published models of srnn_tf, here or on a server; train new ones.
 
-    `srnn-tf COMMAND --help` shows an example of each command; `score` and `anomalies` read the file
+    `srnn-tf COMMAND --help` shows an example of each command. `score` and `anomalies` read the file
     that the example of `sample` writes.
     """
 
@@ -60,9 +60,9 @@ app.add_command(bulk.bulk)  # whose workers would not import the modules
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a command; an error is one line on stderr.
+    """Run a command; print an error as one line on stderr.
 
-    The exit status is 2 where the call is at fault, and 1 where something failed on the way.
+    The exit status is 2 for an invalid call, and 1 for a failure at run time.
     """
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     try:

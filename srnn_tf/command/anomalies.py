@@ -24,10 +24,12 @@ DRAWN = 8  # sequences of the model's own, where no reference is given
     "--reference",
     multiple=True,
     type=options.FILE,
-    help="A file of what is usual, repeatable; samples of the model by default.",
+    help="A file of usual data, repeatable; samples of the model by default.",
 )
-@click.option("--quantile", default=0.01, show_default=True, help="Of the reference's steps.")
-@click.option("--out", type=options.FILE, help="A picture: .png, .svg or .pdf.")
+@click.option(
+    "--quantile", default=0.01, show_default=True, help="The quantile of the reference's steps."
+)
+@click.option("--out", type=options.FILE, help="A plot: .png, .svg or .pdf.")
 @click.option(
     "--top",
     default=10,
@@ -51,10 +53,9 @@ def anomalies(
     batch_size: int,
     steps_per_quarter: int,
 ) -> None:
-    """Find the steps of FILE that are less likely than nearly all usual ones.
+    """Find the steps of FILE that a model finds unlikely.
 
-    A step is marked where its log likelihood given the steps before it, in nats, is below a
-    quantile of that of the reference.
+    A step is marked if log p(x_t | x_<t), in nats, is below a quantile of that of the reference.
 
     Example: srnn-tf anomalies f_rnn_bach chorale.mid --out chorale.png
     """
@@ -65,7 +66,7 @@ def anomalies(
     sequences = list(inputs.read(file, name, steps_per_quarter))
     usual = [s for path in reference for s in inputs.read(path, name, steps_per_quarter)]
     if not usual and any(s.is_waveform for s in sequences):
-        raise ValueError("recordings need --reference: files of what is usual")
+        raise ValueError("recordings need --reference: files of usual data")
     for sequence in sequences + usual:
         inputs.check(sequence, zoo.card(name))
     inputs.one_kind(sequences + usual)
@@ -98,7 +99,7 @@ def anomalies(
 
 
 def _reference(answers: serving.Answers, usual: list, sequences: list) -> np.ndarray:
-    """Log likelihoods of usual steps."""
+    """The log likelihoods of the steps of the reference."""
     if usual:
         return np.concatenate(inputs.score(answers, usual).log_likelihood_per_step)
     steps = int(np.clip(np.mean([len(s.values) for s in sequences]), 50, 500))

@@ -12,12 +12,12 @@ import click
     "patterns",
     required=True,
     multiple=True,
-    help="Files, * and ** standing for anything; repeatable.",
+    help="A pattern of files, with * and **; repeatable.",
 )
-@click.option("--output", required=True, help="How the names of the results begin.")
+@click.option("--output", required=True, help="The prefix of the names of the output files.")
 @click.pass_context
 def bulk(context: click.Context, model: str, patterns: tuple[str, ...], output: str) -> None:
-    """Score very many sequences by Apache Beam, whose options may follow.
+    """Score very many sequences with Apache Beam; further options are those of Beam.
 
     Example: srnn-tf bulk --model f_rnn_bach --input 'rolls/*.npz' --output scores
     """

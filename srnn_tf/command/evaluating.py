@@ -15,8 +15,8 @@ from srnn_tf.experiments import evaluate as evaluation
 @options.edition
 @click.option("--split", default="test", type=click.Choice(["train", "valid", "test"]))
 @click.option("--num-samples", default=16, show_default=True, help="Draws, or particles.")
-@click.option("--bounds-on", type=int, help="Sequences that IWAE and FIVO are taken on.")
-@click.option("--table", is_flag=True, help="One row for each of several runs, kept nowhere.")
+@click.option("--bounds-on", type=int, help="Compute IWAE and FIVO on the first N sequences.")
+@click.option("--table", is_flag=True, help="Print one row per run; nothing is saved.")
 def evaluate(
     runs: tuple[str, ...],
     data: str | None,
@@ -28,7 +28,7 @@ def evaluate(
 ) -> None:
     """Score a run, or a published model, on its data: every bound, both protocols.
 
-    What is printed of a run's test split is kept in its evaluation.json, which publish reads.
+    The scores of a run's test split are saved in its evaluation.json, which publish reads.
 
     Example: srnn-tf evaluate runs/f_rnn_bach
     """

@@ -22,10 +22,9 @@ from srnn_tf.serving import export as exports
 @click.argument("out", type=options.FILE)
 @click.option("--version", type=int, help="Of a published model; the newest by default.")
 def export(model: str, out: Path, version: int | None) -> None:
-    """Put MODEL where TensorFlow Serving finds it, as OUT/MODEL/VERSION.
+    """Write MODEL for TensorFlow Serving, as OUT/MODEL/VERSION.
 
-    MODEL is the name of a published one, every file of which is compared with its checksum, or a
-    .keras file of your own.
+    MODEL is the name of a published model, whose checksums are compared, or your own .keras file.
 
     Example: srnn-tf export f_rnn_bach .
     """

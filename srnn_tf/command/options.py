@@ -1,4 +1,4 @@
-"""Arguments that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ name = click.argument("name")
 server = click.option(
     "--server",
     metavar="ADDRESS",
-    help="host:8500 (gRPC) or http://host:8501 of TensorFlow Serving; this process by default.",
+    help="TensorFlow Serving, host:8500 (gRPC) or http://host:8501; this process by default.",
 )
 timeout = click.option(
     "--timeout",
     default=60.0,
     show_default=True,
-    help="Seconds that a server may take for a request.",
+    help="The timeout of a request to the server, in seconds.",
 )
 batch_size = click.option(
     "--batch-size",
     default=32,
     type=click.IntRange(min=1),
     show_default=True,
-    help="The most sequences that are scored at once: fewer take less memory.",
+    help="The most sequences to score at once; fewer take less memory.",
 )
 steps_per_quarter = click.option(
     "--steps-per-quarter",
     default=2,
     show_default=True,
-    help="Of MIDI files: frames in a quarter note.",
+    help="Frames in a quarter note, for MIDI files.",
 )
 data = click.option("--data", help="The prepared folder, or the file of piano rolls.")
-edition = click.option("--edition", help='Of piano rolls: a known edition, or "any".')
+edition = click.option("--edition", help='A known edition of the piano rolls, or "any".')
 
 
 def importing(command: click.Command) -> click.Command:
-    """A command with `--import MODULE`; of a group, each of its commands."""
+    """Add `--import MODULE` to a command, or to each command of a group."""
     if isinstance(command, click.Group):
         for part in command.commands.values():
             importing(part)
@@ -53,17 +53,17 @@ def importing(command: click.Command) -> click.Command:
         is_eager=True,
         expose_value=False,
         callback=lambda context, option, names: import_modules(names),
-        help="Of your own, imported first, since it registers what it adds; repeatable.",
+        help="Your own module, imported first to register its classes; repeatable.",
     )
     command.params.append(option)
     return command
 
 
 def import_modules(names: Sequence[str]) -> None:
-    """Import modules by name, those of the working folder too.
+    """Import modules by name, also from the working folder.
 
     Raises:
-        ImportError: one cannot be imported; the error says which.
+        ImportError: a module cannot be imported; the error names it.
     """
     if names and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())

@@ -1,4 +1,4 @@
-"""`srnn-tf data`: corpora prepared for training, and what a prepared one holds."""
+"""`srnn-tf data`: prepare corpora for training, and show prepared ones."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from srnn_tf.data.prepared import info, records
 from srnn_tf.data.prepared.preparation import prepare as run
 
 HELP = {
-    "lists": "Folder of the lists that make the parts (vctk, blizzard, iam_ondb).",
-    "sample_rate": "Of the prepared audio, in Hz; 16000 by default.",
-    "frame_size": "Samples of a step; 200 by default.",
-    "permutation": "File of the order of a step's samples (perm_timit, perm_speech_commands).",
-    "std": "What pen moves are divided by; their own by default, 56.04462 in the paper's code.",
-    "columns": "Of stroke arrays, as in dx,dy,pen.",
-    "steps_per_quarter": "Steps in a quarter note, of MIDI files; 2 by default.",
-    "edition": 'Of piano rolls: a known edition, or "any".',
+    "lists": "The folder with the lists of the parts (vctk, blizzard, iam_ondb).",
+    "sample_rate": "The sample rate of the prepared audio, in Hz; 16000 by default.",
+    "frame_size": "Samples in a step; 200 by default.",
+    "permutation": "A file: the order of a step's samples (perm_timit, perm_speech_commands).",
+    "std": "The divisor of pen moves; their standard deviation by default, 56.04462 in the paper.",
+    "columns": "The columns of stroke arrays, as in dx,dy,pen.",
+    "steps_per_quarter": "Steps in a quarter note, for MIDI files; 2 by default.",
+    "edition": 'A known edition of the piano rolls, or "any".',
 }
 
 
 @click.group()
 def data() -> None:
-    """Prepare a corpus, or tell what a prepared one holds.
+    """Prepare a corpus, or show a prepared one.
 
     Example: srnn-tf data list
     """
@@ -42,7 +42,7 @@ def list_corpora() -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--verify", is_flag=True, help="Compare all files with their checksums.")
 def show_info(path: Path, verify: bool) -> None:
-    """Statistics of a prepared folder, beside those of the paper."""
+    """Show the statistics of a prepared folder, beside those of the paper."""
     if verify:
         info.verify(path)
     _show(path)
@@ -62,8 +62,8 @@ def _corpus_options(command: Any) -> Any:
 @click.option("--source", help="The folder that the corpus was unpacked to.")
 @click.option("--out", required=True, help="The folder to make.")
 @click.option("--workers", default=1, show_default=True, help="Processes that read.")
-@click.option("--skip-bad", is_flag=True, help="Go on without files that are bad.")
-@click.option("--runner", help="Of Apache Beam, such as DirectRunner; further options go to it.")
+@click.option("--skip-bad", is_flag=True, help="Skip files that cannot be read.")
+@click.option("--runner", help="A runner of Apache Beam, as DirectRunner; it gets other options.")
 @_corpus_options
 @click.pass_context
 def prepare(

@@ -13,16 +13,16 @@ from srnn_tf.experiments import publish as publishing
 @click.command()
 @click.argument("run", metavar="[RUN_DIR|NAME]", required=False)
 @click.option(
-    "--root", type=click.Path(path_type=Path), help="Of published models; a checkout's by default."
+    "--root", type=click.Path(path_type=Path), help="The folder of models; a checkout's by default."
 )
-@click.option("--version", type=int, help="The next by default.")
-@click.option("--again", is_flag=True, help="Of a published NAME: its graph as it is made today.")
+@click.option("--version", type=int, help="The version; the next one by default.")
+@click.option("--again", is_flag=True, help="Write a published NAME again, with today's graph.")
 @click.option("--seeds", multiple=True, metavar="RUN_DIR", help="Further runs; repeatable.")
 @click.option("--substitute", nargs=2, metavar="NAME FOR", help="Make NAME an alias of FOR.")
-@click.option("--tables", is_flag=True, help="Make pages and tables again from the cards.")
-@click.option("--keep", "kept", metavar="RUN_DIR", help="Keep weights that are not finished.")
-@click.option("--restore", metavar="NAME", help="Make the folder --out of what was kept.")
-@click.option("--out", metavar="RUN_DIR", help="The folder that --restore makes.")
+@click.option("--tables", is_flag=True, help="Regenerate pages and tables from the cards.")
+@click.option("--keep", "kept", metavar="RUN_DIR", help="Keep the weights of an unfinished run.")
+@click.option("--restore", metavar="NAME", help="Create the folder --out from kept weights.")
+@click.option("--out", metavar="RUN_DIR", help="The folder for --restore to create.")
 def publish(
     run: str | None,
     root: Path | None,
@@ -35,9 +35,9 @@ def publish(
     restore: str | None,
     out: str | None,
 ) -> None:
-    """Publish an evaluated run: a SavedModel, its card and page, a row of the results.
+    """Publish an evaluated run: a SavedModel, its card and page, a row in the results.
 
-    With a published NAME, --seeds puts the scores of further runs on its card.
+    With a published NAME, --seeds adds the scores of further runs to its card.
 
     Example: srnn-tf publish runs/f_rnn_bach --root my_models
     """

@@ -1,4 +1,4 @@
-"""`srnn-tf sample`: a sample in a file that can be heard or seen."""
+"""`srnn-tf sample`: write a sample as a sound file, a MIDI file or a plot."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PICTURES = (".png", ".svg", ".pdf")
 @click.command()
 @options.name
 @click.option(
-    "--out", required=True, type=options.FILE, help="x.wav, x.mid, or a picture: .png, .svg, .pdf."
+    "--out", required=True, type=options.FILE, help="x.wav, x.mid, or a plot: .png, .svg, .pdf."
 )
-@click.option("--steps", type=int, help="Frames; enough for a picture by default.")
+@click.option("--steps", type=int, help="Frames to draw; enough for a plot by default.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--temperature", default=1.0, show_default=True, help="Below 1: likelier samples.")
 @options.server
@@ -36,7 +36,7 @@ def sample(
     server: str | None,
     timeout: float,
 ) -> None:
-    """Draw from a model, to a file that can be heard or seen.
+    """Sample from a model, to a sound file, a MIDI file or a plot.
 
     Example: srnn-tf sample delta_rnn_random_bach --seed 1 --out chorale.mid
     """

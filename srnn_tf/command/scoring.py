@@ -28,7 +28,7 @@ from srnn_tf.serving import inputs
 @click.option(
     "--format", "layout", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True
 )
-@click.option("--per-step", is_flag=True, help="Of each step too; with --format jsonl.")
+@click.option("--per-step", is_flag=True, help="Also the score of each step; with --format jsonl.")
 @options.steps_per_quarter
 def score(
     name: str,
@@ -43,10 +43,10 @@ def score(
 ) -> None:
     """Log likelihoods of FILES under a model, in nats, one row for each sequence.
 
-    FILES are WAV, FLAC, MP3 for speech, MIDI for piano rolls, npz and npy for all. Audio is
-    resampled to 16 kHz and scored in nats of its samples in [-1, 1]; arrays of frames as they are,
-    standardized if the model's data are. With latents a score is an ELBO. Music that a model makes
-    less of than notes that are independent of everything is told on stderr.
+    FILES are WAV, FLAC or MP3 for speech, MIDI for piano rolls, npz and npy for all models. Audio
+    is resampled to 16 kHz; its score is the density of the samples in [-1, 1]. Arrays of frames are
+    scored as they are: standardize them if the model's data are. With latents a score is an ELBO.
+    A warning on stderr names music that scores below independent notes.
 
     Example: srnn-tf score f_rnn_bach chorale.mid
     """

@@ -16,11 +16,11 @@ from srnn_tf.serving import inputs
 
 @click.command("list")
 @click.option("--all", "all_names", is_flag=True, help="Every recipe, with or without weights.")
-@click.option("--dataset", help="Only of this one, for instance timit.")
-@click.option("--model", help="Only of this one, for instance srnn_hier.")
+@click.option("--dataset", help="Only this data set, for instance timit.")
+@click.option("--model", help="Only this model, for instance srnn_hier.")
 @click.option("--parameters", is_flag=True, help="Count them; with --all each model is built.")
 def list_models(all_names: bool, dataset: str | None, model: str | None, parameters: bool) -> None:
-    """List the published models: what they are of, and their test score.
+    """List the published models, with their data and test score.
 
     Example: srnn-tf list
     """
@@ -41,7 +41,7 @@ def list_models(all_names: bool, dataset: str | None, model: str | None, paramet
 
 
 def _row(name: str, parameters: bool) -> list[str]:
-    """What the list says of a published model."""
+    """The row of a published model in the list."""
     card = zoo.card(name)
     score = next(iter(card["test"]["full"].values()))["value"]
     substitute = f" (substitute: {card['alias_of']})" if card.get("stand_in") else ""
@@ -52,9 +52,9 @@ def _row(name: str, parameters: bool) -> list[str]:
 
 @click.command()
 @options.name
-@click.option("--json", "as_json", is_flag=True, help="The whole card.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole card.")
 def info(name: str, as_json: bool) -> None:
-    """Say what a model is, what it was trained on, and what it scores.
+    """Show a model, its training data and its scores.
 
     Example: srnn-tf info f_srnn_bach
     """

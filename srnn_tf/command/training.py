@@ -17,8 +17,8 @@ from srnn_tf.experiments import train as training
 @options.data
 @options.edition
 @click.option("--steps", type=int, help="Updates; the recipe's by default.")
-@click.option("--seed", default=0, show_default=True, help="Of everything random.")
-@click.option("--candidate", help="Of an SRNN recipe: parallel, zforcing_0.0025_0, ...")
+@click.option("--seed", default=0, show_default=True, help="The seed of all random draws.")
+@click.option("--candidate", help="The structure of an SRNN recipe: zforcing_0.0025_0, ...")
 @click.option("--batch-size", type=int, help="Streams or sequences; the recipe's by default.")
 @click.option(
     "--validate-every",
@@ -26,29 +26,29 @@ from srnn_tf.experiments import train as training
     help=f"Updates between two validations, with a checkpoint each; {runs.EPOCH} by default.",
 )
 @click.option(
-    "--patience", type=int, help="Early stopping: validations without a better one that end it."
+    "--patience", type=int, help="Early stopping after N validations without a better score."
 )
-@click.option("--window", type=int, help="Frames of a window; the recipe's by default.")
-@click.option("--learning-rate", type=float, help="The first; the recipe's by default.")
+@click.option("--window", type=int, help="Frames in a window; the recipe's by default.")
+@click.option("--learning-rate", type=float, help="The first rate; the recipe's by default.")
 @click.option(
     "--transpose",
     type=int,
     metavar="SEMITONES",
-    help="Move each training sequence by so many at most, anew in each epoch; piano rolls.",
+    help="Transpose each training sequence at random, by at most N; piano rolls only.",
 )
-@click.option("--without", multiple=True, metavar="SET", help="Of music, left out; repeatable.")
+@click.option("--without", multiple=True, metavar="SET", help="A set to leave out of music.")
 @click.option("--begin-with", metavar="RUN_DIR", help="Warm start from its best weights.")
 @click.option(
     "--dtype",
     type=click.Choice(runs.POLICIES),
-    help="To train in; the recipe's by default. mixed_bfloat16 is slow without AVX-512.",
+    help="For training; the recipe's by default. mixed_bfloat16 is slow without AVX-512.",
 )
 @click.option(
     "--strategy",
     type=click.Choice(workers.KINDS),
-    help="Many devices: all of this machine, or those of the workers in TF_CONFIG.",
+    help="Devices: all of this machine, or those of the workers in TF_CONFIG.",
 )
-@click.option("--no-test", is_flag=True, help="Leave the test split alone.")
+@click.option("--no-test", is_flag=True, help="Do not score the test split.")
 def train(
     name: str,
     out: str,
@@ -58,10 +58,10 @@ def train(
     no_test: bool,
     **settings: Any,
 ) -> None:
-    """Train the recipe NAME; the same command again goes on after an interruption.
+    """Train the recipe NAME; the same command resumes an interrupted run.
 
-    Kept are the weights that score best on the validation split; printed at the end are their
-    scores on the test split.
+    The weights with the best score on the validation split are kept. Their scores on the test split
+    are printed at the end.
 
     Example: srnn-tf train f_rnn_bach --steps 3000 --out runs/f_rnn_bach
     """

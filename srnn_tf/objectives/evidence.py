@@ -31,7 +31,7 @@ class Exact(Objective):
     def check(self, density):
         if density.latent_size:
             raise ValueError(
-                "Exact needs a model without latents; of one with latents only bounds are known: "
+                "Exact needs a model without latents; a model with latents has lower bounds only: "
                 "use ELBO(), IWAE() or FIVO()"
             )
 

@@ -117,7 +117,7 @@ def find(pattern: str) -> list[str]:
     try:
         return sorted(metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list)
     except BeamIOError as error:
-        raise ValueError(f"{pattern}: Beam cannot look there: {error}") from error
+        raise ValueError(f"{pattern}: Beam cannot list it: {error}") from error
 
 
 def read(path: str, model: str) -> Iterator[Any]:
@@ -195,7 +195,7 @@ def score_files(
             text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             if not left:
                 raise ChildProcessError(f"the pipeline failed {ATTEMPTS} times: {text}") from error
-            print(f"the pipeline failed and begins anew: {text}", file=sys.stderr, flush=True)
+            print(f"the pipeline failed and is restarted: {text}", file=sys.stderr, flush=True)
 
 
 def _clear(output: str) -> None:

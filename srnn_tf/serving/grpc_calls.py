@@ -51,7 +51,7 @@ class Calls:
         answer.metadata["signature_def"].Unpack(signatures)
         sizes = signatures.signature_def["score"].inputs["frames"].tensor_shape.dim
         if len(sizes) != 3:
-            raise ServingError(f"{self.target} is no model of ours", "NOT_FOUND")
+            raise ServingError(f"{self.target} is not a model of srnn_tf", "NOT_FOUND")
         return sizes[-1].size
 
     def close(self) -> None:

@@ -112,10 +112,10 @@ class Artifact:
         for name, expected in self.card["files"].items():
             path = self.folder / name
             if not path.is_file():
-                raise ValueError(f"{path} is missing: the model is not whole; fetch it again")
+                raise ValueError(f"{path} is missing: the model is incomplete; download it again")
             if sha256(path) != expected:
                 raise ValueError(
-                    f"{path} is damaged: its SHA-256 is not that of the card; fetch it again"
+                    f"{path} is damaged: its SHA-256 is not that of the card; download it again"
                 )
 
     def config(self) -> dict[str, Any]:

@@ -206,7 +206,9 @@ def _find(name: str, version: int | None, root: Any) -> artifacts.Artifact:
     alias = store.alias(name, root)
     if alias is not None:
         if store.alias(alias["alias_of"], root) is not None:
-            raise ValueError(f"{name} stands for {alias['alias_of']!r}, a substitute itself")
+            raise ValueError(
+                f"{name} is an alias of {alias['alias_of']!r}, which is a substitute itself"
+            )
         target = _find(alias["alias_of"], version, root)
         card = {**target.card, **{k: v for k, v in alias.items() if k != "format"}}
         return artifacts.Artifact(target.folder, card)

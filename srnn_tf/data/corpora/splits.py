@@ -129,8 +129,8 @@ def check_edition(name: str, counts: tuple[int, ...], edition: str | None, path:
         return matching[0] if matching else "any"
     if not matching or edition not in (None, matching[0]):
         raise ValueError(
-            f"{path} has {counts} frames (train, valid, test), which is not the edition asked "
-            f'for; known of {name}: {listed}. edition="any" accepts the file as it is; scores on '
+            f"{path} has {counts} frames (train, valid, test), which is not the requested "
+            f'edition; known of {name}: {listed}. edition="any" accepts any file; scores on '
             f"another edition cannot be compared with published ones"
         )
     return matching[0]
