@@ -13,7 +13,7 @@ _LATER = (
     "experiments",
     "serving",
     "testing",
-)  # folders that are imported when asked for
+)  # imported on first use
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Densities of sequences: what p(x, z) and q(z | x) are, without loss, protocol or optimizer."""
+"""Densities of sequences: p(x, z) and q(z | x), without loss, protocol or optimizer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from srnn_tf.structures import Trace
 
 
 class Batch(NamedTuple):
-    """Steps of a structure; B rows, S steps, F values of a step."""
+    """A batch as steps of the structure: B rows, S steps, F values per step."""
 
     steps: tf.Tensor  # (B, S, F), x_t
     previous: tf.Tensor  # (B, S, F), x_{t-1}
@@ -26,12 +26,12 @@ class Batch(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """What a density says of a batch at one draw of the latents: nats, zero under the mask."""
+    """The terms of log p(x) at one draw of the latents: nats, zero under the mask."""
 
-    log_likelihood: tf.Tensor  # (B, S), log p(x_t | z_<=t, x_<t), KL not subtracted
+    log_likelihood: tf.Tensor  # (B, S), log p(x_t | z_<=t, x_<t), without the KL
     kl: tf.Tensor  # (B, S), KL(q_t || p_t)
     log_ratio: tf.Tensor  # (B, S), log q(z_t) - log p(z_t) at the draw
-    auxiliary: tf.Tensor  # (B, S), costs that training adds, and no bound has
+    auxiliary: tf.Tensor  # (B, S), terms of the training objective that no bound includes
     states: State  # after each row's last real step
     posterior_mean: tf.Tensor | None = None  # (B, S, Z), with latents
 
@@ -42,11 +42,11 @@ class Density(abc.ABC):
         log p(x) = sum{ log p(x_t | x_<t) : t = 1, ..., T }
 
     Attributes:
-        event_size: D, the values of a frame of the data.
-        frame_size: F, the values of a step; D is a multiple of it.
-        latent_size: Z, 0 without latents.
-        binary: which values of a frame must be 0 or 1, D booleans.
-        filtering: whether the posterior of z_t reads nothing after x_t, and `step` takes x_t.
+        event_size: D, the number of values in a frame.
+        frame_size: F, the number of values in a step; it divides D.
+        latent_size: Z, the number of latent units; 0 without latents.
+        binary: which values of a frame must be 0 or 1: D booleans.
+        filtering: whether the posterior of z_t reads nothing after x_t. `step` then takes x_t.
     """
 
     event_size: int
@@ -57,13 +57,13 @@ class Density(abc.ABC):
 
     @property
     def steps_per_frame(self) -> int:
-        """How many steps a frame is."""
+        """The number of steps per frame."""
         return self.event_size // self.frame_size
 
     @property
     @abc.abstractmethod
     def variables(self) -> list[keras.Variable]:
-        """All that `terms` and `step` read."""
+        """The variables that `terms` and `step` read."""
 
     @abc.abstractmethod
     def initial_states(self, rows: Size) -> State:
@@ -78,21 +78,24 @@ class Density(abc.ABC):
         key: Key | None = None,
         evidence: Evidence = None,
     ) -> Terms:
-        """Score every step of a batch, the latents drawn from the posterior.
+        """Score every step of a batch, with latents drawn from the posterior.
 
         Args:
             batch: the steps.
-            noise: (B, S, Z) standard normal, or (1, S, Z) for all rows alike.
-            states: where to start; `initial_states` by default.
-            key: of dropout; None for none.
-            evidence: of `evidence`, worked out here by default.
+            noise: (B, S, Z), standard normal draws; or (1, S, Z), the same for all rows.
+            states: the states to start from; `initial_states` by default.
+            key: the key for dropout; None for no dropout.
+            evidence: the result of `evidence`; computed here by default.
         """
 
     @abc.abstractmethod
     def evidence(self, batch: Batch, key: Key | None = None) -> Evidence:
-        """What a posterior that reads the future reads of a batch, a nest of (B, S, ...), or None.
+        """The features of the data that the posterior reads, if it reads future steps.
 
-        With it, such a density can be stepped through.
+        `step` takes them, one step at a time.
+
+        Returns:
+            A nest of (B, S, ...), or None where the posterior of z_t reads nothing after x_t.
         """
 
     @abc.abstractmethod
@@ -106,37 +109,43 @@ class Density(abc.ABC):
         temperature: Temperature = 1.0,
         key: Key | None = None,
     ) -> tuple[Trace, tfp.distributions.Distribution]:
-        """One step: the structure's trace, and the distribution of x_t, batch shape (B, 1).
+        """One step of the density.
 
-        The latents come from the prior; with `target`, x_t, or with `evidence` from the posterior.
+        The latents come from the posterior if `target` or `evidence` is given, and from the prior
+        otherwise.
 
         Args:
             previous: x_{t-1}, (B, F).
-            states: those before the step.
-            noise: (B, Z).
-            target: (B, F), for densities that filter; others take
-            evidence: of the step, a nest of (B, ...).
-            temperature: of the distribution.
-            key: of dropout.
+            states: the states before the step.
+            noise: (B, Z), the standard normal draws of the latents.
+            target: x_t, (B, F), if `filtering`.
+            evidence: the evidence of the step, a nest of (B, ...), unless `filtering`.
+            temperature: the temperature of the distribution of x_t.
+            key: the key for dropout; None for no dropout.
+
+        Returns:
+            The structure's `Trace` of one step, and the distribution of x_t, batch shape (B, 1).
         """
 
     @abc.abstractmethod
     def latents(self, batch: Batch, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Mean, log variance and KL, nats, of each latent under the posterior, (B, S, Z) each."""
+        """Mean, log variance and KL (nats) of each latent's posterior; each (B, S, Z)."""
 
     def table(self, steps: Size) -> tf.Tensor | None:
-        """The fixed table of noise, (1, S, Z): a row's score depends neither on its batch nor on
-        padding. None without latents."""
+        """The fixed table of standard normal draws, (1, S, Z); None without latents.
+
+        With it a row's score depends neither on the rest of its batch nor on padding.
+        """
         return draws.table(steps, self.latent_size) if self.latent_size else None
 
     def noise(self, rows: Size, steps: Size, key: Key) -> tf.Tensor | None:
-        """Noise of each row's own, (B, S, Z); None without latents."""
+        """Standard normal draws, different for each row, (B, S, Z); None without latents."""
         if not self.latent_size:
             return None
         return nn.time_major(key.normal([steps, rows, self.latent_size], axis=1))
 
     def sum_frames(self, values: tf.Tensor) -> tf.Tensor:
-        """(B, T * steps_per_frame) to (B, T)."""
+        """Sum over the steps of each frame: (B, T * steps_per_frame) to (B, T)."""
         if self.steps_per_frame == 1:
             return values
         rows = tf.shape(values)[0]
@@ -145,12 +154,12 @@ class Density(abc.ABC):
     def batch(
         self, frames: tf.Tensor, previous: tf.Tensor | None = None, mask: tf.Tensor | None = None
     ) -> Batch:
-        """Frames (B, T, D) as steps, the step before each, and their mask.
+        """Reshape frames into steps of the structure.
 
         Args:
-            frames: x_t.
-            previous: x_{t-1}; `frames` shifted by one by default, zeros first.
-            mask: (B, T).
+            frames: x_t, (B, T, D).
+            previous: x_{t-1}, (B, T, D). By default `frames` shifted by one, with zeros first.
+            mask: (B, T) bool, true where a frame is real; all real by default.
         """
         frames = tf.cast(frames, tf.float32)
         if mask is not None:
@@ -168,7 +177,7 @@ class Density(abc.ABC):
 
 
 class SequenceDensity(Density):
-    """A latent structure joined to an emission.
+    """A density that joins a latent structure to an emission.
 
         log p(x) = sum{ log p(x_t | h_t) : t = 1, ..., T }
         h_t = structure(x_<t [, z_<=t])        p(x_t | h_t) = emission(h_t)
@@ -176,12 +185,13 @@ class SequenceDensity(Density):
     Args:
         structure: a `Structure`, or its config.
         emission: an `Emission`, or its config.
-        event_size: D; the emission's by default. A multiple k of it makes each frame k consecutive
-            steps: flat models have an emission of one value.
-        build: make the weights now; else `build` does, within the names of a model.
+        event_size: D, the number of values in a frame; the emission's by default. With k times the
+            emission's, each frame is k consecutive steps. Flat models have an emission of one
+            value.
+        build: create the weights now. Otherwise the caller calls `build` later.
 
     Raises:
-        ValueError: unknown names, or sizes that do not fit.
+        ValueError: a name is unknown, or sizes do not fit one another.
 
     Example:
         >>> density = SequenceDensity(
@@ -233,7 +243,7 @@ class SequenceDensity(Density):
         return type(one) is type(other) and one.get_config() == other.get_config()
 
     def build(self) -> None:
-        """Make all weights."""
+        """Create all weights."""
         nn.build(self.structure, "structure", self.frame_size)
         nn.build(self.emission, "emission", self.structure.context_size)
         for name, (head, width) in self._heads.items():
@@ -241,7 +251,7 @@ class SequenceDensity(Density):
 
     @property
     def layers(self) -> dict[str, keras.layers.Layer]:
-        """The structure, the emission, and heads of the structure's, by name, in this order."""
+        """The structure, the emission, and the structure's heads, by name, in this order."""
         heads = {name: head for name, (head, _) in self._heads.items()}
         return {"structure": self.structure, "emission": self.emission, **heads}
 

@@ -1,9 +1,9 @@
 """Likelihoods: from parameters to the distribution of a frame of D values. They have no weights.
 
-A likelihood turns the parameters of a frame (..., P) into a `tfd.Distribution` of batch shape (...)
-and event shape (D,), and says the likelihood of each value. That of a value turns params
-(..., D, params_size) into batch shape (..., D) and scalar events. Parameters are cast to float32
-first, whatever the dtype policy.
+A `Likelihood` maps the parameters of a frame, (..., P), to a `tfd.Distribution` of batch shape
+(...) and event shape (D,). A `ValueLikelihood` maps the parameters of each value,
+(..., D, params_size), to a distribution of batch shape (..., D) and scalar events. Parameters are
+cast to float32 first, whatever the dtype policy.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ tfd = tfp.distributions
 
 
 class Likelihood(abc.ABC):
-    """The distribution of a frame, its values independent given the parameters."""
+    """The distribution of a frame whose values are independent given the parameters."""
 
-    # How many parameters of a frame, or of a value where it is that of one, the last, are to be had
-    # without a bias.
+    # How many of the last parameters, of a frame or of a value, a layer computes without a bias.
     num_unbiased: int = 0
 
     @abc.abstractmethod
@@ -31,31 +30,31 @@ class Likelihood(abc.ABC):
         """The likelihood of each value of a frame.
 
         Raises:
-            ValueError: frames of `event_size` values are not what it is for.
+            ValueError: the likelihood does not support frames of `event_size` values.
         """
 
     def frame_params_size(self, event_size: int) -> int:
-        """The number of parameters of a frame, P."""
+        """P, the number of parameters of a frame."""
         return sum(value.params_size for value in self.values(event_size))
 
     @abc.abstractmethod
     def frame(
         self, params: tf.Tensor, event_size: int, temperature: Temperature = 1.0
     ) -> tfd.Distribution:
-        """(..., P) -> batch (...), event (D,).
+        """The distribution of a frame: parameters (..., P) to batch (...), event (D,).
 
-        `temperature` t divides logits by t and multiplies scales by sqrt(t). Besides `log_prob` and
-        `sample` the distribution has `greedy()`: of each value the likelier one, or the mean of the
-        component with the largest weight.
+        A `temperature` t divides logits by t and multiplies scales by sqrt(t). Besides `log_prob`
+        and `sample` the distribution has `greedy()`. It returns, for each value, the more probable
+        bit, or the mean of the component with the largest weight.
         """
 
     @abc.abstractmethod
     def get_config(self) -> Config:
-        """Plain values that rebuild it."""
+        """The constructor's arguments, as plain values."""
 
 
 class ValueLikelihood(Likelihood):
-    """One value's distribution, from `params_size` parameters; all values of a frame have it."""
+    """The distribution of one value, from `params_size` parameters; the same for all values."""
 
     binary: bool = False  # whether the value is 0 or 1
 
@@ -66,7 +65,10 @@ class ValueLikelihood(Likelihood):
 
     @abc.abstractmethod
     def __call__(self, params: tf.Tensor, temperature: Temperature = 1.0) -> tfd.Distribution:
-        """(..., D, params_size) -> batch (..., D), scalar event; `temperature` as in `frame`."""
+        """The distribution of each value: (..., D, params_size) to batch (..., D), scalar event.
+
+        `temperature` is as in `frame`.
+        """
 
     def values(self, event_size):
         return (self,) * event_size
@@ -77,14 +79,14 @@ class ValueLikelihood(Likelihood):
 
 
 class _Independent(tfd.Independent):
-    """With the greedy choice of each value."""
+    """`tfd.Independent` with `greedy`."""
 
     def greedy(self):
         return self.distribution.greedy()
 
 
 class _Bernoulli(tfd.Bernoulli):
-    """Draws by philox, so that a seed gives the same sample in eager, graph and XLA."""
+    """A Bernoulli sampled by Philox: a seed gives the same sample in eager, graph and XLA."""
 
     def _sample_n(self, n, seed=None):
         logits = self._logits_parameter_no_checks()
@@ -96,7 +98,7 @@ class _Bernoulli(tfd.Bernoulli):
 
 
 class Bernoulli(ValueLikelihood):
-    """A binary value.
+    """A binary value, 0 or 1, from one logit.
 
         p(x = 1) = sigmoid(params[..., 0])
 
@@ -120,7 +122,7 @@ class Bernoulli(ValueLikelihood):
 
 
 class _Mixture(tfd.MixtureSameFamily):
-    """A mixture of normals with a lean log density, and draws by philox."""
+    """A mixture of normals with a cheaper log density, sampled by Philox."""
 
     def _log_prob(self, x):
         normal = self.components_distribution
@@ -140,14 +142,14 @@ class _Mixture(tfd.MixtureSameFamily):
         return self._component(self.mixture_distribution.logits)[0]
 
     def _component(self, scores):
-        """Mean and scale of the component that scores highest."""
+        """Mean and scale of the component with the highest score."""
         pick = tf.one_hot(tf.argmax(scores, axis=-1), tf.shape(scores)[-1])
         normal = self.components_distribution
         return [tf.reduce_sum(pick * p, axis=-1) for p in (normal.loc, normal.scale)]
 
 
 class _Normal(tfd.Normal):
-    """Draws by philox."""
+    """A normal sampled by Philox."""
 
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], self.batch_shape_tensor()], axis=0)
@@ -158,17 +160,17 @@ class _Normal(tfd.Normal):
 
 
 class GaussianMixture(ValueLikelihood):
-    """A real value, a mixture of K normals.
+    """A real value, distributed as a mixture of K normals.
 
         p(x) = sum{ softmax(a)[k] N(x; m[k], exp(s[k])^2) : k = 1, ..., K }
 
-    The parameters are a, m and s, K numbers each; with one component there are no logits a.
+    The parameters are a, m and s, K numbers each. With one component there are no logits a.
 
     Args:
         num_components: K.
 
     Raises:
-        ValueError: K < 1.
+        ValueError: K is below 1.
 
     Example:
         >>> GaussianMixture(20)(tf.zeros([2, 200, 60])).log_prob(tf.zeros([2, 200])).shape
@@ -197,7 +199,7 @@ class GaussianMixture(ValueLikelihood):
 
 
 class _Blocks(tfd.Blockwise):
-    """Distributions side by side; each draws from a seed of its own."""
+    """Concatenated distributions; each draws from its own seed."""
 
     def _sample_n(self, n, seed=None):
         blocks = enumerate(self.distributions)
@@ -208,7 +210,7 @@ class _Blocks(tfd.Blockwise):
 
 
 class _Move(GaussianMixture):
-    """One that takes its log scales without a bias, as the paper's code does."""
+    """A mixture whose log scales have no bias, as in the paper's code."""
 
     @property
     def num_unbiased(self):  # ty: ignore[incompatible-property-override]
@@ -216,18 +218,19 @@ class _Move(GaussianMixture):
 
 
 class Handwriting(Likelihood):
-    """A step of a pen: a bit, then how far it moves in x and y.
+    """A step of a pen: a bit (pen up or down), then the move in x and y.
 
         p(x) = p(pen) p(dx) p(dy)      pen binary, dx and dy each a mixture of K normals
 
     The parameters of a frame are the logit of the bit, then those of dx and dy: their mixture
-    logits (none with one component), means and, without a bias, log standard deviations.
+    logits (none with one component), means and log standard deviations. The log standard deviations
+    have no bias.
 
     Args:
         num_components: K.
 
     Raises:
-        ValueError: K < 1; later, an `event_size` other than 3.
+        ValueError: K is below 1; in `values`, `event_size` is not 3.
 
     Example:
         >>> likelihood = Handwriting(5)
@@ -235,7 +238,7 @@ class Handwriting(Likelihood):
         >>> likelihood.frame(params, 3).log_prob(tf.zeros([2, 7, 3])).shape
         TensorShape([2, 7])
 
-    Reference: the models of IAM-OnDB of Lai et al., arXiv:1902.01388.
+    Reference: the IAM-OnDB models of Lai et al., arXiv:1902.01388.
     """
 
     def __init__(self, num_components: int = 5):

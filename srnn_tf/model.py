@@ -1,4 +1,4 @@
-"""A density of sequences as a Keras model: `SequenceModel`."""
+"""`SequenceModel`: a density of sequences as a Keras model."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from srnn_tf.objectives import Objective
 from srnn_tf.training import inputs, update
 from srnn_tf.training.metrics import Metrics
 
-# What a call says per frame; flat models sum it over the values of a frame.
+# What a call returns per frame; flat models sum it over the values of a frame.
 PER_FRAME = ("log_likelihood", "kl", "auxiliary", "log_ratio")
 
 
 class Posterior(NamedTuple):
-    """q(z_t | x) of every step of the structure, each (B, S, Z), zero under the mask."""
+    """q(z_t | x) at every step of the structure; each (B, S, Z), zero under the mask."""
 
     mean: tf.Tensor
     log_variance: tf.Tensor
@@ -37,7 +37,7 @@ class Posterior(NamedTuple):
 
 
 class Owned(keras.layers.Layer):
-    """Variables that are an objective's, as a layer of the model that is trained with it."""
+    """A layer that holds an objective's variables, so that Keras trains and saves them."""
 
     def __init__(self, variables: Sequence[keras.Variable]):
         super().__init__(name="objective_state")
@@ -47,25 +47,29 @@ class Owned(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="srnn_tf")
 class SequenceModel(keras.Model):
-    """A density of sequences, with what trains it and what it is asked.
+    """A density of sequences as a Keras model: training, scoring and sampling.
 
         log p(x) = sum{ log p(x_t | h_t) : t = 1, ..., T }
         h_t = structure(x_<t [, z_<=t])        p(x_t | h_t) = emission(h_t)
 
-    With latents the model is trained on, and reports, the evidence lower bound (ELBO)
-    sum_t E_q[log p(x_t | h_t)] - KL(q(z_t) || p(z_t)), or another objective; without, its
-    likelihoods are exact. `model.density` is the density alone.
+    A model without latents has an exact likelihood. A model with latents is trained on, and
+    reports, the evidence lower bound (ELBO), or another objective:
+
+        ELBO = sum{ E_q log p(x_t | h_t) - KL(q(z_t) || p(z_t)) : t = 1, ..., T }
+
+    `model.density` is the density alone, without loss or optimizer.
 
     Args:
         structure: a `Structure`, or its config.
         emission: an `Emission`, or its config.
-        event_size: D, the width of the user's frames; the emission's by default. A multiple k of it
-            makes each frame k consecutive steps: flat models have an emission of one value.
+        event_size: D, the number of values in a frame; the emission's by default. With k times the
+            emission's, each frame is k consecutive steps. Flat models have an emission of one
+            value.
         window: frames per window of `protocol="paper"`; None for the whole sequence.
-        seed: of everything random in training.
+        seed: the seed of all random draws in training.
 
     Raises:
-        ValueError: unknown names, or sizes that do not fit.
+        ValueError: a name is unknown, or sizes do not fit one another.
 
     Example:
         >>> model = SequenceModel(
@@ -112,7 +116,7 @@ class SequenceModel(keras.Model):
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
         self.means, self.xla = Metrics(density.latent_size), True
-        # What "elbo" stands for: an old config has a KL schedule of its own.
+        # "elbo" stands for this one: an old config has its own KL schedule.
         self.default_objective: Objective = objectives.default_of(density)
         self.objective: Objective = self.default_objective
         programs = Programs(lambda: self.xla)
@@ -122,27 +126,27 @@ class SequenceModel(keras.Model):
 
     @property
     def latent_size(self) -> int:
-        """Z, 0 without latents."""
+        """Z, the number of latent units; 0 without latents."""
         return self.density.latent_size
 
     @property
     def event_size(self) -> int:
-        """D, the values of a frame."""
+        """D, the number of values in a frame."""
         return self.density.event_size
 
     @property
     def frame_size(self) -> int:
-        """The values of a step of the structure."""
+        """The number of values in a step of the structure."""
         return self.density.frame_size
 
     @property
     def steps_per_frame(self) -> int:
-        """Steps of the structure per frame."""
+        """The number of steps of the structure per frame."""
         return self.density.steps_per_frame
 
     @property
     def binary(self) -> tuple[bool, ...]:
-        """Which values of a frame must be 0 or 1."""
+        """Which values of a frame must be 0 or 1: D booleans."""
         return self.density.binary
 
     def build(self, input_shape=None):
@@ -161,20 +165,25 @@ class SequenceModel(keras.Model):
         """Score every step of a batch.
 
         Args:
-            frames: (B, T, D), the steps to be scored.
-            previous: (B, T, D), the step before each; `frames` shifted by one by default, zeros
-                first.
-            mask: (B, T) bool, right-padded; all real by default.
-            noise: (B, T, Z), the standard normal draws of the posterior, T counted in steps of the
-                structure; by default drawn from the step counter in training, else a fixed table.
-            states: the `states` of an earlier call, to go on from there.
+            frames: (B, T, D), the frames to score.
+            previous: (B, T, D), the frame before each one. By default `frames` shifted by one, with
+                zeros first.
+            mask: (B, T) bool, true where a frame is real; right-padded. All real by default.
+            noise: (B, S, Z), the standard normal draws of the posterior, for S steps of the
+                structure. By default a function of the step counter in training, and a fixed table
+                otherwise.
+            states: the `states` of an earlier call, to continue from; the initial states by
+                default.
             training: apply dropout.
 
         Returns:
-            `log_likelihood`, log p(x_t | z_<=t, x_<t) at the draw, KL not subtracted; `kl`;
-            `log_ratio`, log q(z_t) - log p(z_t) at the draw; `auxiliary`, what training adds: each
-            (B, T), nats, zero under the mask. `states` after each row's last
-            real step. With latents also `posterior_mean`.
+            A dict. These are (B, T), nats, zero under the mask:
+            `log_likelihood`, log p(x_t | z_<=t, x_<t) at the draw, without the KL;
+            `kl`, KL(q(z_t) || p(z_t));
+            `log_ratio`, log q(z_t) - log p(z_t) at the draw;
+            `auxiliary`, terms that training adds to its objective.
+            `states` are those after the last real step of each row. Models with latents also
+            return `posterior_mean`, (B, S, Z).
         """
         self._check_call(frames, previous, mask)
         density, batch = self.density, self.density.batch(frames, previous, mask)
@@ -214,29 +223,29 @@ class SequenceModel(keras.Model):
 
         Args:
             optimizer: as in Keras.
-            clipnorm: the global norm that gradients are clipped to.
-            loss_per: "step", the loss is nats per frame, or "value", nats per value of a frame. The
-                clipping depends on it: the paper uses "value" for speech, "step" elsewhere.
-            objective: what training maximizes and `evaluate` reports as `bound`: an `Objective`,
-                such as `ELBO(kl_schedule, free_nats)`, `IWAE(8)` or `FIVO(8)`, or "elbo", "iwae",
-                "fivo" for one with the three arguments that follow. Models without latents have
-                their exact likelihood.
-            num_samples: draws of "iwae", particles of "fivo"; 1 by default.
-            max_samples: draws of "iwae" that are evaluated at once, or the next smaller divisor of
-                `num_samples`; with more, memory grows by a few numbers a step only.
-            free_nats: KL per frame that "elbo" does not press on; the reported KL is the true one.
-            jit_compile: compile with XLA, the default; under a `tf.distribute` strategy the part of
-                a step that each replica works out alone. On a CPU, float32 with XLA is the mode to
-                take, but for an `AutoregressiveRNN` and
-                for layers as wide as those for speech: their matrix products run up to 1.6 times as
-                fast under the policy "mixed_bfloat16" with `jit_compile=False`
-                (benchmarks/README.md). On a GPU leave it on.
-            kwargs: `steps_per_execution`, `run_eagerly`, ..., as in Keras; several steps per
-                execution only without a strategy.
+            clipnorm: the global norm to which gradients are clipped.
+            loss_per: the unit of the loss: "step" for nats per frame, "value" for nats per value of
+                a frame. The effect of `clipnorm` depends on it. The paper uses "value" for speech
+                and "step" for other data.
+            objective: what training maximizes and `evaluate` reports as `bound`. Either an
+                `Objective`, such as `ELBO(kl_schedule, free_nats)`, `IWAE(8)` or `FIVO(8)`; or one
+                of the names "elbo", "iwae" and "fivo", with the next three arguments. Models
+                without latents use their exact likelihood.
+            num_samples: the number of draws of "iwae", or of particles of "fivo"; 1 by default.
+            max_samples: the most draws of "iwae" to evaluate at once. It is rounded down to a
+                divisor of `num_samples`. Further draws add only a few numbers per step to memory.
+            free_nats: the KL per frame that "elbo" does not penalize. The reported KL includes it.
+            jit_compile: compile with XLA; true by default. Under a `tf.distribute` strategy XLA
+                compiles the part of a step that a replica computes alone. On a CPU, use float32
+                with XLA, with two exceptions: an `AutoregressiveRNN`, and layers as wide as those
+                for speech. Their matrix products run up to 1.6 times as fast under the policy
+                "mixed_bfloat16" with `jit_compile=False` (benchmarks/README.md). On a GPU use XLA.
+            kwargs: `steps_per_execution`, `run_eagerly`, ..., as in Keras. `steps_per_execution`
+                must be 1 under a strategy.
 
         Raises:
-            ValueError: `clipnorm` not positive, an unknown `loss_per` or `objective`, an argument
-                that the objective does not have, a float16 policy.
+            ValueError: `clipnorm` is not positive, `loss_per` or `objective` is unknown, the
+                objective does not have one of the arguments, or the dtype policy is float16.
         """
         if not clipnorm > 0.0:
             raise ValueError(f"`clipnorm` must be positive; received {clipnorm!r}")
@@ -323,14 +332,14 @@ class SequenceModel(keras.Model):
         Args:
             x: `frames`, or a dict of `frames`[, `previous`, `mask`], as arrays with N rows; or a
                 `tf.data.Dataset` or `EpochDataset` of batches of them. The order of epoch e is a
-                function of the model's seed and e, so a resumed run repeats an uninterrupted one;
-                a `tf.data.Dataset` keeps its own order.
+                function of the model's seed and e, so that a resumed run repeats an uninterrupted
+                one. A `tf.data.Dataset` keeps its own order.
             y: must be None.
-            batch_size: of arrays; 32 by default.
+            batch_size: the batch size for arrays; 32 by default.
             epochs: as in Keras, like all other arguments.
 
         Raises:
-            ValueError: data of a wrong kind, shape or value.
+            ValueError: the data have a wrong type, shape or value.
         """
         inputs.refuse_targets(y, kwargs)
         endless = kwargs.get("steps_per_epoch") is not None
@@ -345,10 +354,17 @@ class SequenceModel(keras.Model):
             return super().fit(data, epochs=epochs, shuffle=False, **kwargs)
 
     def evaluate(self, x: Data | None = None, y=None, batch_size=None, **kwargs):
-        """Mean metrics over real frames, nats per frame; `x` as in `fit`.
+        """Return the mean of each metric over real frames, in nats per frame.
 
-        `bound` is exact without latents, else that of the objective, by default a single-sample
-        ELBO.
+        `bound` is the exact likelihood of a model without latents, and the objective's bound of a
+        model with latents: by default the ELBO from one draw.
+
+        Args:
+            x, batch_size: as in `fit`.
+            y: must be None.
+
+        Raises:
+            ValueError: the data have a wrong type, shape or value.
         """
         inputs.refuse_targets(y, kwargs)
         if not kwargs.get("_use_cached_eval_dataset"):
@@ -367,35 +383,37 @@ class SequenceModel(keras.Model):
         proposal: str | None = None,
         ess_threshold: float | None = None,
     ) -> tf.Tensor:
-        """log p(x) of each sequence, nats: exact without latents, else a bound from below.
+        """log p(x) of each sequence in nats: exact without latents, a lower bound with latents.
 
         Args:
             frames: (B, T, D).
-            mask: (B, T) bool, right-padded.
-            num_samples: K: draws that the ELBO is averaged over or that "iwae" takes, particles of
-                "fivo"; 1 by default.
-            seed: None uses a fixed table of draws, the same for every row and call. An integer for
-                each row, (B,), makes a row's draws depend on its own alone, whatever its batch.
-            protocol: "full" scores all steps, state carried throughout, x_0 = zeros. "paper" cuts
-                the sequence into windows of `window` frames, restarts the state in each, and does
-                not score the first step (flat models: the first value), which is context only.
-                Each window is a sequence of its own, and so is its bound.
-            bound: an `Objective`, such as `IWAE(16)`; or "elbo"; "iwae", importance weighted; or
-                "fivo", a particle filter, with the other arguments. The last two
-                come close to log p(x) as samples grow in number ("iwae" never further from it, in
-                expectation), and over seeds exp of them is an unbiased estimate of p(x).
-            proposal: what the particles of "fivo" are drawn from, "posterior", the default, or
-                "prior".
-            ess_threshold: the share of K under which the effective sample size of the particles
-                leads to resampling; 0.5 by default, 0 for never.
+            mask: (B, T) bool, true where a frame is real; right-padded. All real by default.
+            num_samples: K, the number of draws of "elbo" and "iwae", or of particles of "fivo"; 1
+                by default. "elbo" is the mean over the draws.
+            seed: None, an integer, or one integer per row, (B,). With None the draws come from a
+                fixed table, the same for every row and call. With one integer per row, a row's
+                draws depend on its own integer alone.
+            protocol: "full" scores all frames and carries the state throughout, with x_0 = 0.
+                "paper" cuts the sequence into windows of `window` frames and resets the state in
+                each. It does not score the first frame (flat models: the first value), which is
+                context only. Each window is a sequence of its own, with its own bound.
+            bound: an `Objective`, such as `IWAE(16)`; or one of the names "elbo", "iwae"
+                (importance weighted) and "fivo" (a particle filter), with the other arguments.
+                "iwae" and "fivo" converge to log p(x) as K grows; the expectation of "iwae" never
+                falls. Over seeds, exp of either is an unbiased estimate of p(x).
+            proposal: the proposal distribution of the particles of "fivo": "posterior", the
+                default, or "prior".
+            ess_threshold: "fivo" resamples where the effective sample size is below this share of
+                K; 0.5 by default, 0 for never.
 
         Returns:
             (B,) float32.
 
         Raises:
-            ValueError: bad frames or mask, an unknown protocol, bound or proposal, `num_samples`
-                below 1, a bound other than "elbo" of a model without latents, an `Objective` with
-                arguments of the shorthands beside it.
+            ValueError: the frames or the mask are invalid; the protocol, bound or proposal is
+                unknown; `num_samples` is below 1; a model without latents is given a bound other
+                than "elbo"; an `Objective` is given together with `num_samples`, `proposal` or
+                `ess_threshold`.
 
         Reference: Burda et al., arXiv:1509.00519; Maddison et al., arXiv:1705.09279.
         """
@@ -415,20 +433,21 @@ class SequenceModel(keras.Model):
     def posterior(
         self, frames: Array, mask: Array | None = None, seed: int | None = None
     ) -> Posterior:
-        """What the model believes about the latents of sequences.
+        """The parameters of the posterior q(z_t | x) at each step.
 
-        Where a step's posterior depends on the latents before it, these are one draw.
+        Where the posterior of a step depends on earlier latents, these are one draw.
 
         Args:
             frames: (B, T, D).
-            mask: (B, T) bool, right-padded.
-            seed: of that draw; None uses the fixed table of `log_prob`.
+            mask: (B, T) bool, true where a frame is real; right-padded. All real by default.
+            seed: the seed of that draw; None for the fixed table of `log_prob`.
 
         Returns:
-            Means, log variances and KL, nats, of every latent at every step of the structure.
+            A `Posterior`: mean, log variance and KL(q || p) in nats of every latent unit, each
+            (B, S, Z) for S steps of the structure.
 
         Raises:
-            ValueError: bad frames or mask, a model without latents.
+            ValueError: the frames or the mask are invalid, or the model has no latents.
         """
         if not self.latent_size:
             raise ValueError("`posterior` needs a model with latents; this structure has none")
@@ -438,20 +457,20 @@ class SequenceModel(keras.Model):
     def initial_states(
         self, batch_size: int, num_particles: int | None = None, seed: int = 0
     ) -> dict[str, State]:
-        """The states before the first frame of B streams, for `score_step`.
+        """The states of B streams before their first frame, for `score_step`.
 
-        They are plain tensors, rows of which may be stored, moved, and joined with those of other
-        streams along the first axis. Those under `structure` have K rows per stream, one after
-        another.
+        They are plain tensors. Their rows can be stored, reordered and concatenated with those of
+        other streams along the first axis. Tensors under `structure` have K consecutive rows per
+        stream.
 
         Args:
             batch_size: B.
-            num_particles: K, of models with latents; 16 by default.
-            seed: of the particles; every row draws its own. Streams that begin in calls of their
-                own need seeds of their own.
+            num_particles: K, for models with latents; 16 by default.
+            seed: the seed of the particles; each row draws its own. Give streams that start in
+                separate calls different seeds.
 
         Raises:
-            ValueError: a size below 1, or particles of a model without latents.
+            ValueError: a size is below 1, or `num_particles` is given for a model without latents.
         """
         checks.sizes(batch_size=batch_size)
         checks.sizes(minimum=0, seed=seed)
@@ -469,22 +488,22 @@ class SequenceModel(keras.Model):
     def score_step(
         self, frame: Array, states: dict[str, State]
     ) -> tuple[tf.Tensor, dict[str, State]]:
-        """log p(x_t | x_<t) of the next frame of each stream, nats, as it comes in.
+        """log p(x_t | x_<t) of the next frame of each stream, in nats.
 
-        Exact without latents: over a sequence it adds up to `log_prob`. With latents, one step of a
-        particle filter, whose particles come from the posterior where that reads no future (STORN,
-        VRNN) and from the prior otherwise; the sum over a sequence has the distribution of
-        `log_prob(bound="fivo")` with that proposal.
+        Without latents it is exact, and its sum over a sequence is `log_prob`. With latents it is
+        one step of a particle filter. The proposal is the posterior where that does not read future
+        frames (STORN, VRNN), and the prior otherwise. The sum over a sequence has the distribution
+        of `log_prob(bound="fivo")` with the same proposal.
 
         Args:
             frame: (B, D).
-            states: of `initial_states`, or of the step before.
+            states: the states from `initial_states` or from the previous `score_step`.
 
         Returns:
             (B,) float32, and the states after the frame.
 
         Raises:
-            ValueError: a bad frame; states of another model or batch size.
+            ValueError: the frame is invalid, or the states are of another model or batch size.
 
         Example:
             >>> from srnn_tf import zoo
@@ -508,17 +527,19 @@ class SequenceModel(keras.Model):
 
         Args:
             batch_size: B.
-            num_steps: T, the frames to draw.
-            seed: the same seed gives the same sequences.
-            prefix: (B, P, D) frames to continue, their latents drawn from the posterior; the
-                result holds what follows them.
-            temperature: t divides logits by t and multiplies scales and latent noise by sqrt(t).
+            num_steps: T, the number of frames to draw.
+            seed: the seed; the same seed gives the same sequences.
+            prefix: (B, P, D), frames to continue. Their latents are drawn from the posterior. The
+                result does not include them.
+            temperature: a temperature t divides logits by t and multiplies scales and latent noise
+                by sqrt(t).
 
         Returns:
             (B, T, D) float32.
 
         Raises:
-            ValueError: `batch_size` or `num_steps` below 1, a bad prefix, `temperature` <= 0.
+            ValueError: `batch_size` or `num_steps` is below 1, the prefix is invalid, or
+                `temperature` is not positive.
         """
         checks.sizes(batch_size=batch_size, num_steps=num_steps)
         checks.sizes(minimum=0, seed=seed)

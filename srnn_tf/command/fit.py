@@ -1,4 +1,4 @@
-"""Whether a model fits a file of music at all: beside notes that know nothing of one another."""
+"""Warnings where a model does not fit a file of music: it scores below independent notes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def warn(
     sequences: Iterable[inputs.Sequence],
     log_likelihoods: Iterable[float],
 ) -> None:
-    """Say on stderr of which sequences a model of music makes less than independent notes do.
+    """Warn on stderr of sequences that a model of music scores below independent notes.
 
-    The baseline is that of `baselines.independent`, fitted to the sequence itself.
+    The baseline is `baselines.independent`, fitted to the sequence itself.
 
     Args:
-        name: of the model.
+        name: the name of the model.
         card: its card.
-        sequences: what was scored.
-        log_likelihoods: nats of each.
+        sequences: the sequences.
+        log_likelihoods: the score of each, in nats.
     """
     if inputs.kind_of(card) != "pianoroll":
         return

@@ -1,6 +1,6 @@
-"""Checkpoints of the paper's PyTorch code turned into our models.
+"""Conversion of checkpoints of the paper's PyTorch code to models of this package.
 
-Nothing is unpickled here: the caller passes the state dict as NumPy arrays, for instance
+Nothing is unpickled here. The caller passes the state dict as NumPy arrays, for instance
 `{k: v.numpy() for k, v in torch.load(path, weights_only=True).items()}`.
 """
 
@@ -47,21 +47,22 @@ MODELS: dict[str, dict[str, tuple]] = {
 
 
 def from_reference(params: Params, config: Mapping[str, Any]) -> SequenceModel:
-    """Our model with the weights of a model of the paper's code.
+    """Convert a model of the paper's code, with its weights.
 
     Args:
-        params: the PyTorch state dict, key to array.
+        params: the PyTorch state dict, a dict from keys to arrays.
         config: `domain` ("speech", "midi" or "handwriting"), `model` (see `MODELS`) and the sizes
-            of the constructor there: `d_data`, `d_emb`, `d_rnn`, and `n_layer`, `n_mix`, `d_mlp`,
-            `d_lat`, `n_low_layer`, `d_nade`, `chk_len` where the model has them. Of a random split
-            also `leak` and `rest`, the values of its two parts, which no state dict holds.
+            in the constructor there: `d_data`, `d_emb`, `d_rnn`, and `n_layer`, `n_mix`, `d_mlp`,
+            `d_lat`, `n_low_layer`, `d_nade`, `chk_len` where the model has them. A random split
+            also needs `leak` and `rest`, the indices of its two parts, which are not in the state
+            dict.
 
     Returns:
-        A `SequenceModel` that gives the reference's likelihoods and gradients.
+        A `SequenceModel` with the likelihoods and gradients of the original.
 
     Raises:
-        ValueError: an unknown domain, a model the domain has not, a missing size, or a key
-            of the state dict that is missing, unknown, or of a wrong shape.
+        ValueError: the domain or the model is unknown, a size is missing, or a key of the state
+            dict is missing, unknown, or of a wrong shape.
 
     Reference: github.com/zihangdai/reexamine-srnn, the code of arXiv:1902.01388.
     """

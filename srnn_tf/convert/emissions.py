@@ -1,4 +1,4 @@
-"""Emissions of the paper's code: their configs, and where their weights come from."""
+"""Emissions of the paper's code: their configs, and the keys of their weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _likelihood(config, domain, stochastic):
 
 
 def describe(kind, config, domain, stochastic):
-    """The config of an emission of ours."""
+    """The config of the emission of this package."""
     common = {"event_size": config["d_data"], "likelihood": _likelihood(config, domain, stochastic)}
     return {**common, **kind(config, domain)}
 
@@ -207,7 +207,7 @@ def _masked_rules(emission, config, domain) -> list[Rule]:
 
 
 def unused(emission, domain) -> set[str]:
-    """Keys that the reference stores and does not need."""
+    """The keys that the original stores but does not use."""
     known = {"mask_0"} if getattr(emission, "num_layers", 0) else set()
     if domain == "speech" and emission.likelihood.num_components == 1:
         known |= {"crit.prior_weight", "crit.prior_bias"}  # the logits of one component

@@ -1,4 +1,4 @@
-"""How one weight of ours is made from a state dict of the paper's code."""
+"""Rules: how to compute a weight from a state dict of the paper's code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Rule = tuple[Any, list[str], Callable[..., np.ndarray]]
 
 
 def dense_rules(layer: Any, key: str) -> list[Rule]:
-    """A linear layer, whose kernel PyTorch keeps transposed; without bias where ours has none."""
+    """The rules of a linear layer, whose kernel PyTorch transposes; no bias if `layer` has none."""
     rules: list[Rule] = [(layer.kernel, [f"{key}.weight"], np.transpose)]
     if layer.bias is not None:
         rules.append((layer.bias, [f"{key}.bias"], np.array))
@@ -21,7 +21,7 @@ def dense_rules(layer: Any, key: str) -> list[Rule]:
 
 
 def cell_rules(layer: Any, key: str, suffix: str) -> list[Rule]:
-    """An LSTM layer: PyTorch keeps (4H, in) kernels and two biases, of which the sum matters."""
+    """The rules of an LSTM layer: PyTorch has (4H, in) kernels, and two biases to be summed."""
     return [
         (layer.kernel, [f"{key}.weight_ih{suffix}"], np.transpose),
         (layer.recurrent_kernel, [f"{key}.weight_hh{suffix}"], np.transpose),
@@ -30,10 +30,10 @@ def cell_rules(layer: Any, key: str, suffix: str) -> list[Rule]:
 
 
 def assign(rules: list[Rule], params: Params, unused: set[str]) -> None:
-    """Set every weight that the rules name, or none where a key is wrong.
+    """Assign every weight of the rules, or none if a key is wrong.
 
     Raises:
-        ValueError: a key that is missing, unknown, or of a wrong shape.
+        ValueError: a key is missing, unknown, or of a wrong shape.
     """
     needed = {key for _, keys, _ in rules for key in keys}
     missing, extra = sorted(needed - set(params)), sorted(set(params) - needed - unused)

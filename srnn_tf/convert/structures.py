@@ -1,4 +1,4 @@
-"""Structures of the paper's code: their configs, and where their weights come from."""
+"""Structures of the paper's code: their configs, and the keys of their weights."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What everything else is made of: random keys, layers, loops, checks, registries; no models."""
+"""Building blocks of the package: random keys, layers, loops, checks, registries. No models."""

@@ -1,7 +1,7 @@
-"""Checks of arguments and of data, made where values are known: outside compiled code.
+"""Checks of arguments and of data, outside compiled code. All raise a ValueError.
 
-Assertions inside a jitted step are dropped silently, so data are checked as arrays in the eager
-entry points, and by `check_batch` in the `tf.data` pipeline that `fit` and `evaluate` read.
+XLA drops assertions silently. So data are checked as arrays in the eager entry points, and by
+`check_batch` in the `tf.data` pipeline of `fit` and `evaluate`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MARK = "srnn_tf:"
 
 
 def sizes(minimum: int = 1, **values: int) -> None:
-    """Each argument is an integer of at least `minimum`."""
+    """Check that each argument is an integer of at least `minimum`."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, Integral) or value < minimum:
             raise ValueError(
@@ -30,7 +30,7 @@ def sizes(minimum: int = 1, **values: int) -> None:
 
 
 def seeds(values: int | Sequence[int] | np.ndarray, rows: int) -> None:
-    """The argument `seed` is an integer of at least 0, or one for each row."""
+    """Check that the argument `seed` is an integer of at least 0, or one for each row."""
     if not np.ndim(values):
         return sizes(minimum=0, seed=cast("int", values))
     array = np.asarray(values)
@@ -42,45 +42,45 @@ def seeds(values: int | Sequence[int] | np.ndarray, rows: int) -> None:
 
 
 def between(name: str, value: int, first: int, last: int) -> None:
-    """The argument `name` is an integer from `first` to `last`."""
+    """Check that the argument `name` is an integer from `first` to `last`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or not first <= value <= last:
         raise ValueError(f"`{name}` must be an integer from {first} to {last}; received {value!r}")
 
 
 def rate(**values: float) -> None:
-    """Each argument is a dropout rate, in [0, 1)."""
+    """Check that each argument is a dropout rate, in [0, 1)."""
     for name, value in values.items():
         if not isinstance(value, Real) or not 0.0 <= value < 1.0:
             raise ValueError(f"`{name}` must be in [0, 1); received {value!r}")
 
 
 def weight(**values: float) -> None:
-    """Each argument is a finite number of at least 0."""
+    """Check that each argument is a finite number of at least 0."""
     for name, value in values.items():
         if not isinstance(value, Real) or not 0.0 <= value < float("inf"):
             raise ValueError(f"`{name}` must be a number of at least 0; received {value!r}")
 
 
 def temperature(value: Temperature) -> None:
-    """A number above 0; tensors are taken as they are."""
+    """Check that a temperature is a positive number; tensors are not checked."""
     if not tf.is_tensor(value) and (not isinstance(value, Real) or not 0.0 < value < float("inf")):
         raise ValueError(f"`temperature` must be a positive number; received {value!r}")
 
 
 def width(name: str, shape: Shape, size: int) -> None:
-    """The last axis, where it is known, has this size."""
+    """Check that the last axis, if it is static, has this size."""
     if len(shape) == 0 or shape[-1] not in (size, None):
         raise ValueError(f"`{name}` must end in {size} values; received shape {tuple(shape)}")
 
 
 def choice(name: str, value: object, known: Iterable[str]) -> None:
-    """The argument is one of the known names."""
+    """Check that the argument is one of the known names."""
     if value not in known:
         raise unknown(f"`{name}`", value, known)
 
 
 def bound(name: str, value: object, latent_size: int) -> None:
-    """The argument `name` is a bound that a model of this latent size has."""
+    """Check that the argument `name` is a bound that a model of this latent size supports."""
     if not latent_size:
         raise ValueError(
             f"`{name}` must be 'elbo' for a model without latents, whose likelihood is exact; "
@@ -89,7 +89,7 @@ def bound(name: str, value: object, latent_size: int) -> None:
 
 
 def frame_shape(shape: Shape, event_size: int, name: str = "frames", axes: str = "B, T") -> None:
-    """The shape is (B, T, D), as far as it is known; `axes` names all but the last."""
+    """Check that the static shape is (B, T, D); `axes` names all axes but the last."""
     rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
     wanted = axes.count(",") + 2
     if rank != wanted:
@@ -107,18 +107,18 @@ def frames(
     name: str = "frames",
     axes: str = "B, T",
 ) -> np.ndarray:
-    """The array as float32 (B, T, D), after every check.
+    """Check frames and return them as float32 (B, T, D).
 
     Args:
-        values: what should be frames.
+        values: the frames.
         event_size: D.
         binary: which of the D values must be 0 or 1.
-        name: of the argument, for errors.
-        axes: all but the last, as errors name them; their number is checked.
+        name: the name of the argument, for errors.
+        axes: the names of all axes but the last, for errors; their number is checked.
 
     Raises:
-        ValueError: wrong rank or width, empty, NaN or infinite, or not 0 or 1 where a Bernoulli
-            likelihood will score it.
+        ValueError: the frames have a wrong rank or width, are empty, NaN or infinite, or are not 0
+            or 1 where the likelihood is Bernoulli.
     """
     try:
         array = np.asarray(values, dtype=np.float32)
@@ -140,15 +140,16 @@ def frames(
 
 
 def frame(values: Array, event_size: int, binary: Sequence[bool]) -> np.ndarray:
-    """One frame per stream as float32 (B, D), after the checks of `frames`."""
+    """Check one frame per stream, as `frames` does, and return it as float32 (B, D)."""
     return frames(values, event_size, binary, "frame", axes="B")
 
 
 def mask(values: Array, shape: tuple[int, int]) -> np.ndarray:
-    """The mask as bool (B, T): each row some real steps, then padding.
+    """Check a mask and return it as bool (B, T): in each row real steps, then padding.
 
     Raises:
-        ValueError: wrong shape, other values than 0 and 1, a row without a real step, or a hole.
+        ValueError: the mask has a wrong shape or values other than 0 and 1, or a row has no real
+            step or a hole.
     """
     array = np.asarray(values)
     if array.shape != tuple(shape):
@@ -171,10 +172,10 @@ def mask(values: Array, shape: tuple[int, int]) -> np.ndarray:
 def check_batch(
     batch: dict[str, tf.Tensor], event_size: int, binary: Sequence[bool], empty: bool = False
 ) -> dict[str, tf.Tensor]:
-    """The same checks as TensorFlow operations, for a map over a `tf.data` pipeline.
+    """The checks of `frames` and `mask` as TensorFlow operations, to map over a pipeline.
 
-    What shapes and dtypes show is refused at once, values when they come. With `empty` there may be
-    no rows, as in a worker's part of the last batch.
+    Static shapes and dtypes are checked when the function is traced, values when it runs. With
+    `empty` a batch may have no rows, as a worker's part of the last batch may.
     """
     batch, conditions = dict(batch), []
     for name in ("frames", "previous"):

@@ -1,7 +1,7 @@
-"""The seeds of scores, samples and streams: numbers that are part of what was published.
+"""The seeds of scores, samples and streams. Published scores depend on these numbers.
 
-A seed given by a user is folded with what it is for, so that scores and samples of one seed have
-nothing in common; without one, scores use a fixed table.
+A user's seed is folded with its purpose, so that scores and samples of one seed are independent.
+Without a seed, scores use a fixed table of draws.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ PREFIX, VALUES, DRAWN_LATENTS = 0, 1, 2
 
 
 def request_seed(seed: int, kind: int) -> tf.Tensor:
-    """The seed (2,) of a request, from a user's."""
+    """The seed (2,) of a request, from the user's seed."""
     return tf.constant([seed % 2**31, kind])
 
 
 def draw_seed(seed: Seeds = None, sample: int | tf.Tensor = 0) -> tf.Tensor:
-    """The seed of one draw of the latents: (2,), or (B, 2) from B integers, one per row.
+    """The seed of one draw of the latents: (2,), or (B, 2) from one integer per row.
 
-    Without a seed, that of the fixed table.
+    Without a seed it is that of the fixed table.
     """
     if seed is not None and np.ndim(seed):
         kinds = np.full_like(seed, SCORES)
@@ -58,9 +58,9 @@ def draw_seeds(seed: Seeds, start: int, num: int) -> tf.Tensor:
 def filter_seed(
     seed: Seeds = None, group: int | None = None, start: int = 0, windows: int = 1
 ) -> tf.Tensor:
-    """The seed of `filter_noise` from step `start` on, (2,); `group` is that of the rows.
+    """The seed of `filter_noise` from step `start` on, (2,), for a group of rows.
 
-    From a seed per row, one for each of its `windows`, (B * windows, 2).
+    From one seed per row: a seed for each of its `windows`, (B * windows, 2).
     """
     drawn = _fold_in(draw_seed(seed), FILTER)
     if drawn.shape.rank == 2:
@@ -73,9 +73,9 @@ def filter_seed(
 def filter_noise(
     key: random.Key, latent_size: int, steps: int, groups: Size, num_particles: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """What a particle filter draws: normal (S, G, K, Z) and uniform (S, G).
+    """The draws of a particle filter: normal (S, G, K, Z) and uniform (S, G).
 
-    Those of a group do not depend on how many groups there are.
+    The draws of a group do not depend on the number of groups.
     """
     shape = [groups, steps, num_particles, latent_size]
     normal = key.fold(NORMAL).normal(shape, axis=0)
@@ -86,7 +86,7 @@ def filter_noise(
 def filter_noise_of_each(
     seeds: tf.Tensor, latent_size: int, steps: int, num_particles: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """`filter_noise` of groups that each have a seed, (G, 2), and depend on it alone."""
+    """`filter_noise` with one seed per group, (G, 2); a group's draws depend on its seed alone."""
 
     def one(seed):
         drawn = filter_noise(random.Key(seed), latent_size, steps, 1, num_particles)
@@ -97,5 +97,5 @@ def filter_noise_of_each(
 
 
 def table(steps: Size, latent_size: int) -> tf.Tensor:
-    """The fixed table's draws of the latents, (1, S, Z), the same for all rows."""
+    """The fixed table of standard normal draws, (1, S, Z), the same for all rows."""
     return tf.transpose(random.normal([steps, 1, latent_size], draw_seed()), [1, 0, 2])

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes of files."""
 
 import os
 import secrets
@@ -9,12 +9,12 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place when the block ends well.
+    """A context manager that yields a temporary path, which replaces `path` on success.
 
-    Readers see the old file or the whole new one, never a part; a failed block leaves nothing.
+    Readers see the old file or the complete new one, never a part. A failed block leaves nothing.
 
     Args:
-        path: the file to write; its folder must exist. The temporary name ends like it.
+        path: the file to write; its folder must exist. The temporary path has the same suffix.
 
     Raises:
         FileNotFoundError: the folder of `path` does not exist.

@@ -17,13 +17,13 @@ LOG_2PI = math.log(2.0 * math.pi)
 
 
 def keep(shape: Shape, rate: float, key: Key | None, axis: int = 1) -> Kept:
-    """Which values dropout keeps, bool, from 8 random bits each; () where it keeps all.
+    """The dropout mask, bool, from 8 random bits per value; () where dropout keeps all values.
 
     Args:
-        shape: of the values.
-        rate: the share of values set to zero, in [0, 1), rounded to a multiple of 1/256.
-        key: None for no dropout.
-        axis: of the rows, or of rows and steps as one.
+        shape: the shape of the values.
+        rate: the share of values to set to zero, in [0, 1), rounded to a multiple of 1/256.
+        key: the key; None for no dropout.
+        axis: the axis of the rows, or of rows and steps merged.
     """
     level = _level(rate)
     if key is None or level == 0:
@@ -32,14 +32,14 @@ def keep(shape: Shape, rate: float, key: Key | None, axis: int = 1) -> Kept:
 
 
 def drop(x: tf.Tensor, kept: Kept, rate: float) -> tf.Tensor:
-    """x where `kept` by `keep`, scaled up, and zero elsewhere: inverted dropout."""
+    """Inverted dropout of x with the mask of `keep`: x / (1 - rate) where kept, zero elsewhere."""
     if isinstance(kept, tuple):
         return x
     return tf.where(kept, x * (256.0 / (256 - _level(rate))), tf.zeros_like(x))
 
 
 def dropout(x: tf.Tensor, rate: float, key: Key | None, axis: int = 1) -> tf.Tensor:
-    """Inverted dropout, the rows of x along an axis; without a key x as it is."""
+    """Inverted dropout of x, whose rows are along `axis`; without a key, x."""
     return drop(x, keep(tf.shape(x), rate, key, axis), rate)
 
 
@@ -53,18 +53,18 @@ def clipped_leaky_relu(x: tf.Tensor) -> tf.Tensor:
 
 
 class Scalars(NamedTuple):
-    """One value per step, embedded as x * kernel + bias, the embedding never formed."""
+    """The embedding x * kernel + bias of one value per step, which is never formed."""
 
     x: tf.Tensor  # (T, B)
     kernel: tf.Tensor  # (E,)
     bias: tf.Tensor  # (E,)
 
     def embedding(self) -> tf.Tensor:
-        """What it stands for, (T, B, E)."""
+        """The embedding itself, (T, B, E)."""
         return self.x[..., None] * self.kernel + self.bias
 
     def projection(self, kernel: tf.Tensor, bias: tf.Tensor) -> list[tf.Tensor]:
-        """The row and the base, each (F,), whose row * x + base is its product with (E, F)."""
+        """row and base, each (F,): row * x + base is the embedding times a kernel (E, F)."""
         row, base, kernel, bias = (
             tf.cast(a, tf.float32) for a in (self.kernel, self.bias, kernel, bias)
         )
@@ -72,14 +72,14 @@ class Scalars(NamedTuple):
 
 
 def embedded(x: tf.Tensor | Scalars) -> tf.Tensor:
-    """(T, B, E), formed where x is `Scalars`."""
+    """x as an array (T, B, E), formed where x is `Scalars`."""
     return x.embedding() if isinstance(x, Scalars) else x
 
 
 def project(x: tf.Tensor | Scalars, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
     """x (T, B, E), or `Scalars`, times a kernel (E, F), plus a bias, as one matrix product.
 
-    `tf.matmul` of rank 3 would take the kernel's gradient one step at a time, then add them up.
+    `tf.matmul` of rank 3 would compute the kernel's gradient one step at a time and sum the steps.
     """
     if isinstance(x, Scalars):
         row, base = x.projection(kernel, bias)
@@ -93,7 +93,7 @@ def project(x: tf.Tensor | Scalars, kernel: tf.Tensor, bias: tf.Tensor, dtype: s
 class Part(NamedTuple):
     """A layer inside a loop over time: `step(inputs_t, ..., dense)` for `scan.unroll`.
 
-    What does not depend on the loop's states is done before it, for all steps at once.
+    What does not depend on the states is computed before the loop, for all steps at once.
     """
 
     inputs: Nest  # nest of (T, B, ...)
@@ -102,7 +102,7 @@ class Part(NamedTuple):
 
 
 class LastRowsZero(keras.initializers.Initializer):
-    """Glorot's uniform initializer, but for the last rows of a kernel, which are zero."""
+    """Glorot's uniform initializer, with zeros in the last rows of a kernel."""
 
     def __init__(self, rows: int):
         self.rows = rows
@@ -117,15 +117,17 @@ class LastRowsZero(keras.initializers.Initializer):
 
 
 class GaussianHead(keras.layers.Layer):
-    """Mean and log variance of a diagonal Gaussian: an MLP, its outputs clipped to [-8, 8].
+    """Mean and log variance of a diagonal Gaussian: an MLP with outputs clipped to [-8, 8].
 
-    With `hidden_size > 0`: dropout, dense, clipped leaky ReLU, dropout, dense; else dropout, dense.
+    With `hidden_size > 0` the layers are dropout, dense, clipped leaky ReLU, dropout, dense; with 0
+    they are dropout, dense.
 
     Args:
         size: Z, the number of latent units.
-        hidden_size: width of the one hidden layer; 0 for none.
-        dropout: rate before each dense layer.
-        unread: how many inputs, the last, a head without a hidden layer starts without reading.
+        hidden_size: the width of the hidden layer; 0 for no hidden layer.
+        dropout: the dropout rate before each dense layer.
+        unread: the number of last inputs whose weights are initialized to zero, in a head without a
+            hidden layer.
 
     Shapes: call(x (..., H), key) -> mean, log variance, each (..., Z) float32.
     """
@@ -161,9 +163,9 @@ class GaussianHead(keras.layers.Layer):
         """The head on [fixed_t, state_t] inside a loop: `step(inputs_t, state_t, dense)`.
 
         Args:
-            fixed: (T, B, F), what is known of all steps, the first features of its inputs; or None.
-            rows: (T, B), the leading axes.
-            key: of dropout.
+            fixed: (T, B, F), the first input features, known for all steps; or None.
+            rows: (T, B), the sizes of the leading axes.
+            key: the key for dropout; None for no dropout.
         """
         first = self.out if self.hidden is None else self.hidden
         kernel, bias = (tf.cast(w, self.compute_dtype) for w in (first.kernel, first.bias))
@@ -202,17 +204,17 @@ class GaussianHead(keras.layers.Layer):
 
 
 def time_major(x: tf.Tensor) -> tf.Tensor:
-    """(B, T, ...) to (T, B, ...), and back."""
+    """Swap the first two axes: (B, T, ...) to (T, B, ...), and back."""
     return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
 
 
 def gaussian_log_prob(x: tf.Tensor, mean: tf.Tensor, log_variance: tf.Tensor) -> tf.Tensor:
-    """log N(x; mean, exp(log_variance)) per unit, nats."""
+    """log N(x; mean, exp(log_variance)) per unit, in nats."""
     return -0.5 * (LOG_2PI + log_variance + tf.square(x - mean) * tf.exp(-log_variance))
 
 
 def gaussian_kl(q: tuple[tf.Tensor, tf.Tensor], p: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-    """KL(q || p) per unit, nats, of diagonal Gaussians given as (mean, log variance)."""
+    """KL(q || p) per unit, in nats, of diagonal Gaussians given as (mean, log variance)."""
     (q_mean, q_log_variance), (p_mean, p_log_variance) = q, p
     ratio = tf.exp(q_log_variance - p_log_variance)
     distance = tf.square(q_mean - p_mean) * tf.exp(-p_log_variance)
@@ -220,7 +222,7 @@ def gaussian_kl(q: tuple[tf.Tensor, tf.Tensor], p: tuple[tf.Tensor, tf.Tensor]) 
 
 
 def gaussian_draw(gaussian: tuple[tf.Tensor, tf.Tensor], noise: tf.Tensor) -> tf.Tensor:
-    """The draw of a Gaussian given as (mean, log variance) that standard normal `noise` stands for.
+    """A reparameterized draw, mean + exp(log_variance / 2) * noise, of (mean, log variance).
 
     Example:
         >>> float(gaussian_draw((tf.constant(1.0), tf.constant(0.0)), tf.constant(2.0)))
@@ -231,10 +233,10 @@ def gaussian_draw(gaussian: tuple[tf.Tensor, tf.Tensor], noise: tf.Tensor) -> tf
 
 
 def build(layer: keras.layers.Layer, name: str, width: int) -> None:
-    """Build a layer for inputs (B, T, width), or check that it has been.
+    """Build a layer for inputs (B, T, width), or check that it was built for them.
 
     Raises:
-        ValueError: it has been built for another width; the error calls the layer `name`.
+        ValueError: the layer was built for another width; the error calls it `name`.
     """
     if not layer.built:
         layer.build((None, None, width))

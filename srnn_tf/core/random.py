@@ -1,8 +1,8 @@
 """Random numbers: the only source of draws.
 
-Everything random is a pure function of a seed, two int32 numbers, and comes from the philox
-generator: XLA's default generator takes about 40 times as long on a CPU. Noise and dropout are
-drawn through a `Key`, a seed that knows its place and, on several devices, which rows it is for.
+Every draw is a pure function of a seed, two int32 numbers. All come from the Philox generator,
+since XLA's default generator takes about 40 times as long on a CPU. Noise and dropout are drawn
+through a `Key`: a seed for one place and, on several devices, for the rows of one replica.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def split(seed: tf.Tensor, num: Size) -> tf.Tensor:
 
 
 def bits(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
-    """Random int32 words."""
+    """Random int32 numbers."""
     return tf.random.stateless_uniform(
         shape, seed, minval=None, maxval=None, dtype=tf.int32, alg="philox"
     )
 
 
 def octets(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
-    """Random uint8 numbers, four of a word."""
+    """Random uint8 numbers, four from each int32."""
     size = tf.reduce_prod(shape)
     words = bits([(size + 3) // 4], seed)
     return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], shape)
@@ -56,9 +56,9 @@ def normal(shape: Shape, seed: tf.Tensor) -> tf.Tensor:
 
 
 class Rows(NamedTuple):
-    """Which rows of a global batch a replica has: `count` of `total`, from `first` on.
+    """The rows of a global batch that a replica has: `count` of `total`, from `first` on.
 
-    `copies` is how many whole batches follow one another along the axis of the rows.
+    `copies` is the number of whole batches that are concatenated along the axis of the rows.
     """
 
     first: tf.Tensor
@@ -71,15 +71,15 @@ _NO_ROWS = Rows(None, None, None, 0)  # what is drawn for has no rows of its own
 
 
 class Key:
-    """A seed for one place that draws.
+    """A seed for the draws of one place in the code.
 
-    A strategy of `tf.distribute` gives each replica some rows of a global batch. With `rows`, what
-    is drawn is drawn for the whole of it and cut to these rows, so that N replicas repeat what one
-    device would have done with all rows.
+    A strategy of `tf.distribute` gives each replica some rows of a global batch. With `rows`, a key
+    draws for the global batch and returns these rows, so that N replicas draw what one device would
+    draw for all rows.
 
     Args:
         seed: (2,) int32.
-        rows: of the replica; None for all.
+        rows: the rows of the replica; None for all.
 
     Example:
         >>> key = Key([3, 14])
@@ -93,12 +93,12 @@ class Key:
         self.seed, self.rows = tf.convert_to_tensor(seed, tf.int32), rows
 
     def fold(self, place: str | int | tf.Tensor) -> Key:
-        """The key of a place, by its name or number."""
+        """A new key for a place, given by name or number."""
         number = zlib.crc32(place.encode()) >> 1 if isinstance(place, str) else place
         return self.at(fold_in(self.seed, number))
 
     def at(self, seed: tf.Tensor) -> Key:
-        """A key of another seed, for the same rows."""
+        """A key with another seed, for the same rows."""
         return Key(seed, self.rows)
 
     def split(self, num: Size) -> tf.Tensor:
@@ -106,17 +106,17 @@ class Key:
         return split(self.seed, num)
 
     def repeated(self, copies: int) -> Key:
-        """For an axis of rows that holds so many batches one after another."""
+        """A key for an axis of rows that concatenates `copies` batches."""
         if self.rows is None or self.rows is _NO_ROWS:
             return self
         return Key(self.seed, self.rows._replace(copies=copies))
 
     def without_rows(self) -> Key:
-        """For what has no whole rows, and cannot be drawn for in a replica."""
+        """A key for draws without an axis of whole rows; a replica cannot draw with it."""
         return Key(self.seed, None if self.rows is None else _NO_ROWS)
 
     def normal(self, shape: Shape, axis: int) -> tf.Tensor:
-        """Standard normal draws; the rows are along an axis, their steps or particles with them."""
+        """Standard normal draws; `axis` is that of the rows, or of rows merged with steps."""
         return self._rows_of(lambda whole: normal(whole, self.seed), shape, axis)
 
     def uniform(self, shape: Shape, axis: int) -> tf.Tensor:
@@ -128,7 +128,7 @@ class Key:
         return self._rows_of(lambda whole: octets(whole, self.seed), shape, axis)
 
     def _rows_of(self, drawn: Callable[[Shape], tf.Tensor], shape: Shape, axis: int) -> tf.Tensor:
-        """`drawn(shape)`; in a replica the part of the global batch's that its rows have.
+        """`drawn(shape)`; in a replica, its rows of the draws for the global batch.
 
         Raises:
             ValueError: in a replica, of a key `without_rows`.
@@ -152,5 +152,5 @@ class Key:
 
 
 def fold(key: Key | None, place: str | int | tf.Tensor) -> Key | None:
-    """The key of a place; without a key nothing is drawn there."""
+    """`key.fold(place)`; None without a key."""
     return None if key is None else key.fold(place)

@@ -48,7 +48,7 @@ class LSTM(keras.layers.Layer):
         """The layer on [fixed_t, extra_t] inside a loop: `step(inputs_t, extra_t, state, dense)`.
 
         Args:
-            fixed: (T, B, F) or `Scalars`, what is known of all steps, the first of its inputs.
+            fixed: (T, B, F) or `Scalars`, the first input features, known for all steps.
 
         A step returns its output (B, H) and its state.
         """
@@ -109,7 +109,7 @@ class GRU(keras.layers.Layer):
         return (scan.flip(outputs, lengths) if reverse else outputs), (h,)
 
     def part(self, fixed: tf.Tensor | Scalars) -> Part:
-        """As `LSTM.part`; `extra` is None where the fixed inputs are all."""
+        """As `LSTM.part`; `extra` is None where there are no inputs besides the fixed ones."""
         dtype, width, name = self.compute_dtype, _width(fixed), self.name
         inputs = project(fixed, self.kernel[:width], self.bias, dtype)
         recurrent = (tf.cast(w, dtype) for w in (self.recurrent_kernel, self.recurrent_bias))

@@ -1,4 +1,4 @@
-"""Names to classes and back: how structures, emissions and likelihoods are written to a config."""
+"""Registries: from names to classes, and from instances to configs and back."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MANY = 40  # names, above which an error does not list them all
 
 
 def register(kind: str, registry: dict[str, type[Base]], base: type[Base]) -> Callable[..., Any]:
-    """A public `register` for a registry: a function, and a decorator of classes.
+    """Make the public `register` of a registry: a function and a class decorator.
 
     Args:
-        kind: what the registry holds, for errors.
-        registry: from names to classes.
-        base: what the classes must be subclasses of.
+        kind: the kind of the classes, for errors.
+        registry: a dict from names to classes.
+        base: the base class of all classes.
 
     Example:
         >>> known = {}
@@ -29,16 +29,17 @@ def register(kind: str, registry: dict[str, type[Base]], base: type[Base]) -> Ca
     """
 
     def add(name: str, cls: type | None = None) -> Any:
-        """Register a class under a name; as a decorator where no class is given.
+        """Register a class under a name; without a class, return a decorator.
 
-        Configs hold the name and the module to import: whoever loads them must have imported it.
+        Configs contain the name and the module of the class. Import that module before you load
+        them.
 
         Args:
             name: letters, digits and underscores.
             cls: the class.
 
         Raises:
-            ValueError: a name that is taken or is none; a class of another kind.
+            ValueError: the name is taken or invalid, or the class has another base class.
         """
         if cls is None:
             return functools.partial(add, name)
@@ -57,12 +58,12 @@ def register(kind: str, registry: dict[str, type[Base]], base: type[Base]) -> Ca
 
 
 def _same(one: type, other: type) -> bool:
-    """Whether they are one class, of a module that was imported again."""
+    """Whether both are the same class, from a module that was imported again."""
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> ValueError:
-    """The error for a name that is not known, with the nearest one that is."""
+    """The error for an unknown name; it suggests the nearest known one."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -85,7 +86,7 @@ def describe(registry: Mapping[str, type], instance: Any) -> dict[str, Any]:
 
 
 def create(kind: str, registry: Mapping[str, type], config: Any, base: type) -> Any:
-    """An instance from what `describe` returned, from a name, or the instance of `base` itself."""
+    """An instance from a config of `describe` or from a name; an instance of `base` as it is."""
     if isinstance(config, base):
         return config
     if not isinstance(config, (str, Mapping)):

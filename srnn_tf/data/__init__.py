@@ -1,4 +1,4 @@
-"""Data sets, batches for training and scoring, and ways to hear and to see what a model draws."""
+"""Data sets, batches for training and scoring, and files of sequences and samples."""
 
 import difflib
 import importlib
@@ -65,7 +65,7 @@ def __getattr__(name: str) -> Any:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that `load` takes, those of registered corpora too.
+    """The names that `load` accepts, including those of registered corpora.
 
     Example:
         names()  # ("bach", "nottingham", "muse", "jsb", "piano_midi", "timit", ...)
@@ -83,31 +83,32 @@ def load(
 ) -> Splits:
     """Load a data set and print its statistics, one line for each part.
 
-    `bach` needs no file: it is read from the music21 package once and kept in the cache folder.
-    The other piano rolls, those of Boulanger-Lewandowski et al. 2012, arXiv:1206.6392, are read
-    from their `.mat` or `.pickle` file. Every data set can be read from the folder that `prepare`
-    made of it; its sequences stay on disk until they are sliced. `music` is bach, nottingham, muse,
-    piano_midi and jsb together, the last four from the folder that holds their files; its parts are
-    `Pool`s, and `streams` of its training part draws each set's share, transposed.
+    - Any data set: the folder that `prepare` wrote. Its sequences stay on disk until they are
+      sliced.
+    - `bach`: no path. It is read from the music21 package once and kept in the cache folder.
+    - The other piano rolls (Boulanger-Lewandowski et al. 2012, arXiv:1206.6392): also their `.mat`
+      or `.pickle` file.
+    - `music`: the folder of those files. It pools bach, nottingham, muse, piano_midi and jsb. Its
+      parts are `Pool`s; `streams` of the training part draws a share of each set and transposes.
 
     Args:
         name: one of `names()`.
-        path: a prepared folder, or the file of the piano rolls; of `music` the folder of those
-            files; not for `bach`.
-        edition: which published version a file of piano rolls must be; None accepts every known
-            one, "any" accepts a file that is none of them.
-        down_sample: of prepared speech: k, above 1 each sequence is its k interleaved parts, one
+        path: the folder or file, as above.
+        edition: the published version that a file of piano rolls must have. None accepts every
+            known one; "any" accepts every file.
+        down_sample: k, for prepared speech. Above 1 each sequence is its k interleaved parts, one
             after another (`reframe`).
-        without: of `music`: the data sets to leave out.
+        without: the data sets to leave out, for `music`.
 
     Returns:
-        `Splits` of sequences (T_i, D): uint8 piano rolls of 0 and 1, D = 88; speech, standardized,
-        D = 200 samples; moves of a pen (pen_up, dx, dy), dx and dy standardized.
+        `Splits` of sequences (T_i, D). Piano rolls are uint8 arrays of 0 and 1, D = 88. Speech is
+        standardized, D = 200 samples. Handwriting is the moves of a pen, (pen_up, dx, dy), with dx
+        and dy standardized.
 
     Raises:
         FileNotFoundError: `path` does not exist.
-        ImportError: `bach` without music21 and without a cache file.
-        ValueError: another name or edition, a missing path, or a file that is not accepted.
+        ImportError: `bach` needs music21, and there is no cache file.
+        ValueError: the name or edition is unknown, `path` is missing, or a file is not accepted.
 
     Example:
         load("nottingham", "Nottingham.mat").event_size  # 88
@@ -146,7 +147,7 @@ def _is_prepared(name: str) -> bool:
 
 
 def prepare(name: str, source: str | os.PathLike | None, out: str | os.PathLike, **options) -> Path:
-    """Read a corpus once and write it as shards: see `data.prepared.preparation.prepare`."""
+    """Read a corpus once and write it as shards; see `data.prepared.preparation.prepare`."""
     from srnn_tf.data.prepared.preparation import prepare as run
 
     return run(name, source, out, **options)

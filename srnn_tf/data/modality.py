@@ -1,8 +1,8 @@
-"""What a kind of data is: how its files are read, what its frames are, how they are stored.
+"""Modalities, kinds of data: how files are read, what a frame is, how values are stored.
 
-To add one: `register_modality(Modality(...))`, in any module. A picture and baselines may be put
-into `srnn_tf.plots.PICTURES` and `srnn_tf.experiments.baselines.BASELINES`, by its name; without,
-frames are drawn as rows of values, and no baseline must be beaten.
+To add one, call `register_modality(Modality(...))` in any module. Its plot and its baselines are
+looked up by its name, in `srnn_tf.plots.PICTURES` and `srnn_tf.experiments.baselines.BASELINES`.
+Without them, frames are drawn as rows of values, and no baseline is compared.
 """
 
 from __future__ import annotations
@@ -25,32 +25,36 @@ _DTYPES = ("<i2", "|u1")  # what a prepared folder stores
 
 @dataclasses.dataclass(frozen=True)
 class Modality:
-    """A kind of data: piano rolls, speech, handwriting, or one's own.
+    """A kind of data: piano rolls, speech, handwriting, or a user's own.
 
     Args:
-        name: what cards and prepared folders call it, their `kind`.
-        width: D, the values of a frame; None if frames of any size are cut from a signal.
-        dtype: of stored numbers, little-endian: "<i2" (int16) or "|u1" (uint8).
-        endings: of its files, lower case, with the dot.
-        reader: from a file and `corpora.Options` to its sequences: pairs of an array, (n,) samples
-            or (T, D) frames of `dtype`, and the number that its values are multiplied by.
-        writer: from frames, a path, a `Standardization` and a sample rate to a file; None if there
-            is no such file.
-        written: the endings of the files that `writer` makes.
-        unit: what a score is nats per.
-        standardized: whether a data set is brought to mean 0 and standard deviation 1.
-        unscaled: values of a frame, from the first on, that are no quantity: neither multiplied nor
-            standardized, such as the bit of a pen.
-        check: from an array and what it is, for errors, to the array that is kept; None for none.
-        step: how steps are called in statistics; `{width}` is D.
-        statistics: from the sequences of a part and its steps to more statistics; None for none.
-        constant: the error for a training part whose standard deviation is 0.
-        versions: of the libraries that the stored numbers depend on.
-        sample_steps: how many steps `srnn-tf sample` draws by default.
-        uses: what its models are for, sentences for the page of a published one.
+        name: its name, the `kind` in cards and prepared folders.
+        width: D, the number of values in a frame; None if frames of any size are cut from a signal.
+        dtype: the dtype of stored values, little-endian: "<i2" (int16) or "|u1" (uint8).
+        endings: the suffixes of its files, lower case, with the dot.
+        reader: a function from a file and `corpora.Options` to its sequences. Each is a pair: an
+            array of `dtype`, (n,) samples or (T, D) frames, and the factor by which to multiply its
+            values.
+        writer: a function that writes frames to a file, from frames, a path, a `Standardization`
+            and a sample rate; None for no such file.
+        written: the suffixes of the files that `writer` writes.
+        unit: the unit of a score, "step" for nats per step.
+        standardized: whether data sets are standardized to mean 0 and standard deviation 1.
+        unscaled: the number of leading values of a frame that are neither scaled nor standardized,
+            such as the bit of a pen.
+        check: a function from an array and its description, for errors, to the accepted array; None
+            for no check.
+        step: the name of a step in statistics; `{width}` is D.
+        statistics: a function from the sequences of a part and its number of steps to further
+            statistics; None for none.
+        constant: the error for a training part with standard deviation 0.
+        versions: a function that returns the versions of the libraries that stored values depend
+            on.
+        sample_steps: the number of steps that `srnn-tf sample` draws by default.
+        uses: what the models of this modality are for, in sentences for a model's page.
 
     Raises:
-        ValueError: a name or a number that cannot be.
+        ValueError: a name or a number is not valid.
 
     Example:
         >>> Modality("counts", width=5, dtype="|u1", standardized=False).columns
@@ -93,12 +97,12 @@ class Modality:
 
     @property
     def is_signal(self) -> bool:
-        """Whether it is samples of a signal, of which frames of any size are cut."""
+        """Whether the data are a signal, from which frames of any size are cut."""
         return self.width is None
 
     @property
     def columns(self) -> int:
-        """Columns that statistics are told apart by: one for a signal, else one for each value."""
+        """The number of columns with separate statistics: 1 for a signal, otherwise D."""
         return self.width or 1
 
 
@@ -166,7 +170,7 @@ def get(name: str) -> Modality:
     """The modality of a name.
 
     Raises:
-        ValueError: an unknown name; the error suggests the nearest known one.
+        ValueError: the name is unknown; the error suggests the nearest known one.
     """
     if not isinstance(name, str) or name not in MODALITIES:
         raise unknown("modality", name, MODALITIES)
@@ -174,7 +178,7 @@ def get(name: str) -> Modality:
 
 
 def of_width(width: int) -> Modality:
-    """The modality whose frames have a width; the first one of signals where none has.
+    """The modality with frames of a width; the first modality of signals if there is none.
 
     Example:
         >>> of_width(88).name, of_width(200).name
@@ -185,16 +189,16 @@ def of_width(width: int) -> Modality:
 
 
 def register_modality(modality: Modality) -> Modality:
-    """Make a kind of data known, so that corpora can be of it.
+    """Register a modality, for corpora of its kind.
 
     Args:
-        modality: what it is.
+        modality: the modality.
 
     Returns:
         The modality.
 
     Raises:
-        ValueError: no `Modality`, or a name that is taken.
+        ValueError: it is not a `Modality`, or its name is taken.
 
     Example:
         register_modality(Modality("counts", width=5, dtype="|u1", standardized=False))

@@ -1,6 +1,7 @@
-"""Axis 2 of a model, the emission: how the values inside a step depend on one another.
+"""Emissions, axis 2 of a model: how the values in a frame depend on one another.
 
-To add one: a class in a file of its own, and `register`; ours have a line in `EMISSIONS`.
+To add one, define a subclass of `Emission` and `register` it. Those of this package are listed in
+`EMISSIONS`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def get(config: str | Config | Emission) -> Emission:
     """An emission from its config, `{"class": name, **arguments}`.
 
     Raises:
-        ValueError: an unknown name; the error suggests the nearest known one.
+        ValueError: the name is unknown; the error suggests the nearest known one.
 
     Example:
         >>> get({"class": "factorized", "event_size": 88}).event_size

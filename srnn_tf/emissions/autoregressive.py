@@ -1,4 +1,4 @@
-"""Each value given those before it, by a recurrence over the values of a frame."""
+"""Each value given the previous values of its frame, by a recurrence over the values."""
 
 from __future__ import annotations
 
@@ -22,30 +22,32 @@ class AutoregressiveRNN(Emission):
         p(x | h) = prod{ p(x_i | l_i) : i = 1, ..., D }
         l_{i+1} = LSTM([embed(x_i), h], l_i)
 
-    Value i is predicted before it is read. The LSTM's input is one projection of h per frame plus
-    a scalar times a vector per value: its arithmetic is that of the recurrence alone.
+    The LSTM predicts value i before it reads it. Its input is one projection of h per frame plus a
+    scalar times a vector per value, so that the cost is that of the recurrence alone.
 
     Args:
         event_size: D.
         likelihood: a `Likelihood`, its name or its config.
         units: the width of l.
-        embedding_size: of the linear embedding of a value.
-        head: "shared", one output layer for all values, or "private", one for each.
-        initial_state: "learned", l_1 is a constant, so that the first value does not depend on h,
-            as in the paper's code; or "context", l_1 is a linear function of h.
-        dropout: rate before the output layer.
-        embedding_dropout: rate after the embedding of a value. Above 0 the inputs of the LSTM are
-            all formed in training, at three times the arithmetic.
-        recompute: work on 512 frames at once and, for the gradient, work them out again: what the
-            low LSTM keeps does not grow with the batch, for one more forward pass.
+        embedding_size: the width of the linear embedding of a value.
+        head: "shared" for one output layer for all values, "private" for one per value.
+        initial_state: "learned" or "context". With "learned", l_1 is a constant, so that the first
+            value does not depend on h, as in the paper's code. With "context", l_1 is a linear
+            function of h.
+        dropout: the dropout rate before the output layer.
+        embedding_dropout: the dropout rate after the embedding of a value. Above 0, training forms
+            all inputs of the LSTM, at three times the arithmetic.
+        recompute: evaluate in blocks of 512 frames, and recompute (rematerialize) them for the
+            gradient. The memory of the LSTM does then not grow with the batch, at the cost of one
+            more forward pass.
 
     Shapes: call(context (B, T, H)) -> `tfd.Distribution`, batch (B, T), event (D,). Log densities
     are nats, float32.
 
     Raises:
-        ValueError: a size below 1, a rate outside [0, 1), an unknown head or initial state, a
-            shared head where the values differ in likelihood, a learned initial state with frames
-            of one value.
+        ValueError: a size is below 1, a rate is outside [0, 1), the head or initial state is
+            unknown, the head is shared although the values differ in likelihood, or the initial
+            state is learned although frames have one value.
 
     Example:
         >>> emission = AutoregressiveRNN(88, "bernoulli", units=16, embedding_size=4)
@@ -124,7 +126,7 @@ class AutoregressiveRNN(Emission):
         return chained(self, context, score, draw, key, rows)
 
     def _features(self, context, x, key):
-        """What each value is predicted from: l before it has read the value, (D, N, units)."""
+        """l before it has read each value, from which that is predicted, (D, N, units)."""
         (h, c), read = self._initial_state(context), tf.transpose(x)[:-1]
         features = h[None]
         if self.event_size > 1:
@@ -132,7 +134,7 @@ class AutoregressiveRNN(Emission):
         return nn.dropout(features, self.dropout, fold(key, "features"))
 
     def _scan(self, context, read, state, key):
-        """The initial l and that after each value read, from these (D - 1, N)."""
+        """The initial l, and l after each of the values `read`, (D - 1, N)."""
         dtype, options = self.compute_dtype, dict(time_major=True, return_initial=True)
         recurrent_kernel = tf.cast(self.low.recurrent_kernel, dtype)
         if key is None or self.embedding_dropout == 0.0:

@@ -1,4 +1,4 @@
-"""What every emission is."""
+"""`Emission`, the base class of all emissions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from srnn_tf.likelihoods import LIKELIHOODS, Likelihood
 
 
 class Emission(keras.layers.Layer):
-    """The dependence inside a step: from a context to the distribution of its D values.
+    """The distribution of the D values of a frame, given its context.
+
+        p(x_t | h_t) = emission(h_t)
+
+    Subclasses define `build`, `call` and, for further arguments, `get_config`.
 
     Args:
         event_size: D.
@@ -40,21 +44,23 @@ class Emission(keras.layers.Layer):
     def call(
         self, context: tf.Tensor, temperature: Temperature = 1.0, key: random.Key | None = None
     ) -> tfp.distributions.Distribution:
-        """(B, T, H) -> a distribution of batch shape (B, T) and event shape (D,).
+        """The distribution of each frame, of batch shape (B, T) and event shape (D,).
 
         Args:
-            context: h_t.
-            temperature: t divides logits by t and multiplies scales by sqrt(t). A constant: it has
-                no gradient.
-            key: of dropout; None for no dropout.
+            context: h_t, (B, T, H).
+            temperature: a temperature t divides logits by t and multiplies scales by sqrt(t). It
+                has no gradient.
+            key: the key for dropout; None for no dropout.
 
         Returns:
-            A distribution with `log_prob`, all values at once, `sample`, value after value where
-            they depend on one another, and `greedy()`, which takes the likelier value, or the mean
-            of the component with the largest weight, in place of a draw.
+            A distribution with `log_prob`, `sample` and `greedy()`. `log_prob` evaluates all values
+            at once. `sample` draws values in order where they depend on one another. `greedy()`
+            takes the more probable bit, or the mean of the component with the largest weight, in
+            place of a draw.
 
         Raises:
-            ValueError: contexts of another width than those it was built for, `temperature` <= 0.
+            ValueError: the contexts have another width than in `build`, or `temperature` is not
+                positive.
         """
 
     @property

@@ -1,4 +1,4 @@
-"""Frames whose values depend on one another: their distribution, scored whole, drawn in turn."""
+"""Distributions of frames whose values depend on one another: scored whole, drawn in order."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from srnn_tf.core.types import State, Temperature
 from srnn_tf.likelihoods import Likelihood, ValueLikelihood
 
 tfd = tfp.distributions
-# Values scored at once, and the fewest and most rows they make: what a block keeps stays in the
-# processor's caches, and memory does not grow with the batch.
+# The values of a block that is scored at once, and the fewest and most rows of one: a block fits
+# the processor's caches, and memory does not grow with the batch.
 SCORED_VALUES, FEWEST_ROWS, MOST_ROWS = 2**14, 256, 2048
 
 
 class Chain(tfd.Distribution):
-    """The distribution of a frame whose values are drawn one after another.
-
-    It has `log_prob`, `sample` and `greedy`; it cannot be sliced, copied or differentiated by its
-    parameters other than the context and the weights that the functions read.
+    """The autoregressive distribution of the values of a frame.
 
         p(x | h) = prod{ p(x_i | x_<i, h) : i = 1, ..., D }
+
+    It has `log_prob`, `sample` and `greedy`. It cannot be sliced or copied. Gradients reach the
+    context and the weights that the two functions read.
 
     Args:
         context: (B, T, H).
         event_size: D.
-        score: from contexts (N, H) and frames (N, D) to log p(x | h), (N,).
-        draw: from contexts (N, H) and a seed, or None for the greedy choice, to frames (N, D).
+        score: a function from contexts (N, H) and frames (N, D) to log p(x | h), (N,).
+        draw: a function from contexts (N, H) and a seed, or None for the greedy choice, to frames
+            (N, D).
     """
 
     def __init__(self, context: tf.Tensor, event_size: int, score: Callable, draw: Callable):
@@ -46,7 +47,7 @@ class Chain(tfd.Distribution):
         )
 
     def greedy(self) -> tf.Tensor:
-        """The likelier value, or the mean of the heaviest component, of each value in turn."""
+        """The more probable bit, or the mean of the largest component, of each value in order."""
         return tf.reshape(self.draw(_rows(self.context), None), self._frames())
 
     def _log_prob(self, x):
@@ -82,7 +83,7 @@ class Chain(tfd.Distribution):
 
 
 def dims(x: tf.Tensor) -> list:
-    """The sizes of its axes, numbers where they are known."""
+    """The sizes of all axes of a tensor: integers where they are static."""
     dynamic = tf.unstack(tf.shape(x))
     return [d if n is None else n for n, d in zip(x.shape, dynamic, strict=True)]
 
@@ -104,7 +105,7 @@ class Run(NamedTuple):
 
 
 def runs_of(likelihood: Likelihood, event_size: int) -> list[Run]:
-    """The values of a frame, run by run.
+    """The runs of a frame: consecutive values that have the same likelihood.
 
     Example:
         >>> from srnn_tf.likelihoods import Handwriting
@@ -128,15 +129,16 @@ def draw_in_turn(
     seed: tf.Tensor | None,
     temperature: Temperature,
 ) -> tf.Tensor:
-    """Values one after another, each from what those before it left in a state: (N, D).
+    """Draw the values of frames in order, (N, D); a state carries the previous values.
 
     Args:
-        runs: of the frame.
-        state: nest of (N, ...), before the first value.
-        params: from (run index, i, state) to the parameters of value i, (N, P); i is a tensor.
-        read: from (x_i (N,), i, state) to the next state.
+        runs: the runs of the frame.
+        state: the state before the first value, a nest of (N, ...).
+        params: a function from (run index, i, state) to the parameters of value i, (N, P). i is a
+            tensor.
+        read: a function from (x_i (N,), i, state) to the next state.
         seed: (2,), or None for the greedy choice.
-        temperature: of each draw.
+        temperature: the temperature of each draw.
     """
     # All randomness is laid out before the loop.
     seeds = None if seed is None else random.split(seed, runs[-1].stop)
@@ -168,14 +170,17 @@ def chained(
     key: random.Key | None,
     recomputed_rows: int | None = None,
 ) -> Chain:
-    """A `Chain` of (B, T, H) contexts that is scored block after block, which bounds memory.
+    """A `Chain` for contexts (B, T, H) that is scored in blocks of rows, which limits memory.
 
     Args:
         layer: the emission.
-        score: from contexts (N, H), frames (N, D) and a key to log p(x | h), (N,).
-        draw: as a `Chain` has it.
-        key: of dropout. In training all rows are scored at once, which is faster,
-        recomputed_rows: unless blocks of so many rows are to be recomputed for the gradient.
+        context: (B, T, H).
+        score: a function from contexts (N, H), frames (N, D) and a key to log p(x | h), (N,).
+        draw: as in `Chain`.
+        key: the key for dropout. With a key, in training, all rows are scored at once, which is
+            faster.
+        recomputed_rows: in training, score in blocks of this many rows instead, and recompute them
+            for the gradient.
     """
 
     def scored(context, x):
@@ -188,7 +193,7 @@ def chained(
 
 
 def scored_rows(event_size: int) -> int:
-    """The most rows that are scored at once, for frames of so many values.
+    """The number of rows in a block, for frames of `event_size` values.
 
     Example:
         >>> [scored_rows(size) for size in (3, 16, 88, 200)]
@@ -198,7 +203,7 @@ def scored_rows(event_size: int) -> int:
 
 
 class _Score:
-    """A score of rows as a cell of `scan.unroll`, which works it out again for its gradient."""
+    """A score of rows as a cell of `scan.unroll`, which recomputes it for the gradient."""
 
     def __init__(self, layer, score, key):
         self.variables, self.score = layer.variables, score
@@ -217,15 +222,15 @@ def in_blocks(
     size: int,
     key: random.Key | None,
 ):
-    """`score(context, x, key)` of all rows, (N,), block after block.
+    """Evaluate `score(context, x, key)` in blocks of rows: log p(x | h) of all rows, (N,).
 
-    One block is alive at a time, in the backward pass too, where it is recomputed.
+    Memory holds one block at a time, also in the backward pass, which recomputes it.
 
     Args:
-        layer: whose variables `score` reads.
+        layer: the layer whose variables `score` reads.
         context, x: (N, H) and (N, D).
-        size: the most rows of a block.
-        key: of dropout, or None.
+        size: the most rows in a block.
+        key: the key for dropout; None for no dropout.
     """
     rows = dims(x)[0]
     if isinstance(rows, int) and rows <= size:

@@ -18,32 +18,33 @@ KINDS = ("random", "interleave")
 
 
 class DeltaSplit(Emission):
-    """One part of a frame given the context, the rest given the context and that part.
+    """The delta-RNN: one part of a frame given the context, the rest given both.
 
         p(x | h) = p(x_a | h) p(x_b | x_a, h)        values independent within a and within b
 
-    It is a stochastic model whose latents are a part of the data, z = x_a: docs/proposition-1.md.
+    It is equivalent to a stochastic model whose latent is a part of the data, z = x_a
+    (docs/proposition-1.md).
 
     Args:
         event_size: D.
-        likelihood: of the values, a `ValueLikelihood`, its name or its config.
-        kind: "random", x_a are `split_size` values that do not change once they are drawn; or
-            "interleave", x_a is every `stride`-th value, from the first on.
-        split_size: the number of values of x_a, of "random"; a quarter of D by default.
-        stride: of "interleave"; 2 by default.
-        indices: which values are x_a, of "random"; drawn with `seed` by default. They are part of
+        likelihood: the likelihood of the values: a `ValueLikelihood`, its name or its config.
+        kind: "random" or "interleave". With "random", x_a is a fixed random subset of `split_size`
+            values. With "interleave", x_a is every `stride`-th value, from the first on.
+        split_size: the number of values in x_a, for "random"; a quarter of D by default.
+        stride: the stride of "interleave"; 2 by default.
+        indices: the indices of x_a, for "random"; drawn with `seed` by default. They are part of
             the config.
-        seed: of `indices`; 0 by default.
-        dropout: rate before the last layer of x_b.
+        seed: the seed of `indices`; 0 by default.
+        dropout: the dropout rate before the last layer of x_b.
 
     Shapes: call(context (B, T, H)) -> `tfd.Distribution`, batch (B, T), event (D,). Log densities
-    are nats, float32. The context of x_b is an MLP of [h, x_a], two layers of width H without
-    bias, each followed by layer normalization and ReLU.
+    are nats, float32. The context of x_b is an MLP of [h, x_a]: two layers of width H without bias,
+    each followed by layer normalization and ReLU.
 
     Raises:
-        ValueError: `event_size` below 2, `split_size` outside 1 ... D - 1, `stride` outside
-            2 ... D, bad `indices`, an argument of the other kind, a likelihood that is not of
-            single values.
+        ValueError: `event_size` is below 2, `split_size` is outside 1 ... D - 1, `stride` is
+            outside 2 ... D, `indices` are invalid, an argument belongs to the other kind, or the
+            likelihood is not a `ValueLikelihood`.
 
     Example:
         >>> emission = DeltaSplit(88, "bernoulli", kind="random", split_size=11)
@@ -152,7 +153,7 @@ def _refuse(kind, **others):
 
 
 def _random_indices(event_size, split_size, indices, seed):
-    """Which values come first, as an array."""
+    """The indices of x_a, as an array."""
     if indices is None:
         size = max(1, event_size // 4) if split_size is None else split_size
         checks.between("split_size", size, 1, event_size - 1)

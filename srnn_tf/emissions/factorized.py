@@ -9,7 +9,7 @@ from srnn_tf.emissions.base import Emission
 
 
 class Factorized(Emission):
-    """Independent values: the "F-" models.
+    """Values that are independent given the context: the "F-" models.
 
         p(x | h) = prod{ p(x_i | h) : i = 1, ..., D }
 
@@ -21,7 +21,8 @@ class Factorized(Emission):
     are nats, float32.
 
     Raises:
-        ValueError: `event_size` below 1 or not one of the likelihood, an unknown likelihood.
+        ValueError: `event_size` is below 1, the likelihood does not support it, or the likelihood
+            is unknown.
 
     Example:
         >>> emission = Factorized(88, "bernoulli")

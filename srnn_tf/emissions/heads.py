@@ -1,4 +1,4 @@
-"""From features of each value of a frame to the parameters of its likelihood."""
+"""Output layers from the features of each value to the parameters of its likelihood."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from srnn_tf.likelihoods import Likelihood
 
 
 class ValueHeads(keras.layers.Layer):
-    """A linear layer per value of a frame, or one for all of them.
+    """One linear output layer per value of a frame, or one for all values.
 
         params_i = f_i W_i + b_i
 
     Args:
-        likelihood: of the frame.
+        likelihood: the likelihood of the frame.
         event_size: D.
-        shared: all values have the same W and b.
+        shared: all values share W and b.
 
     Shapes: features are value major, (D, N, F).
 
     Raises:
-        ValueError: `shared`, and the values differ in likelihood.
+        ValueError: `shared` is true although the values differ in likelihood.
     """
 
     def __init__(self, likelihood: Likelihood, event_size: int, shared: bool = False, **kwargs):
@@ -53,7 +53,7 @@ class ValueHeads(keras.layers.Layer):
             )
 
     def log_prob(self, features: tf.Tensor, x: tf.Tensor, temperature: Temperature) -> tf.Tensor:
-        """log p(x) of frames given their features: (D, N, F), x (D, N) -> (N,)."""
+        """log p(x) of frames in nats, (N,), from features (D, N, F) and values x (D, N)."""
         total = 0.0
         for run, (kernel, bias) in zip(self.runs, self._weights(), strict=True):
             here = features if len(self.runs) == 1 else features[run.start : run.stop]
@@ -63,7 +63,7 @@ class ValueHeads(keras.layers.Layer):
         return total
 
     def params(self, run: int, i: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        """Parameters of value i, (N, P), from its features (N, F); i is of this run."""
+        """The parameters of value i of a run, (N, P), from its features (N, F)."""
         at = 0 if self.shared else i - self.runs[run].start
         kernel, bias = (weight[at] for weight in self._weights()[run])
         return tf.matmul(tf.cast(features, self.compute_dtype), kernel) + bias
@@ -74,7 +74,7 @@ class ValueHeads(keras.layers.Layer):
         return tf.matmul(tf.cast(features, self.compute_dtype), kernel) + bias[:, None]
 
     def _weights(self):
-        """Kernel and whole bias of each run, in the compute dtype."""
+        """Kernel and bias of each run, in the compute dtype; the bias has zeros where unbiased."""
         pairs = []
         for kernel, bias, run in zip(self.kernels, self.biases, self.runs, strict=True):
             bias = tf.pad(tf.convert_to_tensor(bias), [[0, 0], [0, run.likelihood.num_unbiased]])
@@ -83,6 +83,9 @@ class ValueHeads(keras.layers.Layer):
 
 
 def fan_in(inputs: int, outputs: int | None = None) -> keras.initializers.Initializer:
-    """Uniform weights for so many inputs, and outputs as Glorot; many layers in one array."""
+    """A uniform initializer for one array of many layers, from the sizes of one layer.
+
+    With `outputs` the limit is Glorot's, sqrt(6 / (inputs + outputs)); without, 1 / sqrt(inputs).
+    """
     limit = (6.0 / (inputs + outputs)) ** 0.5 if outputs else inputs**-0.5
     return keras.initializers.RandomUniform(-limit, limit)

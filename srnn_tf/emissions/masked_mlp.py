@@ -1,4 +1,4 @@
-"""Each value given those before it, by an MLP per value with a masked first layer."""
+"""Each value given the previous values of its frame, by MLPs with a masked first layer."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from srnn_tf.emissions.heads import ValueHeads, fan_in
 
 
 class MaskedMLP(Emission):
-    """An MLP for each value, of the context and the values before it (NADE-like).
+    """One MLP per value, of the context and the previous values (similar to NADE).
 
         p(x | h) = prod{ p(x_i | a_i) : i = 1, ..., D }
         a_i = MLP_i([h, x_1, ..., x_{i-1}])
 
-    All first layers are one matrix product with a masked kernel, and none of the D inputs is ever
+    The first layers of all MLPs are one matrix product with a masked kernel, so that no input is
     copied. Each hidden layer is affine, then layer normalization over the units of its value, ReLU
-    and dropout. The paper's code normalizes over the units of all values at once, so that a_i sees
-    x_i and what follows it, which is no density.
+    and dropout. The paper's code normalizes over the units of all values at once. There a_i depends
+    on x_i and later values, and the result is not a density.
 
     Args:
         event_size: D.
         likelihood: a `Likelihood`, its name or its config.
-        num_layers: hidden layers. With 0 the parameters of x_i are a linear function of
-            [h, x_1, ..., x_{i-1}], as in the chain of three of the paper's handwriting models.
-        units: of each hidden layer, per value.
-        dropout: rate after each hidden layer.
+        num_layers: the number of hidden layers. With 0 the parameters of x_i are a linear function
+            of [h, x_1, ..., x_{i-1}], as in the paper's handwriting models.
+        units: the width of each hidden layer, per value.
+        dropout: the dropout rate after each hidden layer.
 
     Shapes: call(context (B, T, H)) -> `tfd.Distribution`, batch (B, T), event (D,). Log densities
     are nats, float32.
 
     Raises:
-        ValueError: a size below 1 (`num_layers` below 0), a rate outside [0, 1) or, without hidden
-            layers, above 0.
+        ValueError: a size is below 1 (`num_layers` below 0), or the rate is outside [0, 1), or
+            above 0 without hidden layers.
 
     Example:
         >>> emission = MaskedMLP(88, "bernoulli", num_layers=2, units=4)
@@ -138,11 +138,11 @@ class MaskedMLP(Emission):
 
 
 class MaskedDense(keras.layers.Layer):
-    """Affine layers of [h, x_1, ..., x_{i-1}], one per value, side by side.
+    """Affine layers of [h, x_1, ..., x_{i-1}], one per value, with concatenated outputs.
 
     Args:
-        widths: outputs of each value's layer.
-        unbiased: how many of them, the last, have no bias.
+        widths: the number of outputs of each value's layer.
+        unbiased: how many of its last outputs have no bias.
 
     Shapes: call(context (N, H), x (N, D)) -> (N, sum of the widths).
     """
@@ -176,7 +176,7 @@ class MaskedDense(keras.layers.Layer):
         return tf.matmul(tf.cast(context, self.compute_dtype), kernel) + bias
 
     def values_kernel(self) -> tf.Tensor:
-        """(D, sum of the widths), zero where a value must not be seen."""
+        """The masked kernel, (D, sum of the widths): zero where a layer must not read a value."""
         kernel = tf.pad(tf.convert_to_tensor(self.kernel), [[0, 1], [0, 0]])
         # Row j, of x_j, is read by the values after it; the last row by none. Made of one row and
         # one column, since a whole mask would be a constant of each graph, 10 MB for speech.
@@ -184,7 +184,7 @@ class MaskedDense(keras.layers.Layer):
         return tf.cast(tf.where(seen, kernel, tf.zeros_like(kernel)), self.compute_dtype)
 
     def _from_values(self, x):
-        """The triangular product, in column blocks, each of the rows that it reads."""
+        """The triangular product in blocks of columns, each with only the rows that it reads."""
         x, kernel = tf.cast(x, self.compute_dtype), self.values_kernel()
         edges = np.unique(np.linspace(0, self.event_size, 5).round().astype(int))
         blocks = [
@@ -202,7 +202,7 @@ class MaskedDense(keras.layers.Layer):
 
 
 class HiddenLayers(keras.layers.Layer):
-    """What follows the first affine layer of each value, value major: (D, N, units) in and out."""
+    """The layers after the first affine one of each value, value major: (D, N, units)."""
 
     def __init__(self, event_size: int, units: int, num_layers: int, dropout: float, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -226,7 +226,7 @@ class HiddenLayers(keras.layers.Layer):
         return self._transformed(x, tf.convert_to_tensor, key)
 
     def of_value(self, i: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-        """The layers of value i alone, (N, units) in and out."""
+        """Apply the layers of value i alone, (N, units) in and out."""
         return self._transformed(x[None], lambda weight: tf.convert_to_tensor(weight)[i][None])[0]
 
     def _transformed(self, x, read: Callable, key=None):

@@ -1,1 +1,1 @@
-"""Training runs: folders, training, scores beside baselines, and publishing what they made."""
+"""Training runs: their folders, training, evaluation, baselines, and publishing."""

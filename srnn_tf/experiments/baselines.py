@@ -1,9 +1,8 @@
-"""Scores that need no network: what a model has to beat to have learned anything.
+"""Baselines: simple densities that a trained model has to beat.
 
-The two of piano rolls are normalized densities over binary sequences, fitted by counting on the
-training sequences with the same smoothing (one pseudo-count for each outcome, Laplace's rule:
-`p = (ones + 1) / (count + 2)`) and scored exactly under the protocol "full": every step counts,
-and the step before the first one is silence.
+The two for piano rolls are normalized densities over binary sequences. They are fitted by counts on
+the training sequences with add-one smoothing, `p = (ones + 1) / (count + 2)`. Their scores are
+exact, under the protocol "full": every step is scored, and the step before the first is silence.
 
 Example:
     from srnn_tf import data
@@ -21,7 +20,9 @@ from srnn_tf.data import Splits
 
 
 def independent(train: Sequence[Steps], test: Sequence[Steps]) -> float:
-    """Score `test` when each note sounds with its training frequency, whatever came before.
+    """Score `test` with independent notes, each with its frequency in `train`.
+
+        p(x) = prod{ p_i(x_t[i]) : t, i }
 
     Args:
         train, test: sequences of arrays of 0 and 1, each of shape (T_i, D).
@@ -30,7 +31,8 @@ def independent(train: Sequence[Steps], test: Sequence[Steps]) -> float:
         Total log likelihood over total steps, in nats per step (0 or less, higher is better).
 
     Raises:
-        ValueError: no sequence, an array of another shape, or a value other than 0 and 1.
+        ValueError: there is no sequence, or an array has another shape or values other than 0 and
+            1.
 
     Example:
         independent([np.zeros((98, 1))], [np.zeros((5, 1))])  # log(99 / 100)
@@ -43,9 +45,9 @@ def independent(train: Sequence[Steps], test: Sequence[Steps]) -> float:
 
 
 def markov(train: Sequence[Steps], test: Sequence[Steps]) -> float:
-    """Score `test` when each note depends on whether it sounded one step before.
+    """Score `test` with a first-order Markov chain for each note.
 
-    Every note is a first-order Markov chain of its own, p(x_t[i] | x_{t-1}[i]), with x_{-1} = 0.
+        p(x) = prod{ p_i(x_t[i] | x_{t-1}[i]) : t, i }      x_0 = 0
 
     Args:
         train, test: sequences of arrays of 0 and 1, each of shape (T_i, D).
@@ -54,7 +56,8 @@ def markov(train: Sequence[Steps], test: Sequence[Steps]) -> float:
         Total log likelihood over total steps, in nats per step (0 or less, higher is better).
 
     Raises:
-        ValueError: no sequence, an array of another shape, or a value other than 0 and 1.
+        ValueError: there is no sequence, or an array has another shape or values other than 0 and
+            1.
 
     Example:
         markov([np.ones((10, 1))], [np.ones((1, 1))])  # log(2 / 3): one start seen, it sounded
@@ -108,15 +111,16 @@ def mixture(
     column: int | None = None,
     num_components: int = 20,
 ) -> float:
-    """Score `test` when each value is drawn from one mixture of Gaussians, whatever else there is.
+    """Score `test` with independent values from one mixture of Gaussians.
 
-    Fitted by EM (scikit-learn) to 200,000 values of the training part, drawn with a fixed seed. No
-    component is narrower than half the step that the data are stored in, or a mixture would score
-    the grid and not the signal.
+    It is fitted by EM (scikit-learn) to 200,000 values of the training part, sampled with a fixed
+    seed. No component is narrower than half the quantization step of the stored data. Otherwise the
+    mixture would fit the grid instead of the signal.
 
     Args:
         train, test: sequences (T_i, D).
-        column: the one value of a frame that is scored; all by default.
+        column: the index of the only value of a frame to score; all by default.
+        num_components: the number of Gaussians.
 
     Returns:
         Nats per step.
@@ -138,11 +142,11 @@ def mixture(
 
 
 def linear_prediction(train: Sequence[Steps], test: Sequence[Steps], order: int = 16) -> float:
-    """Score `test` by linear prediction of each value from those before it, noise being Gaussian.
+    """Score `test` by linear prediction from the previous values, with Gaussian noise.
 
         x_i = sum{ a_k x_{i-k} : k = 1, ..., 16 } + e_i,    e_i ~ N(0, s^2)
 
-    The coefficients are those of least squares over the training part, zeros before each sequence.
+    The coefficients are a least-squares fit to the training part, with zeros before each sequence.
 
     Returns:
         Nats per step.
@@ -163,7 +167,7 @@ def linear_prediction(train: Sequence[Steps], test: Sequence[Steps], order: int 
 
 
 def pen(train: Sequence[Steps], test: Sequence[Steps]) -> float:
-    """Score moves of a pen, each drawn on its own: a coin for its bit, mixtures for dx and dy.
+    """Score `test` with independent pen moves: a Bernoulli bit, and mixtures for dx and dy.
 
     Returns:
         Nats per step.
@@ -205,10 +209,10 @@ BASELINES: dict[str, Callable[[Splits], dict[str, float]]] = {
 
 
 def all_of(splits: Splits) -> dict[str, float]:
-    """The baselines of a data set by what they are, nats per step, all steps scored.
+    """The scores of all baselines of a data set, by name, in nats per step, protocol "full".
 
-    Of a `data.Pool`: fitted to all of it, the unweighted mean of its sets' scores. Of a modality
-    that has none in `BASELINES`: no baseline, an empty dictionary.
+    For a `data.Pool` they are fitted to all sets, and the score is the unweighted mean over sets. A
+    modality without an entry in `BASELINES` has none.
     """
     of = BASELINES.get(splits.kind)
     return of(splits) if of is not None else {}

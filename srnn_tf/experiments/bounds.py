@@ -35,7 +35,7 @@ def row(
 def print_table(
     opened: Sequence[runs.Run], parts: Mapping[str, Sequence[Steps]], split: str, k: int
 ) -> None:
-    """Print a Markdown table, a row as soon as it is known; `parts` holds each data set's split."""
+    """Print a Markdown table row by row; `parts` has the split of each data set."""
     bounds = ["ELBO", f"IWAE-{k}", f"FIVO-{k}"]
     heads = [f"{bound}, {protocol}" for protocol in ("paper", "full") for bound in bounds]
     units = " or ".join(dict.fromkeys(f"nats per {run.recipe.unit}" for run in opened))
@@ -58,10 +58,11 @@ def table(
     split: str = "test",
     num_samples: int = 16,
 ) -> None:
-    """Print a row of every bound for each run.
+    """Print a table of every bound, with a row for each run.
 
     Raises:
-        ValueError, OSError: no such run, damaged weights, data that cannot be read.
+        ValueError, OSError: a run does not exist, its weights are damaged, or the data cannot be
+            read.
     """
     checks.sizes(num_samples=num_samples)
     opened = [runs.Run.open(folder) for folder in folders]

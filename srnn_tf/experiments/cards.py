@@ -1,6 +1,6 @@
-"""Cards of published models, and the pages made from them: READMEs and the table of results.
+"""Cards of published models, and the pages generated from them: READMEs and the table of results.
 
-`srnn-tf publish --tables` makes the pages again.
+`srnn-tf publish --tables` regenerates the pages.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def card(
     model: SequenceModel,
     seeds: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What is said of a published run, all but the checksums of its files."""
+    """The card of a run, without the checksums of its files."""
     recipe, best = run.recipe, runs.read_json(run.folder / "best.json")
     parts = evaluation["data"]["parts"]
     if recipe.dataset == "music":
@@ -122,10 +122,10 @@ def _with_module(config: dict[str, Any], part: Any) -> dict[str, Any]:
 
 
 def substitute(name: str, target: str) -> dict[str, Any]:
-    """The card of a name whose data are not at hand, its substitute a model of other data.
+    """The card of a substitute: a name with the weights of a model of other data.
 
     Raises:
-        ValueError: the two recipes are not the same model.
+        ValueError: the two recipes have different models.
     """
     recipe, target_recipe = recipes.get(name), recipes.get(target)
     same = (recipe.structure, recipe.emission, recipe.event_size, recipe.window)
@@ -153,7 +153,7 @@ def write_substitute(name: str, target: str, root: Path) -> None:
     """Make `root/NAME` an alias of a published model.
 
     Raises:
-        ValueError: the target is not published, NAME has weights of its own, or another model.
+        ValueError: the target is not published, or NAME has its own weights or another model.
     """
     if not versions(root / target):
         raise ValueError(f"{target} is not published in {root}")
@@ -166,7 +166,7 @@ def write_substitute(name: str, target: str, root: Path) -> None:
 
 
 def versions(folder: Path) -> list[int]:
-    """The versions that a model's folder has, in order."""
+    """The versions in a model's folder, in order."""
     return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal())
 
 
@@ -187,7 +187,7 @@ def write_tables(
     index: Path = PUBLISHED,
     readme: Path = checkout.README,
 ) -> None:
-    """Make what is generated from cards: READMEs, results, the list of what can be fetched."""
+    """Generate all files from the cards: READMEs, results, and the index of downloads."""
     cards, published = newest(root), {}
     for name, card in cards.items():
         if card.get("alias_of"):
@@ -208,7 +208,7 @@ def write_tables(
 
 
 def _with_overview(text: str, cards: dict[str, dict[str, Any]]) -> str:
-    """The package's README with its table of scores made again."""
+    """The package's README with a new table of scores."""
     head, mark, rest = text.partition(TABLE)
     end = rest.partition("<!-- end -->")[2]
     names = [name for name in SHOWN if name in cards and not cards[name].get("alias_of")]

@@ -1,6 +1,6 @@
-"""Where a checkout of this package keeps what was published, and the pages made of it.
+"""The folders of published models and their pages in a checkout of this package.
 
-An installed package has none of these: there, folders are named by options.
+An installed package does not have them. There, options name the folders.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def root() -> Path:
     """The folder of published models.
 
     Raises:
-        FileNotFoundError: this is no checkout.
+        FileNotFoundError: the package is not a checkout.
     """
     if not ROOT.is_dir():
         raise FileNotFoundError(

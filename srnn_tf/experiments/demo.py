@@ -1,9 +1,9 @@
-"""Train a small F-SRNN on Bach's chorales, score it, and hear and see what it composes.
+"""Train a small F-SRNN on Bach's chorales, score it, and write a sample as MIDI and as a plot.
 
     python -m srnn_tf.experiments.demo [--out demo] [--steps 1500]
 
-Two minutes on two cores. The chorales are those inside the installed music21; nothing is
-downloaded.
+It takes two minutes on two cores. The chorales are those in the installed music21 package; nothing
+is downloaded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SECONDS = 100.0
 
 
 class Course(keras.callbacks.Callback):
-    """Anneal the learning rate over the updates, or over the time where that runs out first."""
+    """Anneal the learning rate over the updates, or over time if the time limit comes first."""
 
     def __init__(self, steps: int):
         super().__init__()
@@ -74,7 +74,7 @@ def build() -> SequenceModel:
 
 
 def run(folder: Path, steps: int) -> None:
-    """The whole demonstration; writes sample.mid, pianoroll.png and training.png."""
+    """Run the demo; it writes sample.mid, pianoroll.png and training.png."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,7 +104,7 @@ def run(folder: Path, steps: int) -> None:
 
 
 def show(model, bach, folder, course, scores) -> None:
-    """What can be heard and seen."""
+    """Write the MIDI file and the plots."""
     chorale = max(bach.test, key=lambda sequence: len(sequence))[:96]
     sample = model.sample(1, 96, seed=7, prefix=chorale[None, :8], temperature=0.6)[0].numpy()
     data.write_midi(sample.astype("uint8"), folder / "sample.mid", bpm=80, program=19)

@@ -2,12 +2,12 @@
 
     srnn-tf evaluate RUN_DIR|NAME [--data PATH] [--split test] [--num-samples 16]
 
-A run is scored with the weights that it would be published with, rounded to float16, and what is
-printed is kept in its `evaluation.json`, which `publish` reads. Models without latents are
-exact; the others have the ELBO of `log_prob` and, with draws of each sequence's own, IWAE-K and
-FIVO-K. Intervals are those of the mean over sequences, 95 %. `--bounds-on N` takes IWAE and FIVO on
-the first N sequences alone, where all would take too long. Of a pool of data sets, such as `music`,
-each set is scored, and the score is the unweighted mean of theirs.
+A run is scored with the weights that it would be published with, rounded to float16. The scores are
+stored in its `evaluation.json`, which `publish` reads. Scores of models without latents are exact.
+Models with latents have the ELBO of `log_prob` and, with separate draws for each sequence, IWAE-K
+and FIVO-K. Intervals are 95 % intervals of the mean over sequences. `--bounds-on N` computes IWAE
+and FIVO on the first N sequences only, to save time. In a pool of data sets, such as `music`, each
+set is scored, and the score is the unweighted mean over sets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FORMAT = 1
 
 
 class Score(NamedTuple):
-    """A mean over scored units, and its 95 % interval over sequences, None of one sequence."""
+    """A mean over scored units, and its 95 % interval over sequences; None for one sequence."""
 
     value: float
     low: float | None
@@ -49,7 +49,7 @@ Scores = dict[str, dict[str, Score]]  # protocol -> bound -> score
 
 
 def bound_name(model: SequenceModel) -> str:
-    """What a score of this model claims about log p(x)."""
+    """The bound of the model's default score: exact, or ELBO."""
     return "ELBO, 1 draw" if model.latent_size else "exact"
 
 
@@ -64,7 +64,7 @@ def totals(
     """The log likelihood of each sequence, nats, float64.
 
     Args:
-        own_draws: seed each sequence's draws with its place, in place of the fixed table.
+        own_draws: seed the draws of each sequence with its index, instead of the fixed table.
         request: further arguments of `log_prob`: bound, num_samples, ...
     """
     nats = np.zeros(len(sequences))
@@ -81,9 +81,9 @@ def totals(
 
 
 def units(model: SequenceModel, sequences: Sequence[Steps], protocol: str, unit: str) -> np.ndarray:
-    """How many units of each sequence are scored.
+    """The number of scored units in each sequence.
 
-    Under "paper" the first step of each sequence (flat models: the first value) is not.
+    "paper" does not score the first step of a sequence (flat models: the first value).
     """
     unscored = 1 / model.steps_per_frame if protocol == "paper" else 0.0
     steps = np.array([len(s) for s in sequences], np.float64) - unscored
@@ -102,9 +102,9 @@ def score(
     unit: str = "step",
     **request: Any,
 ) -> float:
-    """Total nats over total scored units; per sequence, the mean over sequences.
+    """Total nats over total scored units; with the unit "sequence", the mean over sequences.
 
-    Of a `data.Pool`, the unweighted mean of its sets' scores.
+    For a `data.Pool` it is the unweighted mean over sets.
 
     Args:
         unit: "step", "sequence", "sample" or "8,000 samples".
@@ -122,7 +122,7 @@ def by_set(
     unit: str = "step",
     **request: Any,
 ) -> dict[str, float]:
-    """The score of each set of a `data.Pool`; of other sequences the one score, named "all"."""
+    """The score of each set of a `data.Pool`; for other sequences one score, named "all"."""
     counts = units(model, sequences, protocol, unit)
     nats = totals(model, sequences, protocol, batch_size, **request)
     return {
@@ -132,14 +132,14 @@ def by_set(
 
 
 def sets_of(sequences: Sequence[Steps]) -> dict[str, slice]:
-    """Where the sets of a `data.Pool` are in it; of other sequences all, named "all"."""
+    """The slice of each set of a `data.Pool`; for other sequences one slice, named "all"."""
     sizes = {name: len(of) for name, of in getattr(sequences, "sets", {"all": sequences}).items()}
     ends = itertools.accumulate(sizes.values())
     return {n: slice(end - size, end) for (n, size), end in zip(sizes.items(), ends, strict=True)}
 
 
 def interval(nats: np.ndarray, count: np.ndarray) -> Score:
-    """The ratio of totals and its 95 % interval, sequences being the independent draws.
+    """The ratio of totals and its 95 % interval, with sequences as independent samples.
 
     The variance is that of a ratio estimator, sum (n_i - r u_i)^2 / (sum u_i)^2 times n / (n - 1).
     """
@@ -183,10 +183,9 @@ def whole(
     num_samples: int = 16,
     bounds_on: int | None = None,
 ) -> dict[str, Scores]:
-    """Print and return every bound under both protocols, by set: set -> protocol -> bound -> score.
+    """Print and return every bound under both protocols: set -> protocol -> bound -> score.
 
-    The score of all, the mean of the sets', is under "all"; of sequences that are no `data.Pool` it
-    is the only one.
+    "all" is the mean over sets, and the only set of sequences that are not a `data.Pool`.
     """
     is_pool = hasattr(sequences, "sets")
     pool: Any = sequences
@@ -273,7 +272,7 @@ def _plain(scores: Scores) -> dict[str, Any]:
 
 
 def evaluate_published(name: str, splits: data.Splits, split: str, num_samples: int, on) -> None:
-    """Score a published model, and print what its card says beside it."""
+    """Score a published model, and print the scores of its card beside the new ones."""
     model, card = zoo.load(name), zoo.card(name)
     sequences, unit = getattr(splits, split), recipes.get(card["name"]).unit
     whole(model, sequences, split, unit, num_samples, on)
@@ -294,10 +293,11 @@ def evaluate_folder(
     num_samples: int = 16,
     bounds_on: int | None = None,
 ) -> None:
-    """Score the best weights of a run, or a published model of that name.
+    """Score the best weights of a run, or a published model.
 
     Raises:
-        ValueError, OSError: no such run, damaged weights, data that cannot be read.
+        ValueError, OSError: the run does not exist, its weights are damaged, or the data cannot be
+            read.
     """
     checks.sizes(num_samples=num_samples)
     if bounds_on is not None:

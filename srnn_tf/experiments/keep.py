@@ -1,11 +1,11 @@
-"""Keep the weights of a training that is not finished where its folder would be lost.
+"""Keep the weights of an unfinished run outside its folder.
 
     srnn-tf publish --keep RUN_DIR  # to zoo/runs/NAME, after the folder: small enough to commit
     srnn-tf publish --restore NAME --out RUN_DIR
 
-Kept are the best weights so far, in float16, and what run and scores they are of. What is restored
-can be evaluated and published; `train` goes on from these weights at their update, with a fresh
-optimizer, which is not the run that it would have been.
+The best weights so far are kept in float16, with the settings and scores of the run. A restored run
+can be evaluated and published. `train` continues from these weights at their update with a fresh
+optimizer. So it does not repeat the original run.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ BEGUN = provenance.BEGUN  # of a warm-started run
 
 
 def keep(folder: str, root: Path = KEPT) -> Path:
-    """Write `root/NAME`, NAME being that of the run's folder.
+    """Write `root/NAME`, where NAME is the name of the run's folder.
 
     Raises:
-        ValueError: the folder holds no run, or no weights yet.
+        ValueError: the folder has no run, or no weights yet.
     """
     run = runs.Run.open(folder)
     values = export.half(run.best_model())
@@ -46,11 +46,11 @@ def keep(folder: str, root: Path = KEPT) -> Path:
 
 
 def restore(name: str, folder: str, root: Path = KEPT) -> Path:
-    """Make a run's folder from what was kept.
+    """Create a run's folder from kept weights.
 
     Raises:
         FileExistsError: the folder exists.
-        ValueError: nothing is kept under the name, or not the weights of that run.
+        ValueError: nothing is kept under the name, or the weights are damaged or of another run.
     """
     kept, out = root / name, Path(folder)
     if not (kept / "run.json").is_file():

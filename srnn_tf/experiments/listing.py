@@ -11,7 +11,7 @@ HEADER = ("name", "structure", "emission", "likelihood", "updates", "batch", "na
 
 
 def row(recipe: recipes.Recipe) -> tuple[str, ...]:
-    """A recipe in words, as in `HEADER`."""
+    """The row of a recipe, with the columns of `HEADER`."""
     structure, emission = recipe.structure, recipe.emission
     likelihood = emission.get("likelihood", "by default")
     if isinstance(likelihood, dict):
@@ -28,16 +28,16 @@ def row(recipe: recipes.Recipe) -> tuple[str, ...]:
 
 
 def parameters(recipe: recipes.Recipe) -> str:
-    """How many are trained."""
+    """The number of trainable parameters."""
     model = zoo.build(recipe.name)
     return f"{sum(math.prod(v.shape) for v in model.trainable_variables):,}"
 
 
 def chosen(dataset: str | None, model: str | None) -> list[recipes.Recipe]:
-    """Recipes of a data set, of a model, of both, or all.
+    """The recipes of a data set, of a model, of both, or all.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such recipe.
     """
     matches = [
         recipe
@@ -60,8 +60,8 @@ def rows(
 
     Args:
         dataset, model: as in `chosen`.
-        published: names that have weights.
-        count: the parameters too, for which each model is built.
+        published: the names with published weights.
+        count: also count parameters, for which each model is built.
 
     Raises:
         ValueError: there is no such recipe.

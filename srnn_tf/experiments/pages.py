@@ -34,7 +34,7 @@ GENERATED = "<!-- Made by `srnn-tf publish --tables`; do not edit. -->\n"
 
 
 def bound_label(name: str) -> str:
-    """How a bound is called, from its key in a card.
+    """The label of a bound, from its key in a card.
 
     Example:
         bound_label("iwae_16_first_8")  # "IWAE-16, first 8 sequences"
@@ -52,7 +52,7 @@ def interval(score: Mapping[str, Any]) -> str:
 
 
 def scores(card: Mapping[str, Any]) -> str:
-    """All scores of the test part, a table."""
+    """A table of all scores of the test part."""
     lines = [
         "| protocol | bound | nats per "
         + card["unit"].removeprefix("nats per ")
@@ -74,11 +74,11 @@ def scores(card: Mapping[str, Any]) -> str:
 
 
 def training(card: Mapping[str, Any]) -> str:
-    """How it was trained, and how that departs from the recipe."""
+    """A description of the training, and of its differences from the recipe."""
     t = card["training"]
     schedule = t.get("schedule", t["updates"])
     ended = (
-        f"of a schedule of {schedule:,} that was not gone through; the recipe has"
+        f"of a schedule of {schedule:,} that was not completed; the recipe has"
         if schedule > t["updates"]
         else "the recipe has"
     )
@@ -93,8 +93,8 @@ def training(card: Mapping[str, Any]) -> str:
     text += _departures(t)
     if t.get("transpose"):
         text += (
-            f" Each training sequence was moved by a random number of semitones, {t['transpose']} "
-            "up or down at most, anew in each epoch."
+            " In each epoch, each training sequence was moved up or down by a random number of "
+            f"semitones, at most {t['transpose']}."
         )
     if t["candidates_not_tried"]:
         text += (
@@ -113,26 +113,26 @@ def training(card: Mapping[str, Any]) -> str:
 
 
 def _begun(t: Mapping[str, Any]) -> str:
-    """The warm starts that led to the run, first to last; empty without."""
+    """The warm starts of a run, first to last; empty without."""
     first = t.get("begun_with")
     if not first:
         return ""
     return (
-        f"{_begun(first)}Begun with the weights of update {first['best_update']:,} of another run: "
-        f"{first['updates']:,} updates of {first['batch_size']} rows, "
+        f"{_begun(first)}Warm start from the weights of update {first['best_update']:,} of another "
+        f"run: {first['updates']:,} updates of {first['batch_size']} rows, "
         f"seed {first['seed']}, {first['precision']}, {first['minutes']} minutes on "
         f"{first['machine']}.{_departures(first)} Then "
     )
 
 
 def _updates(t: Mapping[str, Any]) -> str:
-    """Updates of the run, after the updates of its warm starts."""
+    """The updates of the warm starts of a run, and of the run."""
     before = f"{_updates(t['begun_with'])} + " if t.get("begun_with") else ""
     return f"{before}{t['updates']:,}"
 
 
 def _departures(t: Mapping[str, Any]) -> str:
-    """Where window and learning rate are not those of the recipe; older cards have no such."""
+    """The settings that differ from the recipe; older cards do not have them."""
     text = ""
     for what, called in DEPARTURES.items():
         if t.get(what) != t.get(f"{what}_of_recipe"):
@@ -149,12 +149,12 @@ def readme(card: Mapping[str, Any]) -> str:
     factorization = _formula(FACTORIZATIONS, STRUCTURES, card["structure"])
     flat = card["emission"]["event_size"] != card["event_size"]
     inside = "one value a step" if flat else _formula(INSIDE, EMISSIONS, card["emission"])
-    bound = "exact" if exact else "the ELBO, one draw from a fixed table"
+    bound = "exact" if exact else "the ELBO, one draw of a fixed table"
     raw = ""
     if card["sample_rate"]:
         raw = (
             f"\n`score_raw` takes `waveform` (B, S) in [-1, 1] at {card['sample_rate']:,} Hz and "
-            "its `length` in samples,\nand answers in nats of the samples as given."
+            "its `length` in samples.\nIt returns the density of these samples, in nats."
         )
     reported = ""
     if card["reported"]:
@@ -174,18 +174,18 @@ full: all steps, the state carried throughout. {_draws(exact)}
 
 {scores(card)}
 {reported}
-`srnn-tf evaluate {name} --data PATH{_evaluated(card)}` prints them again.
+`srnn-tf evaluate {name} --data PATH{_evaluated(card)}` reproduces them.
 
 ## Training
 
 Trained on {card["trained_on"]}.
-Terms of the data: {card["data"]["terms"]}.
+Terms of the data: {card["data"]["terms"].removesuffix(".")}.
 
 {training(card)}
 
 ## Use
 
-{uses} Scores say how likely a sequence is under what the model has seen, nothing more.
+{uses} A score is the log likelihood under this model only.
 
 ```python
 import srnn_tf
@@ -195,9 +195,9 @@ model.log_prob(frames)  # frames (B, T, {card["event_size"]}); nats, {bound}
 model.sample(batch_size=1, num_steps=64, seed=0)
 ```
 
-The folder `{card["version"]}` is a SavedModel: TensorFlow Serving serves this folder as it is.
+The folder `{card["version"]}` is a SavedModel, which TensorFlow Serving serves as it is.
 Its signature `score` (and `serving_default`) takes `frames` (B, T, {card["event_size"]}) and
-`length` (B,), and gives `log_likelihood` (B,), {bound},
+`length` (B,). It returns `log_likelihood` (B,), {bound},
 and `log_likelihood_per_step` (B, T).{raw}
 `sample` takes `num_steps`, `batch_size` and `seed` (2,).
 """
@@ -208,13 +208,13 @@ def _pooled(card):
         return ""
     sets = ", ".join(sorted(card["sets"]))
     return (
-        f"\nA score is the unweighted mean of those of {sets}; bounds on the first sequences are "
-        "on so many of each."
+        f"\nA score is the unweighted mean of those of {sets}. Bounds on the first N sequences are "
+        "on the first N of each."
     )
 
 
 def _evaluated(card):
-    """The options of `srnn-tf evaluate` that the card's bounds were taken with."""
+    """The options of `srnn-tf evaluate` with which the card's bounds were computed."""
     name = next((n for n in card["test"]["full"] if n.startswith("fivo_")), "fivo_16")
     draws, _, first = name.removeprefix("fivo_").partition("_first_")
     draws = "" if draws == "16" else f" --num-samples {draws}"
@@ -246,13 +246,13 @@ def _draws(exact):
     if exact:
         return ""
     return (
-        "The ELBO is of one draw from a fixed table;\n"
-        "IWAE and FIVO draw for each sequence by its place."
+        "The ELBO is from one draw of a fixed table;\n"
+        "the index of a sequence seeds the draws of IWAE and FIVO."
     )
 
 
 def substitute(card: Mapping[str, Any]) -> str:
-    """The README of a name whose data are not at hand."""
+    """The README of a substitute."""
     name, target = card["name"], card["alias_of"]
     dataset = name.split("_hier_")[-1] if "_hier_" in name else name.split("rnn_", 1)[1]
     return f"""**A substitute:** {card["statement"]}.
@@ -261,7 +261,7 @@ def substitute(card: Mapping[str, Any]) -> str:
 # {name}
 
 The architecture and the size are those of the recipe `{name}`;
-see [{target}](../{target}/README.md) for scores, data and training. With the corpus at hand:
+see [{target}](../{target}/README.md) for scores, data and training. If you have the corpus:
 
     srnn-tf data prepare {dataset} --source DIR --out prepared/{dataset}
     srnn-tf train {name} --data prepared/{dataset} --out runs/{name}
@@ -277,9 +277,8 @@ def results(cards: Mapping[str, Mapping[str, Any]]) -> str:
         "# Results\n",
         "Test scores of the newest version of each published model, from its card, with their 95 % "
         "interval over sequences; higher is better. `srnn-tf evaluate NAME --data PATH` "
-        "prints a row again; a model's page has the options of its bounds. Models with "
-        "latents: the ELBO of one draw, then FIVO-16, mostly "
-        "tighter.\n",
+        "reproduces a row; a model's page has the options of its bounds. Models with latents have "
+        "the ELBO from one draw, then FIVO-16, which is mostly tighter.\n",
     ]
     real = {n: c for n, c in cards.items() if not c.get("alias_of")}
     datasets = dict.fromkeys(c["data"]["name"] for c in real.values())
@@ -297,7 +296,7 @@ def results(cards: Mapping[str, Mapping[str, Any]]) -> str:
     names = [n for n, c in cards.items() if c.get("alias_of")]
     if names:
         text.append("## Substitutes\n")
-        text.append("Names of licensed data sets, served by a model of free data:\n")
+        text.append("Names of licensed data sets, with the weights of a model of free data:\n")
         text += [f"- `{n}`: `{cards[n]['alias_of']}`" for n in names]
         text.append("")
     return "\n".join(text)

@@ -1,4 +1,4 @@
-"""How the weights of a run came about: by how many updates, of what, on which machine."""
+"""The provenance of a run's weights: the number of updates, the settings, the machine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from srnn_tf.experiments import runs
 from srnn_tf.model import SequenceModel
 from srnn_tf.zoo import artifacts
 
-BEGUN = "begun.json"  # of a warm-started run: how the weights that it started from came about
+BEGUN = "begun.json"  # of a warm-started run: the provenance of its initial weights
 CLOCK = "clock.json"
 
 
 def machine() -> str:
-    """What this process trains on, as a card says it."""
+    """A description of this machine, for cards."""
     if not (devices := tf.config.list_physical_devices("GPU")):
         return f"{os.cpu_count()} CPU cores, shared with other work"
     details = tf.config.experimental.get_device_details(devices[0])
@@ -26,23 +26,22 @@ def machine() -> str:
 
 
 class Clock:
-    """Adds up how long a run has trained and validated, over all its starts."""
+    """Measures the total time of training and validation of a run, over all its starts."""
 
     def __init__(self, run: runs.Run):
         self.run, self.begun = run, time.monotonic()
         self.before = seconds(run)
 
     def write(self, step: int) -> None:
-        """Keep the time, and at which update it was."""
+        """Save the time and the update."""
         spent = self.before + time.monotonic() - self.begun
         runs.write_json(self.run.folder / CLOCK, {"seconds": spent, "step": step})
 
 
 def seconds(run: runs.Run) -> float:
-    """How long a run has trained and validated.
+    """The total time of training and validation of a run, in seconds.
 
-    Of runs from before there was a `Clock`, from their TensorBoard logs: each start wrote a file,
-    after its first epoch; times between them do not count.
+    For runs from before there was a `Clock`, it is computed from their TensorBoard logs.
     """
     if (run.folder / CLOCK).is_file():
         return float(runs.read_json(run.folder / CLOCK)["seconds"])
@@ -55,9 +54,9 @@ def seconds(run: runs.Run) -> float:
 
 
 def last_update(run: runs.Run) -> int:
-    """The update of the last validation, 0 before the first.
+    """The update of the last validation; 0 before the first.
 
-    Of runs from before the clock told it, from the checkpoint.
+    For runs whose clock does not have it, it is read from the checkpoint.
 
     Raises:
         ValueError: the clock or the checkpoint is damaged.
@@ -70,7 +69,7 @@ def last_update(run: runs.Run) -> int:
 
 
 def training(run: runs.Run) -> dict[str, Any]:
-    """How the best weights came about, as a card has it.
+    """The provenance of the best weights, as in a card.
 
     Raises:
         ValueError: `best.json` or the checkpoint is missing or damaged.
@@ -105,13 +104,13 @@ def beginning(folder: str, name: str, candidate: str | None, frames: list[int]) 
     """The SHA-256 of the best weights of a run, for the warm start of another run of the recipe.
 
     Args:
-        folder: of the run to start from.
-        name: the recipe of the other.
-        candidate: its structure.
-        frames: counts that identify its data.
+        folder: the folder of the run to start from.
+        name: the recipe of the new run.
+        candidate: the structure of the new run.
+        frames: the numbers of frames that identify the data of the new run.
 
     Raises:
-        ValueError: it is a run of another recipe, candidate or data, has no best weights yet, or is
+        ValueError: the run has another recipe, candidate or data, has no best weights yet, or is
             damaged.
     """
     first = runs.Run.open(folder)
@@ -132,7 +131,7 @@ def beginning(folder: str, name: str, candidate: str | None, frames: list[int]) 
 
 
 def begin(run: runs.Run, model: SequenceModel, folder: str) -> None:
-    """Give a fresh model the best weights of the run in a folder, and keep what they are of."""
+    """Warm start: give a fresh model the best weights of a run, and save their provenance."""
     first = runs.Run.open(folder)
     best = artifacts.weights(first.best_model())
     for variable, value in zip(artifacts.weights(model).values(), best.values(), strict=True):

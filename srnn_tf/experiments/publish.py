@@ -4,12 +4,12 @@
     srnn-tf publish NAME --seeds RUN_DIR [--seeds RUN_DIR ...]
     srnn-tf publish NAME --again
 
-Refuses a run without the evaluation of its best weights (`srnn-tf evaluate RUN_DIR`), and
-one that scores below a baseline. `--seeds` names further runs of the same recipe, evaluated too:
-mean and spread go on the card. With a published NAME in place of a run, that is all that is done,
-to the card of its newest version. `--again` writes that version's weights with the graph that this
-package makes of them today, as the next version: the way to serve models by better code than that
-which published them. Nothing is left behind where something fails.
+A run must have an evaluation of its best weights (`srnn-tf evaluate RUN_DIR`), and score above
+every baseline. `--seeds` names further evaluated runs of the same recipe; the card gets the mean
+and the standard deviation of their scores. With a published NAME, only the card of its newest
+version changes. `--again` writes the weights of the newest version with the graph of the current
+package, as the next version, so that published models profit from better code. A failure leaves
+nothing behind.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ROOT = checkout.ROOT
 
 
 def evaluation(run: runs.Run) -> dict[str, Any]:
-    """The scores of a run's best weights, as `evaluate` wrote them.
+    """Read the scores of a run's best weights, which `evaluate` wrote.
 
     Raises:
         ValueError: there are none, or they are of other weights.
@@ -55,10 +55,10 @@ def evaluation(run: runs.Run) -> dict[str, Any]:
 
 
 def check_baselines(evaluated: dict[str, Any]) -> None:
-    """The score, protocol full, is above every baseline.
+    """Check that the score, protocol full, is above every baseline.
 
     Raises:
-        ValueError: it is not; or a score is no number.
+        ValueError: it is not, or a score is not finite.
     """
     scores = evaluated["test"]["full"]
     name = "exact" if "exact" in scores else "elbo"
@@ -79,13 +79,14 @@ def write(
     """Write `root/NAME/VERSION` and `root/NAME/README.md`, and return the first.
 
     Args:
-        run: evaluated.
-        root: the folder of published models, made if it does not exist.
-        version: the next one by default.
-        seeds: further runs of the recipe, evaluated.
+        run: an evaluated run.
+        root: the folder of published models, created if it does not exist.
+        version: the version; the next one by default.
+        seeds: further evaluated runs of the recipe.
 
     Raises:
-        ValueError: see `evaluation` and `check_baselines`; runs of another recipe or the same seed.
+        ValueError: as in `evaluation` and `check_baselines`; or a run in `seeds` has another recipe
+            or the same seed.
         FileExistsError: the version exists.
     """
     evaluated = evaluation(run)
@@ -112,13 +113,13 @@ def write(
 
 
 def again(name: str, root: Path = ROOT) -> Path:
-    """Write the newest version of a published model once more, as the next one.
+    """Write the newest version of a published model again, as the next version.
 
-    Weights, config and card stay; the graph is the one that this package makes today.
+    Weights, config and card stay the same. The graph is that of the current package.
 
     Raises:
-        ValueError: the name is not published in `root`, or its files are damaged.
-            Or the model of today does not score as its graph did.
+        ValueError: the name is not published in `root`, its files are damaged, or the new graph
+            gives other scores.
     """
     artifact = _newest(name, root)
     model, config = artifact.load(), artifact.config()
@@ -144,7 +145,7 @@ def _newest(name: str, root: Path) -> artifacts.Artifact:
 
 
 def _place(target: Path, make: Callable[[Path], dict[str, Any]]) -> Path:
-    """Put what `make` writes, and the card that it returns, in place whole or not at all."""
+    """Publish what `make` writes, with the card that it returns, atomically."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.parent / f".{secrets.token_hex(4)}.{target.name}"
     try:
@@ -163,14 +164,14 @@ def _place(target: Path, make: Callable[[Path], dict[str, Any]]) -> Path:
 
 
 def add_seeds(name: str, seeds: Sequence[runs.Run], root: Path = ROOT) -> Path:
-    """Put the scores of further seeds on the card of a published model, in place of those it has.
+    """Replace the scores of further seeds on the card of a published model.
 
     Returns:
-        The folder of its newest version; nothing in it changes but the card.
+        The folder of its newest version, in which only the card changes.
 
     Raises:
-        ValueError: the name is not published in `root`, or its files are damaged; no runs, runs of
-            another recipe or the same seed; see `evaluation`.
+        ValueError: the name is not published in `root`, its files are damaged, there are no runs,
+            a run has another recipe or the same seed, or as in `evaluation`.
     """
     artifact = _newest(name, root)
     if not seeds:
@@ -262,9 +263,9 @@ def publish(
     seeds: Sequence[str] = (),
     anew: bool = False,
 ) -> Path:
-    """Publish a run's folder; of a published name add seeds, or write its graph anew.
+    """Publish a run; or add seeds to a published model, or write its graph again.
 
-    The pages and tables of a checkout are made again where `root` is its own.
+    If `root` is that of the checkout, its pages and tables are regenerated.
 
     Raises:
         ValueError, OSError: as in `write`, `again` and `add_seeds`.

@@ -1,4 +1,4 @@
-"""A training run on disk: what it is, its checkpoint, its best weights. Every write is atomic."""
+"""A training run on disk: its settings, checkpoint and best weights. Every write is atomic."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OPTIONS = (
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """In a command, a user's mistake is one line on stderr and exit status 2, not a traceback."""
+    """In a command, print a user's error as one line on stderr and exit with status 2."""
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
@@ -91,30 +91,33 @@ class Run:
         without: Sequence[str] | None = None,
         dtype: str | None = None,
     ) -> Run:
-        """A new run, or the one that the folder holds if it is the same one.
+        """Create a run, or open the run in the folder if it has the same settings.
 
         Args:
-            folder: made if it does not exist.
-            name: of the recipe.
-            steps: updates, the recipe's by default.
-            seed: of everything random.
-            frames: counts that identify the data.
-            candidate: of the recipe's structures; its own by default.
-            batch_size: streams or sequences; the recipe's by default.
-            validate_every: updates between two validations; 500 by default.
-            patience: of early stopping, in validations without a better score; none by default.
-            window: frames of a training window; the recipe's by default.
-            learning_rate: the first; the recipe's by default.
-            begin_with: the SHA-256 of another run's weights, as `provenance.beginning` gives it.
-            transpose: the semitones that a training sequence is moved by at most. Above 0 a plain
-                recipe becomes that of the name with `_transposed`, under which it is published.
-            without: the data sets of a pool that are left out.
-            dtype: one of `POLICIES`, to train in; the recipe's by default, on a GPU float32.
+            folder: the folder of the run, created if it does not exist.
+            name: the name of the recipe.
+            steps: the number of updates; the recipe's by default.
+            seed: the seed of all random draws.
+            frames: the numbers of frames that identify the data.
+            candidate: one of the recipe's candidate structures; its own structure by default.
+            batch_size: the number of streams or sequences; the recipe's by default.
+            validate_every: the updates between two validations; 500 by default.
+            patience: early stopping after this many validations without a better score; no early
+                stopping by default.
+            window: the frames in a training window; the recipe's by default.
+            learning_rate: the first learning rate; the recipe's by default.
+            begin_with: for a warm start, the SHA-256 of another run's weights, from
+                `provenance.beginning`.
+            transpose: the largest random transposition of a training sequence, in semitones. Above
+                0 the name of a recipe without transposition gets the suffix `_transposed`.
+            without: the data sets to leave out of a pool.
+            dtype: the dtype policy for training, one of `POLICIES`; the recipe's by default, on a
+                GPU float32.
 
         Raises:
-            ValueError: the folder holds another run; a number out of range; an unknown `dtype`; a
-                window for a recipe that trains on whole sequences; a transposition of what is not
-                piano rolls, or none for a recipe whose name says otherwise.
+            ValueError: the folder has another run, a number is out of range, or `dtype` is unknown;
+                `window` is given for a recipe that trains on whole sequences; or the data cannot be
+                transposed, or the name of the recipe requires transposition.
             OSError: the folder cannot be written.
         """
         recipe = recipe_of(name, transpose)
@@ -153,10 +156,10 @@ class Run:
 
     @classmethod
     def open(cls, folder: str) -> Run:
-        """The run that a folder holds.
+        """Open the run in a folder.
 
         Raises:
-            ValueError: the folder holds none.
+            ValueError: the folder has none.
         """
         path = Path(folder)
         if not (path / "run.json").is_file():
@@ -190,25 +193,25 @@ class Run:
             raise ValueError(f"{path} holds no {wanted}; received {record}") from error
 
     def updates(self) -> int:
-        """How many updates the run has made.
+        """The number of updates that the run has made.
 
         Raises:
-            ValueError: it has no checkpoint, or a damaged one.
+            ValueError: it has no checkpoint, or the checkpoint is damaged.
         """
         if not self.checkpoint.is_file():
             raise ValueError(
-                f"{self.folder} holds no checkpoint.weights.h5, which tells its updates"
+                f"{self.folder} holds no checkpoint.weights.h5, which has the number of its updates"
             )
         model = self.build()
         load_weights(model, self.checkpoint)
         return int(model.step.numpy())
 
     def scorer(self) -> SequenceModel:
-        """The model with fresh weights, in float32, not compiled: without an optimizer."""
+        """Build the model with fresh weights, in float32, not compiled."""
         return zoo.build(self.recipe.name, self.seed, "float32", self.candidate)
 
     def build(self, dtype: str = "float32") -> SequenceModel:
-        """The model with fresh weights, compiled as its recipe says, with XLA if in float32."""
+        """Build the model with fresh weights, compiled as in its recipe, with XLA in float32."""
         keras.utils.set_random_seed(self.seed)
         model = zoo.build(self.recipe.name, self.seed, dtype, self.candidate)
         rate = self.learning_rate or self.recipe.learning_rate
@@ -226,7 +229,7 @@ class Run:
         return model
 
     def _objective(self, model: SequenceModel) -> Objective:
-        """The recipe's, its KL schedule scaled to the length of the run."""
+        """The recipe's objective, with its KL schedule scaled to the length of the run."""
         if not model.latent_size:
             return Exact()
         schedule = KLSchedule(**self.recipe.scaled_kl_schedule(self.steps))
@@ -249,17 +252,17 @@ class Run:
 
 
 def worn_out(run: Run, step: int, best_step: int) -> bool:
-    """Whether `patience` validations in a row were no better than the best."""
+    """Whether early stopping ends the run: `patience` validations without a better score."""
     every = run.validate_every or EPOCH
     return run.patience is not None and step - best_step >= run.patience * every
 
 
 def recipe_of(name: str, transpose: int | None = None) -> recipes.Recipe:
-    """The recipe of a name, or where a plain one is to be transposed the one that says so.
+    """The recipe of a name; with `transpose` above 0, its variant with transposition.
 
     Raises:
-        ValueError: an unknown name; a transposition that is out of range, of what is not piano
-            rolls, or 0 for a recipe whose name says otherwise.
+        ValueError: the name is unknown; or the transposition is out of range, is given for data
+            other than piano rolls, or is 0 although the name of the recipe requires one.
     """
     recipe = recipes.get(name)
     if transpose is None:
@@ -303,7 +306,7 @@ def load_data(
     edition: str | None,
     without: Sequence[str] | None = None,
 ) -> data.Splits:
-    """The recipe's data set, its sequences no longer than the recipe has them."""
+    """Load the recipe's data set, and cut its sequences to the recipe's `max_steps`."""
     splits = data.load(recipe.dataset, path, edition=edition, without=without or ())
     if recipe.max_steps is None:
         return splits
@@ -313,7 +316,7 @@ def load_data(
 
 
 def _fastest(recipe):
-    """The dtype policy that trains fastest here, as far as a recipe can tell."""
+    """The dtype policy that trains fastest on this machine, according to the recipe."""
     return "float32" if tf.config.list_physical_devices("GPU") else recipe.cpu_dtype
 
 
@@ -339,7 +342,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the file is not valid JSON.
     """
     try:
         return json.loads(path.read_text())

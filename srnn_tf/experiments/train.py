@@ -1,9 +1,8 @@
 """Train an entry of the zoo: `srnn-tf train NAME --out DIR`.
 
-The same command again goes on after an interruption: the resumed run repeats the losses that an
-uninterrupted one would have had. The weights that score best on the validation split, under the
-paper's protocol, are kept; their scores on the test split are printed at the end, unless that is
-left to `evaluate`.
+The same command resumes an interrupted run, with the losses that an uninterrupted run would have
+had. It keeps the weights with the best score on the validation split, under the paper's protocol.
+At the end it prints their scores on the test split, unless `--no-test` is given.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from srnn_tf.model import SequenceModel
 
 
 class Keeper:
-    """Scores the validation split after each epoch, keeps the best weights, writes a checkpoint."""
+    """After each epoch: score the validation split, keep the best weights, write a checkpoint."""
 
     def __init__(self, run: runs.Run, sequences):
         self.run, self.sequences = run, sequences  # of the validation part
@@ -34,7 +33,7 @@ class Keeper:
         self.writer = tf.summary.create_file_writer(str(logs))
 
     def validate(self, model: SequenceModel, logs: dict[str, float]) -> bool:
-        """Add the score to the logs, show them in TensorBoard; whether training should end."""
+        """Add the score to the logs, write them to TensorBoard; return whether to stop early."""
         for mine, trained in zip(
             self.scorer.density.variables, model.density.variables, strict=True
         ):
@@ -59,10 +58,10 @@ class Keeper:
         return runs.worn_out(self.run, step, self.best_step)
 
     def _show(self, step, values):
-        """TensorBoard's scalars, against the update.
+        """Write TensorBoard scalars against the number of updates.
 
-        Keras' callback numbers epochs, and with a number as `update_freq` leaves out those that end
-        at another number of updates since the start.
+        Keras' callback writes them against the epoch. With a number as `update_freq` it leaves out
+        epochs that end at another number of updates since the start.
         """
         with self.writer.as_default(step):
             for name, value in values.items():
@@ -71,7 +70,7 @@ class Keeper:
 
 
 class KeepBest(keras.callbacks.Callback):
-    """A `Keeper` for `fit`."""
+    """A `Keeper` as a callback of `fit`."""
 
     def __init__(self, keeper: Keeper):
         super().__init__()
@@ -83,7 +82,7 @@ class KeepBest(keras.callbacks.Callback):
 
 
 class StopAt(keras.callbacks.Callback):
-    """End the last, shorter epoch at the run's number of updates."""
+    """Stop the last, shorter epoch at the run's number of updates."""
 
     def __init__(self, steps: int):
         super().__init__()
@@ -97,7 +96,7 @@ class StopAt(keras.callbacks.Callback):
 def stream(run: runs.Run, splits: data.Splits) -> data.EpochDataset:
     """The training batches of a run: batch i is that of update i + 1.
 
-    For `train`, and for whoever makes the run's updates elsewhere.
+    `train` reads them, and so does code that runs the updates on another machine.
     """
     size = run.batch_size or run.recipe.batch_size
     if run.recipe.window is None:
@@ -114,7 +113,7 @@ def train(
     strategy: tf.distribute.Strategy | None = None,
     begin_with: str | None = None,
 ) -> None:
-    """Train, or go on training; on many devices by a strategy of `workers`.
+    """Start or resume training; on many devices with a strategy of `workers`.
 
     A warm start needs the folder of the other run.
     """
@@ -151,7 +150,7 @@ def train(
 
 
 def _chief(keeper, model):
-    """What the chief of many workers does at the end of an epoch."""
+    """The work of the chief worker at the end of an epoch."""
 
     def at_end(logs):
         stop, step = keeper.validate(model, logs), int(model.step.numpy())
@@ -162,7 +161,7 @@ def _chief(keeper, model):
 
 
 def score(run: runs.Run, splits: data.Splits) -> None:
-    """Print and keep the test scores of the best weights, nats per unit."""
+    """Print and save the test scores of the best weights, nats per unit."""
     scores = evaluate.report(run.best_model(), splits.test, "test", run.recipe.unit)
     trained = {"unit": f"nats per {run.recipe.unit}", "trained_in": run.dtype}
     runs.write_json(run.folder / "result.json", {**trained, **scores})
@@ -183,15 +182,15 @@ def start(
     test: bool = True,
     **options: Any,
 ) -> None:
-    """Begin a run or go on with it, and score the test split with its best weights.
+    """Start or resume a run, and score the test split with its best weights.
 
     Args:
-        name: of the recipe.
-        folder: of the run.
-        path, edition: of the data, as in `srnn_tf.data.load`.
+        name: the name of the recipe.
+        folder: the folder of the run.
+        path, edition: the data, as in `srnn_tf.data.load`.
         steps, seed, dtype: as in `runs.Run.create`.
-        kind: of `workers.KINDS`; one device by default.
-        begin_with: for a warm start, the folder of the run whose best weights are taken.
+        kind: one of `workers.KINDS`; one device by default.
+        begin_with: for a warm start, the folder of the run to take the best weights from.
         test: whether to score the test split.
         options: further arguments of `runs.Run.create`.
 

@@ -1,9 +1,9 @@
-"""Training on many devices: those of this machine, or of many workers.
+"""Training on many devices: those of this machine, or those of several workers.
 
-Keras' `fit` does not work across workers; the loop here is for them alone. Workers are told of one
-another by the environment variable `TF_CONFIG`, as TensorFlow has it, and see the same folder. Each
-reads its rows of every batch; the chief, the first of them, validates and writes checkpoints. When
-a worker dies the others end with an error; the same commands again go on from the last checkpoint.
+Keras' `fit` does not work across workers, so they have a loop of their own. The environment
+variable `TF_CONFIG` of TensorFlow names the workers, and all need access to the run's folder. Each
+worker reads its rows of every batch. The chief, the first worker, validates and writes checkpoints.
+If a worker dies, the others stop with an error. The same commands resume from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ EXAMPLE = '{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worke
 
 
 def strategy(kind: str | None) -> tf.distribute.Strategy | None:
-    """The strategy of a kind; None for one device. To be made before anything of TensorFlow runs.
+    """The strategy of a kind; None for one device. Create it before any TensorFlow operation.
 
     Raises:
-        ValueError: "multiworker" without a `TF_CONFIG` that names workers, and this one.
+        ValueError: the kind is "multiworker", and `TF_CONFIG` does not name the workers and this
+            one.
     """
     if kind is None:
         return None
@@ -56,18 +57,18 @@ def strategy(kind: str | None) -> tf.distribute.Strategy | None:
 
 
 def is_chief(strategy: tf.distribute.Strategy | None) -> bool:
-    """Whether this process writes."""
+    """Whether this process is the chief, which writes files."""
     resolver = strategy and strategy.cluster_resolver
     return not resolver or resolver.task_type is None or resolver.task_id == 0
 
 
 class Loop:
-    """`fit` for many workers: epochs of updates, each batch cut into the replicas' rows.
+    """The training loop for several workers: each replica gets its rows of each batch.
 
     Args:
         strategy: a `MultiWorkerMirroredStrategy`.
-        model: made in its scope.
-        batches: of all workers; the number of replicas must divide the batch size.
+        model: a model that was built in its scope.
+        batches: the global batches; the number of replicas must divide the batch size.
 
     Raises:
         ValueError: it does not.
@@ -105,10 +106,10 @@ class Loop:
         return tf.data.Dataset.zip(tuple(parts)).flat_map(in_turn)
 
     def run(self, steps: int, epoch: int, at_end: Callable[[dict[str, float]], bool]) -> None:
-        """Update until there have been `steps` updates, or `at_end` of an epoch says so.
+        """Update until there have been `steps` updates, or until `at_end` of an epoch is true.
 
         Raises:
-            ConnectionError: a worker is lost.
+            ConnectionError: the connection to a worker is lost.
         """
         batches = iter(self.strategy.distribute_datasets_from_function(self._pipeline))
         done = int(self.model.step.numpy())
@@ -125,7 +126,7 @@ class Loop:
                     self.model.reset_metrics()
 
     def _told(self, stop: bool) -> bool:
-        """What the chief says, to all; nobody goes on before."""
+        """Broadcast the chief's decision to all workers, which wait for it."""
         mine = tf.constant(float(stop and is_chief(self.strategy)))
         return float(self._sum(mine)) > 0.0
 
@@ -136,7 +137,7 @@ class Loop:
 
 @contextlib.contextmanager
 def _together(done: int) -> Iterator[None]:
-    """What all workers do at once: it fails where one of them is gone."""
+    """Run a collective operation; if a worker is lost, raise a ConnectionError."""
     try:
         yield
     except LOST as error:
@@ -149,7 +150,7 @@ def _together(done: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def leaving(kind: str | None) -> Iterator[None]:
-    """End one of many workers at once where it fails: TensorFlow would wait for those gone."""
+    """Exit a failed worker at once: TensorFlow would wait for lost workers."""
     try:
         yield
     except BaseException as error:

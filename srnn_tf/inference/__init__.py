@@ -1,1 +1,1 @@
-"""What a trained density is asked: scores under the two protocols, samples, streams, posteriors."""
+"""Inference with a density: scores under the two protocols, samples, streams, posteriors."""

@@ -1,4 +1,4 @@
-"""Compiled programs, one per function and shape."""
+"""Compiled `tf.function`s, one per function and shape."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import tensorflow as tf
 
 
 class Programs:
-    """The `tf.function` of each function asked for, compiled with XLA where it is wanted.
+    """A cache of `tf.function`s, compiled with XLA or not.
 
     Args:
-        xla: asked at each call.
+        xla: a function that says, at each call, whether to compile with XLA.
     """
 
     def __init__(self, xla: Callable[[], bool]):
@@ -20,7 +20,7 @@ class Programs:
         self.made: dict[tuple, Any] = {}
 
     def __call__(self, function: Callable, *key: Any) -> Callable:
-        """The program of `function`; `key` tells apart functions of one name."""
+        """The `tf.function` of `function`; `key` distinguishes functions of one name."""
         xla = self.xla()
         key = (function.__qualname__, xla, *key)  # ty: ignore[missing-attribute]
         if key not in self.made:

@@ -1,4 +1,4 @@
-"""Drawing sequences: the one call of the structure, a step at a time, compiled into one loop."""
+"""Sampling sequences: the structure called one step at a time, compiled into one loop."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from srnn_tf.inference.programs import Programs
 
 
 class Sampler:
-    """Sequences drawn from a density; compiled once per shape.
+    """Draws sequences from a density; compiled once per shape.
 
     Args:
-        density: what is drawn from.
-        programs: where compiled functions are kept.
+        density: the density.
+        programs: the cache of compiled functions.
     """
 
     def __init__(self, density: Density, programs: Programs):
@@ -32,7 +32,7 @@ class Sampler:
         return program(prefix, seed, tf.constant(temperature, tf.float32))
 
     def draw(self, rows: Size, steps: Size, prefix, seed, temperature) -> tf.Tensor:
-        """(rows, steps / steps_per_frame, D); `steps` are those of the structure.
+        """Draw sequences, (rows, steps / steps_per_frame, D), in `steps` steps of the structure.
 
         `rows` and `steps` are integers, or tensors outside XLA.
         """
@@ -62,7 +62,7 @@ class Sampler:
         return tf.reshape(values, [rows, steps // density.steps_per_frame, density.event_size])
 
     def _begin(self, rows, prefix, seed):
-        """The step before the first drawn one, and the states after the prefix."""
+        """The step before the first step to draw, and the states after the prefix."""
         density = self.density
         if prefix is None:
             return tf.zeros([rows, density.frame_size]), density.initial_states(rows)

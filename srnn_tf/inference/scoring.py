@@ -1,4 +1,4 @@
-"""Scoring whole sequences under the two protocols, compiled."""
+"""Compiled scoring of whole sequences under the two protocols."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ MAX_PARTICLES = 4096
 
 
 class Protocol(NamedTuple):
-    """How sequences are cut: "full" or "paper", and the frames of a window of the latter."""
+    """A protocol, "full" or "paper", and the number of frames in a window of "paper"."""
 
     name: str = "full"
     window: int | None = None
 
 
 class Scorer:
-    """Bounds on log p(x) of whole sequences; compiled once per shape.
+    """Bounds on log p(x) of whole sequences, in nats; compiled once per shape.
 
-    Without a seed, draws are a function of the step and the sample alone: a row's score depends
-    neither on its batch nor on padding.
+    Without a seed, draws are a function of the step and the sample alone. A row's score then
+    depends neither on its batch nor on padding.
 
     Args:
-        density: what is scored.
-        programs: where compiled functions are kept.
+        density: the density.
+        programs: the cache of compiled functions.
     """
 
     def __init__(self, density: Density, programs: Programs):
@@ -88,14 +88,14 @@ class Scorer:
         return ImportanceSamples(self.density, batch, noise)({"seeds": seeds}, ())[0].log_weights
 
     def windows(self, frames, mask, protocol, proposal="prior") -> tuple:
-        """The steps of all windows, and what the posterior reads, () for nothing."""
+        """The steps of all windows, and the evidence of the posterior, () for none."""
         batch, _ = self._batch(frames, mask, protocol)
         if proposal == "prior" or self.density.filtering:
             return batch, ()
         return batch, self.density.evidence(batch)
 
     def advance(self, objective, batch, evidence, states, seed, groups) -> tuple:
-        """The sum of log p_hat over a block of steps, (B,), and the filter's states after it."""
+        """The sum of log p_hat over a block of steps, (B,) nats, and the states after it."""
         steps, size, k = batch.steps.shape[1], self.density.latent_size, objective.num_particles
         if seed.shape.rank == 2:
             drawn = draws.filter_noise_of_each(seed, size, steps, k)
@@ -114,7 +114,7 @@ class Scorer:
         )
 
     def _batch(self, frames, mask, protocol):
-        """The steps of all windows, and what cuts windows."""
+        """The steps of all windows, and the function that cuts windows."""
         batch: Any = self.density.batch(frames, mask=mask)  # with a mask
         if protocol.name == "paper":  # the first step is context only
             batch = Batch(batch.steps[:, 1:], batch.steps[:, :-1], batch.mask[:, 1:])
@@ -145,14 +145,14 @@ class Scorer:
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A request for the bounds of some sequences, in programs that an objective puts together.
+    """A request to score sequences, with the compiled functions that objectives combine.
 
     Args:
-        scorer: that compiles.
-        frames: (B, T, D), padded to a length that is compiled.
-        mask: (B, T).
-        protocol: how sequences are cut.
-        seed: None for the fixed table, an integer, or an array of one for each row.
+        scorer: the scorer that compiles.
+        frames: (B, T, D), padded to one of the compiled lengths.
+        mask: (B, T) bool.
+        protocol: the protocol.
+        seed: None for the fixed table, an integer, or an array with one integer per row.
     """
 
     scorer: Scorer
@@ -163,12 +163,16 @@ class Job:
 
     @property
     def num_steps(self) -> int:
-        """Steps of the structure, of all rows."""
+        """The number of steps of the structure in all rows."""
         rows, frames = self.mask.shape
         return rows * frames * self.scorer.density.steps_per_frame
 
     def bound(self, objective: Objective) -> tf.Tensor:
-        """The sum over its windows of each sequence's `objective.bound`, (B,)."""
+        """The sum of `objective.bound` over the windows of each sequence, (B,) nats.
+
+        Raises:
+            ValueError: the request has a seed for each row.
+        """
         if isinstance(self.seed, np.ndarray):
             raise ValueError("`seed` must be one integer, or None, for this bound")
         scorer, protocol = self.scorer, self.protocol  # a program must not keep the request
@@ -182,7 +186,7 @@ class Job:
         return self.sum_windows(program(self.frames, self.mask, seed))
 
     def elbo(self, seed: tf.Tensor) -> tf.Tensor:
-        """The ELBO from the draw of a seed, (B,)."""
+        """The ELBO from the one draw of a seed, (B,) nats."""
         program = self.scorer.programs(self.scorer.elbo)
         return program(self.frames, self.mask, seed, self.seed is None, self.protocol)
 
@@ -192,11 +196,11 @@ class Job:
         return program(self.frames, self.mask, seeds, self.seed is None, self.protocol)
 
     def sum_windows(self, values: tf.Tensor) -> tf.Tensor:
-        """(windows,) to (B,)."""
+        """Sum over the windows of each sequence: (windows,) to (B,)."""
         return tf.reduce_sum(tf.reshape(values, [len(self.frames), -1]), axis=1)
 
     def filtered(self, objective: FIVO) -> tf.Tensor:
-        """The particle filter's bound, (B,): some rows at once, which bounds memory."""
+        """The bound of a particle filter, (B,) nats, in blocks of rows, which limits memory."""
         rows, k = len(self.frames), objective.num_particles
         size = min(rows, max(1, MAX_PARTICLES // (self._num_windows() * k)))
         totals = []
@@ -210,7 +214,7 @@ class Job:
         return tf.concat(totals, axis=0)[:rows]
 
     def _advanced(self, objective, group):
-        """The filter over all rows, block by block: memory does not grow with their length."""
+        """Run the filter over all rows in blocks of steps: memory does not grow with length."""
         programs, scorer, shared = self.scorer.programs, self.scorer, self.seed is None
         batch, evidence = programs(scorer.windows)(
             self.frames, self.mask, self.protocol, objective.proposal
@@ -243,7 +247,7 @@ class Job:
 
 
 def _key_of(objective: Objective) -> Any:
-    """What objectives that share a program have in common: their settings, if they own nothing."""
+    """The key of an objective's program: its settings, if it owns no variables."""
     return (id(objective), objective) if objective.variables else objective
 
 
@@ -261,7 +265,7 @@ def _padded(frames, mask):
 
 
 def _block(x, start, length):
-    """(B, T, ...) to the `length` steps from `start` on, padded with zeros."""
+    """The `length` steps of (B, T, ...) from `start` on, padded with zeros."""
     part = x[:, start : start + length]
     padding = length - part.shape[1]
     return tf.pad(part, [(0, 0), (0, padding)] + [(0, 0)] * (part.shape.rank - 2))

@@ -1,4 +1,4 @@
-"""Scoring frame by frame, states in and out."""
+"""Scoring of streams, frame by frame, with explicit states."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from srnn_tf.objectives.particles import ParticleFilter, filtering
 
 
 class Streamer:
-    """log p(x_t | x_<t), frame by frame; compiled once per shape.
+    """Computes log p(x_t | x_<t) frame by frame, in nats; compiled once per shape.
 
-    States are a dict of `structure`, a nest of (B * K, ...), and `previous`, the last step read;
-    with latents also `log_weights` (B, K), and per row the `seed` (2,) and the `step` that its
-    particles are drawn by. K is 1 without latents.
+    The states are a dict of `structure`, a nest of (B * K, ...), and `previous`, the last step.
+    With latents there are also `log_weights` (B, K) and, for the draws of the particles, `seed`
+    (B, 2) and `step` (B,). K is 1 without latents.
 
     Args:
-        density: what is scored.
-        programs: where compiled functions are kept.
+        density: the density.
+        programs: the cache of compiled functions.
     """
 
     def __init__(self, density: Density, programs: Programs):
@@ -50,7 +50,7 @@ class Streamer:
         return self.programs(self.step)(tf.constant(frame), states)
 
     def step(self, frame, states) -> tuple[tf.Tensor, dict[str, State]]:
-        """log p(x_t | x_<t) of a frame, (B,), and the states after it."""
+        """log p(x_t | x_<t) of a frame, (B,) nats, and the states after it."""
         density = self.density
         steps = framing.reframe(frame[:, None], density.frame_size)
         batch = Batch(steps, framing.shift(steps, states["previous"]))
@@ -68,7 +68,7 @@ class Streamer:
         return tf.reduce_sum(outputs.bound, axis=1), new
 
     def _noise(self, states, steps):
-        """Every row draws by its own seed and step, whatever rows it is batched with."""
+        """The draws of each row, a function of its own seed and step alone."""
 
         def draw(row):
             seed, step = row
@@ -84,7 +84,7 @@ class Streamer:
         return nn.time_major(noise[:, :, 0]), nn.time_major(uniform[:, :, 0])
 
     def _checked(self, states, rows):
-        """The states as tensors, of this model and of this many rows."""
+        """The states as tensors, checked against this model and the number of rows."""
         names, count = ["previous", "structure"], None
         names += ["log_weights", "seed", "step"] if self.density.latent_size else []
         if not isinstance(states, dict) or set(states) != set(names):
@@ -109,7 +109,7 @@ class Streamer:
         }
 
     def _wanted(self, rows, count):
-        """Shapes and dtypes of the states; kept, for every step asks."""
+        """The expected shapes and dtypes of the states, cached since every step reads them."""
         if (rows, count) not in self.wanted:
             self.wanted[rows, count] = tf.nest.map_structure(
                 lambda x: tf.TensorSpec(x.shape, x.dtype), self.initial_states(rows, count, 0)

@@ -1,6 +1,6 @@
-"""Axis 4 of a model, the objective: what training maximizes, and bounds on log p(x).
+"""Objectives, axis 4 of a model: what training maximizes, and lower bounds on log p(x).
 
-To add one: a class in a file of its own, and `register`.
+To add one, define a subclass of `Objective` and `register` it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ register = registry.register("objective", OBJECTIVES, Objective)
 
 
 def get(config: str | Config | Objective) -> Objective:
-    """An objective from its config, `{"class": name, **arguments}`, or its name.
+    """An objective from its config, `{"class": name, **arguments}`, or from its name.
 
     Raises:
-        ValueError: an unknown name; the error suggests the nearest known one.
+        ValueError: the name is unknown; the error suggests the nearest known one.
 
     Example:
         >>> get({"class": "iwae", "num_samples": 4}).num_samples

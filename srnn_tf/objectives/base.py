@@ -1,4 +1,4 @@
-"""What every objective is."""
+"""`Objective`, the base class of all objectives, and the `Loss` that it returns."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Loss(NamedTuple):
-    """What an objective says of a batch in training: nats, summed over all real steps."""
+    """The result of an objective for a batch in training, in nats, zero under the mask."""
 
-    value: tf.Tensor  # what is minimized
-    bound: tf.Tensor  # (B, S), or (B,) of whole sequences: what is claimed about log p(x)
+    value: tf.Tensor  # (), to be minimized; the sum over all real steps
+    bound: tf.Tensor  # (B, S), or (B,) of whole sequences: the reported bound on log p(x)
     log_likelihood: tf.Tensor  # (B, S)
     kl: tf.Tensor  # (B, S)
     posterior_moments: tuple[tf.Tensor, ...] | None = None  # `moments`, with latents
@@ -58,12 +58,12 @@ class Job(Protocol):
 
 
 class Objective(abc.ABC):
-    """What is maximized in training, and what is reported as a bound on log p(x).
+    """What training maximizes, and what is reported as a lower bound on log p(x).
 
     One object serves `compile(objective=...)`, `evaluate` and `log_prob(bound=...)`. Subclasses
-    define `loss` and `bound`; constructor arguments are attributes of the same names, and come back
-    from `get_config`. An objective may own Keras variables, in `variables`; they are trained and
-    saved with the model.
+    define `loss` and `bound`. They list their constructor arguments in `arguments` and keep each as
+    an attribute of the same name; `get_config` returns them. An objective may own Keras variables,
+    in `variables`. They are trained and saved with the model.
     """
 
     variables: tuple[keras.Variable, ...] = ()
@@ -81,14 +81,14 @@ class Objective(abc.ABC):
                 )
 
     def _bound_is_of(self, cls: type[Objective]) -> bool:
-        """Whether the bound is that of a class, not one that a subclass defines."""
+        """Whether the bound is inherited from a class, not redefined by a subclass."""
         return type(self).bound is cls.bound
 
     def check(self, density: Density) -> None:
-        """Refuse a density that this objective is not for; by default one without latents.
+        """Check that the objective supports a density. By default it needs latents.
 
         Raises:
-            ValueError: it is.
+            ValueError: it does not support the density.
         """
         if not density.latent_size:
             raise ValueError(
@@ -97,39 +97,40 @@ class Objective(abc.ABC):
             )
 
     def check_training(self) -> None:  # noqa: B027, most have nothing to refuse
-        """Refuse to be trained with; by default nothing is refused.
+        """Check that the objective can be trained; by default it can.
 
         Raises:
-            ValueError: it is a bound that only `log_prob` takes.
+            ValueError: it is a bound for `log_prob` only.
         """
 
     @abc.abstractmethod
     def loss(self, density: Density, batch: Batch, key: Key | None, step: tf.Tensor) -> Loss:
-        """What training minimizes, and what is reported beside it.
+        """The training loss of a batch, with the values that are reported beside it.
 
         Args:
             density: p(x, z) and q(z | x).
-            batch: steps of the structure.
-            key: of noise and dropout; None for the fixed table of noise and no dropout.
-            step: updates made so far.
+            batch: the steps of the structure.
+            key: the key for noise and dropout; None for the fixed table of noise and no dropout.
+            step: the number of updates made so far.
         """
 
     @abc.abstractmethod
     def bound(self, density: Density, batch: Batch, key: Key | None) -> tf.Tensor:
-        """A bound from below on log p(x) of each row, (B,) nats; no schedule acts on it.
+        """A lower bound on log p(x) of each row, (B,) nats. No schedule changes it.
 
         Args:
-            density, batch, key: as in `loss`, but that nothing is dropped out.
+            density, batch: as in `loss`.
+            key: the key for noise; None for the fixed table. There is no dropout.
         """
 
     def score(self, job: Job) -> tf.Tensor:
-        """`bound` of the rows of a request, (B,); subclasses bound its memory.
+        """`bound` of the rows of a request, (B,) nats. Subclasses limit its memory.
 
         Args:
-            job: the request.
+            job: the request, an `inference.scoring.Job`.
 
         Raises:
-            ValueError: a seed for each row.
+            ValueError: the request has a seed for each row, which this bound does not support.
         """
         return job.bound(self)
 
@@ -153,7 +154,7 @@ class Objective(abc.ABC):
 
 
 def noise_of(density: Density, batch: Batch, key: Key | None) -> tf.Tensor | None:
-    """One draw of the latents of a batch, by a key or from the fixed table."""
+    """Standard normal draws for the latents of a batch, from a key or from the fixed table."""
     rows, steps = tf.shape(batch.steps)[0], tf.shape(batch.steps)[1]
     if key is None:
         return density.table(steps)

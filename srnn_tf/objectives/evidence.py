@@ -1,4 +1,4 @@
-"""One draw of the latents: the evidence lower bound, and the exact likelihood without latents."""
+"""The evidence lower bound, and the exact likelihood of models without latents."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from srnn_tf.objectives.schedule import KLSchedule
 
 
 class Exact(Objective):
-    """The log likelihood of a density without latents.
+    """The exact log likelihood of a density without latents, in nats.
 
         log p(x) = sum{ log p(x_t | x_<t) : t = 1, ..., T }
+
+    Raises:
+        ValueError: in `check`, the density has latents.
 
     Example:
         >>> Exact()
@@ -28,7 +31,7 @@ class Exact(Objective):
     def check(self, density):
         if density.latent_size:
             raise ValueError(
-                "Exact needs a model without latents; of one with latents only bounds are known: "
+                "Exact needs a model without latents; a model with latents has lower bounds only: "
                 "use ELBO(), IWAE() or FIVO()"
             )
 
@@ -42,24 +45,24 @@ class Exact(Objective):
         return tf.reduce_sum(density.terms(batch).log_likelihood, axis=1)
 
     def score(self, job):
-        # Nothing is drawn; folding a seed takes 10 ms.
+        # The bound draws nothing, and folding a seed takes 10 ms.
         return job.elbo(tf.zeros([2], tf.int32))
 
 
 class ELBO(Objective):
-    """The evidence lower bound, its KL annealed in training.
+    """The evidence lower bound (ELBO), in nats, with an annealed KL weight in training.
 
         L = sum{ E_q log p(x_t | z_<=t, x_<t) - w max(KL(q_t || p_t), f) : t = 1, ..., T }
 
-    The bound has w = 1 and f = 0.
+    Training maximizes L. The reported bound has w = 1 and f = 0.
 
     Args:
-        kl_schedule: a `KLSchedule` or its arguments: w, as a function of the updates made.
-        free_nats: f, what the latents of a frame may cost without being pressed to cost less.
-        num_samples: draws that `log_prob` takes the mean over; training takes one.
+        kl_schedule: w as a function of the number of updates: a `KLSchedule` or its arguments.
+        free_nats: f, the KL per frame that is not penalized.
+        num_samples: the number of draws that `log_prob` averages over. Training uses one.
 
     Raises:
-        ValueError: a negative number; `num_samples` below 1.
+        ValueError: an argument is negative, or `num_samples` is below 1.
 
     Example:
         >>> ELBO(free_nats=0.5).kl_schedule
@@ -95,7 +98,7 @@ class ELBO(Objective):
         )
         weight = self.kl_weight(step)
         values = functions.elbo(log_likelihood, kl, auxiliary, weight, self.free_nats)
-        if self.free_nats and batch.mask is not None:  # padding is free of them
+        if self.free_nats and batch.mask is not None:  # no free nats for padding
             real = batch.mask[:, :: density.steps_per_frame]
             values = tf.where(real, values, 0.0)
         of_means = moments(terms.posterior_mean, batch.mask)

@@ -1,4 +1,4 @@
-"""The filtering variational objective, a bound by a particle filter."""
+"""The filtering variational objective (FIVO), a bound from a particle filter."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from srnn_tf.objectives.particles import PROPOSALS, Filtered, ParticleFilter, fi
 
 
 class FIVO(Objective):
-    """The filtering variational objective: log p(x) estimated by K particles.
+    """The filtering variational objective: the log likelihood that K particles estimate, in nats.
 
         L = sum{ log p_hat(x_t | x_<t) : t = 1, ..., T }
 
     Args:
         num_particles: K.
-        ess_threshold: the share of K under which the effective sample size of the particles leads
-            to resampling; 0 for never.
-        proposal: what the particles are drawn from, "posterior" or "prior".
+        ess_threshold: particles are resampled where their effective sample size is below this share
+            of K; 0 for never.
+        proposal: the distribution that particles are drawn from, "posterior" or "prior".
 
     Raises:
-        ValueError: `num_particles` below 1, an unknown proposal, a negative threshold.
+        ValueError: `num_particles` is below 1, the proposal is unknown, or the threshold is
+            negative.
 
     Example:
         >>> FIVO(16, proposal="prior")
@@ -45,7 +46,7 @@ class FIVO(Objective):
         self.proposal = proposal
 
     def filter(self, density: Density, key: Key | None = None) -> ParticleFilter:
-        """The particle filter over a density; the key says which rows are dropped out for."""
+        """The particle filter of a density. The key holds the rows of a replica, for dropout."""
         rows = None if key is None else key.rows
         return ParticleFilter(density, self.num_particles, self.ess_threshold, self.proposal, rows)
 

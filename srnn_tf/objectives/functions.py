@@ -1,4 +1,4 @@
-"""Bounds as pure functions of what a density says of its draws. Nats, float32."""
+"""Bounds as pure functions of log likelihoods, KLs and log weights. Nats, float32."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ def elbo(
     kl_weight: tf.Tensor | float = 1.0,
     free_nats: float = 0.0,
 ) -> tf.Tensor:
-    """The evidence lower bound of each step, nats; by default a bound, otherwise an objective.
+    """The evidence lower bound of each step, (B, T) nats.
 
         log p(x_t | z_<=t, x_<t) - w max(KL(q_t || p_t), f) + auxiliary_t
 
-    For a model without latents it is the exact log likelihood.
+    With the default arguments it is a lower bound, and without latents the exact log likelihood.
+    With others it is a training objective only.
 
     Args:
-        log_likelihood, kl, auxiliary: (B, T).
+        log_likelihood, kl, auxiliary: (B, T), nats.
         kl_weight: w.
-        free_nats: f, what a step's latents may cost without being pressed to cost less.
+        free_nats: f, the KL per step that is not penalized.
 
     Example:
         >>> float(elbo(tf.constant(-3.0), tf.constant(1.0), kl_weight=0.5))
@@ -36,13 +37,13 @@ def elbo(
 
 
 def iwae(log_weights: tf.Tensor, axis: int = 0) -> tf.Tensor:
-    """The importance weighted bound from K draws of all latents of a sequence, nats.
+    """The importance weighted bound from K draws of all latents of a sequence, in nats.
 
         log( 1/K sum{ w_k : k = 1, ..., K } )      w_k = p(x, z_k) / q(z_k | x)
 
     Args:
-        log_weights: log w_k along `axis`; of whole sequences, not of steps.
-        axis: of the K draws.
+        log_weights: log w_k along `axis`, for whole sequences, not for steps.
+        axis: the axis of the K draws.
 
     Example:
         >>> float(iwae(tf.constant([-3.0, -3.0])))
@@ -55,7 +56,12 @@ def iwae(log_weights: tf.Tensor, axis: int = 0) -> tf.Tensor:
 
 
 def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
-    """How many equal weights the weights (B, K) are worth, (B,) in [1, K].
+    """The effective sample size of K weighted particles, (B,) in [1, K].
+
+        ESS = 1 / sum{ W_k^2 : k = 1, ..., K }      W_k = w_k / sum{ w_j : j }
+
+    Args:
+        log_weights: log w, (B, K).
 
     Example:
         >>> float(effective_sample_size(tf.zeros([1, 4]))[0])
@@ -68,20 +74,21 @@ def effective_sample_size(log_weights: tf.Tensor) -> tf.Tensor:
 def resample(
     log_weights: tf.Tensor, uniform: tf.Tensor, ess_threshold: float = 0.5
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Systematic resampling of the rows whose effective sample size has fallen under a share of K.
+    """Systematic resampling of the rows with an effective sample size below a share of K.
 
         ancestor_i = min{ j : W_1 + ... + W_j > (i - 1 + u) / K }
 
-    The expected number of children of particle j is K W_j. No gradient passes through the choice.
+    The expected number of children of particle j is K W_j. No gradient passes through the ancestor
+    indices.
 
     Args:
         log_weights: log W, (B, K), normalized.
         uniform: u, (B,) in [0, 1).
-        ess_threshold: the share; 0 never resamples, above 1 always.
+        ess_threshold: the share of K; 0 never resamples, a number above 1 always does.
 
     Returns:
-        The particle that each one continues, (B, K) int32, and its log weight, (B, K): that of
-        before, or -log K in resampled rows.
+        The ancestor of each particle, (B, K) int32, and the new log weights, (B, K): -log K in
+        resampled rows, unchanged in others.
 
     Example:
         >>> weights = tf.math.log([[0.8, 0.1, 0.1, 1e-9]])

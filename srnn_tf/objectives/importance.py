@@ -1,4 +1,4 @@
-"""Importance weights of whole paths of the latents, in chunks of draws."""
+"""Importance weights of draws of all latents of a sequence, computed in chunks of draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from srnn_tf.objectives.moments import moments
 
 
 def chunk_size(num_samples: int, most: int) -> int:
-    """The largest number of draws, at most `most`, that divides all of them into equal chunks.
+    """The largest divisor of `num_samples` that is at most `most`.
 
     Example:
         >>> chunk_size(48, 20)
@@ -25,7 +25,7 @@ def chunk_size(num_samples: int, most: int) -> int:
 
 
 class Weights(NamedTuple):
-    """K draws of all latents of a batch; means are those over the draws, nats."""
+    """The log weights of K draws of all latents of a batch, with means over the draws, in nats."""
 
     log_weights: tf.Tensor  # (K, B), log p(x, z_k) - log q(z_k | x)
     log_likelihood: tf.Tensor  # (B, S)
@@ -34,24 +34,25 @@ class Weights(NamedTuple):
     posterior_moments: tuple[tf.Tensor, ...]
 
     def loss(self, bound: tf.Tensor, density: Density) -> Loss:
-        """The loss of a bound (B,) that was made of the weights."""
+        """The `Loss` of a bound (B,) that was computed from the weights."""
         value = -tf.reduce_sum(bound) - tf.reduce_sum(self.auxiliary)
         log_likelihood, kl = (density.sum_frames(x) for x in (self.log_likelihood, self.kl))
         return Loss(value, bound, log_likelihood, kl, self.posterior_moments)
 
 
 class ImportanceSamples:
-    """Some draws of all latents of a batch: a cell for `scan.unroll` over chunks of draws.
+    """Importance weights of a chunk of draws: a cell for `scan.unroll` over chunks.
 
-    One chunk is alive at a time, in the backward pass too, where it is recomputed.
+    Memory holds one chunk at a time, also in the backward pass, which recomputes it.
 
     Args:
-        density: with latents.
-        batch: of steps.
-        noise: from the seed of a draw to standard normal (B, S, Z), or (1, S, Z) for all rows.
-        key: of dropout, or None.
+        density: a density with latents.
+        batch: the steps.
+        noise: a function from the seed of a draw to standard normal draws (B, S, Z), or (1, S, Z)
+            for all rows.
+        key: the key for dropout; None for no dropout.
 
-    Inputs `seeds` (k, 2), one per draw. Outputs `Weights` of the draws.
+    Inputs: `seeds` (k, 2), one per draw. Outputs: the `Weights` of the draws.
     """
 
     def __init__(self, density: Density, batch: Batch, noise: Callable, key: Key | None = None):
@@ -94,13 +95,15 @@ def importance(
 ) -> Weights:
     """Importance weights of K draws of the latents of a batch.
 
+        w_k = p(x, z_k) / q(z_k | x)        z_k ~ q(z | x)
+
     Args:
-        density: with latents.
-        batch: of steps.
-        key: of noise and dropout; None for the draws of the fixed table and no dropout.
+        density: a density with latents.
+        batch: the steps.
+        key: the key for noise and dropout; None for the fixed table of noise and no dropout.
         num_samples: K.
-        max_samples: draws evaluated at once, or the next smaller divisor of K; with more, memory
-            grows by a few numbers a step only.
+        max_samples: the most draws to evaluate at once, rounded down to a divisor of K. Further
+            draws add only a few numbers per step to memory.
     """
     rows, steps = tf.shape(batch.steps)[0], tf.shape(batch.steps)[1]
     if key is None:
@@ -122,14 +125,14 @@ def weights_of(
     chunk: int,
     key: Key | None = None,
 ) -> Weights:
-    """`Weights` of the draws of some seeds, so many at once.
+    """The `Weights` of one draw per seed, computed in chunks.
 
     Args:
         density, batch: as in `importance`.
         seeds: (K, 2).
         noise: as in `ImportanceSamples`.
-        chunk: draws at once; it must divide K.
-        key: of dropout.
+        chunk: the number of draws in a chunk; it must divide K.
+        key: the key for dropout; None for no dropout.
     """
     samples = ImportanceSamples(density, batch, noise, fold(key, "dropout"))
     chunks = tf.reshape(seeds, [-1, chunk, 2])

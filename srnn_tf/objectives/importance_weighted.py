@@ -1,4 +1,4 @@
-"""The importance weighted bound."""
+"""The importance weighted bound (IWAE)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ MAX_STEPS = 2**16
 
 
 class IWAE(Objective):
-    """The importance weighted bound from K draws of all latents of a sequence.
+    """The importance weighted bound from K draws of all latents of a sequence, in nats.
 
         log( 1/K sum{ p(x, z_k) / q(z_k | x) : k = 1, ..., K } )        z_k ~ q(z | x)
 
     Args:
         num_samples: K.
-        max_samples: draws evaluated at once in training, or the next smaller divisor of K.
+        max_samples: the most draws to evaluate at once in training, rounded down to a divisor of K.
 
     Raises:
-        ValueError: a number below 1.
+        ValueError: an argument is below 1.
 
     Example:
         >>> IWAE(16)

@@ -1,4 +1,4 @@
-"""Moments of the posterior's means, from which active units are counted."""
+"""Moments of the posterior means, from which `ActiveUnits` counts active units."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import tensorflow as tf
 
 
 def moments(mean: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, ...]:
-    """The number of real steps, and the sums over them of means and of their squares.
+    """The number of real steps, and the sums of the posterior means and their squares over them.
 
     Args:
-        mean: (B, S, Z), the posterior's means; no gradient passes.
-        mask: (B, S), or None where all steps are real.
+        mean: (B, S, Z), the posterior means. No gradient passes through them.
+        mask: (B, S) bool, or None where all steps are real.
     """
     mean = tf.stop_gradient(mean)
     weight = tf.ones(tf.shape(mean)[:2]) if mask is None else tf.cast(mask, tf.float32)

@@ -1,4 +1,4 @@
-"""A particle filter over the latents of a density: one step, and its run over a batch."""
+"""A particle filter over the latents of a density: one step, and all steps of a batch."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PROPOSALS = ("posterior", "prior")
 
 
 class Filtered(NamedTuple):
-    """What a filter says of each step, nats, zero where it is not real.
+    """The outputs of a particle filter at each step, in nats, zero under the mask.
 
-    All but `bound` are means over the weights of the particles before the step.
+    All but `bound` are means over the particles, weighted by the weights before the step.
     """
 
     bound: tf.Tensor  # (B,), log p_hat(x_t | x_<t)
@@ -30,28 +30,28 @@ class Filtered(NamedTuple):
 
 
 class ParticleFilter:
-    """K particles per sequence, resampled when their weights have become too unequal.
+    """One step of a particle filter with K particles per sequence and adaptive resampling.
 
         w_t^k = W_{t-1}^k p(x_t | h_t^k) p(z_t^k) / q(z_t^k)        z_t^k ~ q(z_t | particle k)
         p_hat(x_t | x_<t) = sum{ w_t^k : k }                        W_t^k = w_t^k / p_hat
 
-    The product of the p_hat is an unbiased estimate of p(x); the sum of their logarithms is the
-    filtering variational objective (FIVO). Particles that have lost their weight are replaced
-    before a step, not after it, so that the last step's weights stay those of its particles.
+    The product of the p_hat is an unbiased estimate of p(x). The sum of their logarithms is the
+    filtering variational objective (FIVO). A step resamples before it draws, not after it, so that
+    the weights after the last step belong to its particles.
 
-    A cell for `scan.unroll`, of B rows and B * K states: inputs
-    `x`, `previous` (B, D); `real` (B,) bool; `noise` (G, K, Z), where row b takes group b mod G;
-    `uniform` (G,); `evidence`, a nest of (B, ...), () without; `seed` (2,), () for no dropout.
-    States: `structure`, a nest of (B * K, ...), and `log_weights` (B, K).
+    It is a cell for `scan.unroll`, with B rows and B * K states.
 
     Args:
-        density: with latents.
+        density: a density with latents.
         num_particles: K.
-        ess_threshold: the share of K that the effective sample size may fall to.
+        ess_threshold: a step resamples where the effective sample size is below this share of K.
         proposal: "posterior", or "prior" (a bootstrap filter).
-        rows: those of a replica, for dropout.
+        rows: the rows of a replica, for dropout.
 
-    Outputs `Filtered`, each of B rows.
+    Shapes: inputs `x`, `previous` (B, D); `real` (B,) bool; `noise` (G, K, Z), where row b takes
+    group b mod G; `uniform` (G,); `evidence`, a nest of (B, ...), or () without; `seed` (2,), or ()
+    for no dropout. States: `structure`, a nest of (B * K, ...), and `log_weights` (B, K). Outputs:
+    `Filtered`, each of B rows.
 
     Reference: Maddison et al., arXiv:1705.09279.
     """
@@ -69,7 +69,7 @@ class ParticleFilter:
         self.variables = density.variables
 
     def initial_states(self, rows: Size) -> dict[str, State]:
-        """Equal weights, all particles at the structure's initial state."""
+        """Equal weights, and all particles in the structure's initial state."""
         equal = tf.fill([rows, self.num_particles], -math.log(self.num_particles))
         states = self.density.initial_states(rows * self.num_particles)
         return {"structure": states, "log_weights": equal}
@@ -113,7 +113,7 @@ class ParticleFilter:
         return tf.nest.map_structure(lambda o: _where(real, o, 0.0), outputs), new
 
     def _propose(self, inputs, states, rows):
-        """The structure's trace of one step of all particles, and log p(x_t | h_t) of each."""
+        """The structure's trace of one step for all particles, and log p(x_t | h_t) of each."""
 
         def particles(x):
             return tf.repeat(x, self.num_particles, axis=0)
@@ -143,20 +143,21 @@ def filtering(
     states: dict[str, State] | None = None,
     key: Key | None = None,
 ) -> tuple[Filtered, dict[str, State]]:
-    """The particle filter over a batch: its outputs per step, and its states.
+    """Run a particle filter over a batch.
 
     Args:
         cell: the filter.
-        batch: of steps.
-        noise: (S, G, K, Z) standard normal draws of G groups of rows.
+        batch: the steps.
+        noise: (S, G, K, Z), standard normal draws for G groups of rows.
         uniform: (S, G) in [0, 1).
-        evidence: nest of (B, S, ...), what the posterior reads of the data; worked out from the
-            steps by default.
-        states: where to start; equal weights at the structure's initial state by default.
-        key: of dropout.
+        evidence: a nest of (B, S, ...), the features of the data that the posterior reads; computed
+            from the batch by default.
+        states: the states to start from; by default equal weights and the structure's initial
+            state.
+        key: the key for dropout; None for no dropout.
 
     Returns:
-        `Filtered`, each (B, S, ...); and the states after each row's last real step.
+        `Filtered`, each (B, S, ...), and the states after the last real step of each row.
     """
     rows, length = tf.unstack(tf.shape(batch.steps)[:2])
     if cell.proposal == "prior":
@@ -179,7 +180,7 @@ def filtering(
 
 
 def spread(groups: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """(G, ...) to (rows, ...): row b is group b mod G."""
+    """Repeat groups over rows, (G, ...) to (rows, ...): row b is group b mod G."""
     count = groups.shape[0] if groups.shape[0] is not None else tf.shape(groups)[0]
     return tf.tile(groups, [rows // count, *[1] * (groups.shape.rank - 1)])
 

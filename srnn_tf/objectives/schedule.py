@@ -9,9 +9,12 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True)
 class KLSchedule:
-    """The weight of the KL term: linear in the number of updates made, then constant.
+    """The weight of the KL term: linear in the number of updates, then constant.
 
         w(step) = min(final, initial + increment * step)
+
+    Raises:
+        ValueError: an argument is negative.
 
     Example:
         >>> float(KLSchedule()(1000))

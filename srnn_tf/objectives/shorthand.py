@@ -1,4 +1,4 @@
-"""Objectives by name: what `compile(objective="iwae", num_samples=8)` stands for."""
+"""Objectives by name: `compile(objective="iwae", num_samples=8)` is `IWAE(8)`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
 
 
 def default_of(density: Density) -> Objective:
-    """What a density is trained on unless something else is asked for: its ELBO, or exactly."""
+    """The default objective of a density: `ELBO()` with latents, `Exact()` without."""
     return ELBO() if density.latent_size else Exact()
 
 
@@ -35,14 +35,14 @@ def for_training(
     """The objective of `SequenceModel.compile`.
 
     Args:
-        density: what it must be for.
-        objective: an object, or a registered name with options.
-        default: whose KL schedule "elbo" takes.
-        num_samples, max_samples, free_nats: options of the shorthands, None where not given.
+        density: the density that the objective must support.
+        objective: an `Objective`, or a registered name with options.
+        default: the objective whose KL schedule "elbo" uses.
+        num_samples, max_samples, free_nats: the options of a name; None where not given.
 
     Raises:
-        ValueError: an unknown name, options beside an object or of another objective, an objective
-            that is not for this density.
+        ValueError: the name is unknown, an option is given together with an `Objective` or belongs
+            to another objective, or the objective does not support the density.
     """
     given: dict[str, Any] = dict(
         num_samples=num_samples, max_samples=max_samples, free_nats=free_nats
@@ -72,9 +72,9 @@ def for_scoring(
     """The bound of `SequenceModel.log_prob`.
 
     Args:
-        density: what it must be for.
-        bound: an object, or a registered name with options.
-        num_samples, proposal, ess_threshold: options of the shorthands, None where not given.
+        density: the density that the bound must support.
+        bound: an `Objective`, or a registered name with options.
+        num_samples, proposal, ess_threshold: the options of a name; None where not given.
 
     Raises:
         ValueError: as in `for_training`.
@@ -103,7 +103,7 @@ def _given_object(argument, value, density, given):
 
 
 def _named(argument, name, density, given, default):
-    """The objective of a registered name, with those of the options that it has."""
+    """The objective of a registered name, with the options that it has."""
     if not isinstance(name, str) or name not in OBJECTIVES:
         raise registry.unknown(f"`{argument}`", str(name), OBJECTIVES)
     count = given.get("num_samples", 1)

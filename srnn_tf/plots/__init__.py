@@ -1,4 +1,4 @@
-"""Pictures of a training, of a model, and of sequences."""
+"""Plots of training curves, of latents, and of sequences."""
 
 from srnn_tf.plots.curves import frame_values, latent_usage, step_scores, training_curve, waveform
 from srnn_tf.plots.pianorolls import plot_pianoroll

@@ -1,4 +1,4 @@
-"""Pictures of a training and of a model."""
+"""Plots of training curves, latents, waveforms and scores."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def training_curve(
     baselines: Mapping[str, float] | None = None,
     ylabel: str = "nats per step",
 ) -> None:
-    """Draw scores against updates, with baselines as dashed lines.
+    """Plot scores against updates, with baselines as dashed lines.
 
     Args:
-        curves: from a label to (updates, scores).
-        path: the picture to write; its ending chooses the format.
-        baselines: from a label to a score.
+        curves: a dict from a label to (updates, scores).
+        path: the image file to write; its suffix sets the format.
+        baselines: a dict from a label to a score.
         ylabel: the unit of the scores.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: a curve whose two sequences differ in length, or is empty.
+        ValueError: a curve is empty, or its updates and scores differ in number.
         OSError: `path` cannot be written.
     """
     figure = _figure("training_curve", 7, 4)
@@ -54,20 +54,20 @@ def training_curve(
 
 
 def latent_usage(posterior: Posterior, path: str | os.PathLike, mask: Array | None = None) -> None:
-    """Draw which latent units a model uses, and when.
+    """Plot the KL of each latent unit, and the KL at each step.
 
-    Above, the mean KL of each unit, largest first, in colour the active ones, whose posterior mean
-    varies over the data (see `metrics.active_units`). Below, the KL of all units at each step of
-    the first sequence.
+    The upper plot is the mean KL of each unit, largest first. Active units, whose posterior mean
+    varies over the data (`metrics.active_units`), are coloured. The lower plot is the sum over
+    units of the KL at each step of the first sequence.
 
     Args:
-        posterior: what `model.posterior` returns: its `mean` and `kl`, (B, S, Z), are drawn.
-        path: the picture to write; its ending chooses the format.
-        mask: (B, T), as `model.posterior` was given it; all real by default.
+        posterior: the result of `model.posterior`, with `mean` and `kl`, (B, S, Z), in nats.
+        path: the image file to write; its suffix sets the format.
+        mask: (B, T) bool, the mask given to `model.posterior`; all real by default.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: a posterior without means and KLs of one shape (B, S, Z), a bad mask.
+        ValueError: `mean` and `kl` differ in shape or are not (B, S, Z), or the mask is invalid.
         OSError: `path` cannot be written.
     """
     figure = _figure("latent_usage", 7, 6)
@@ -84,16 +84,16 @@ def latent_usage(posterior: Posterior, path: str | os.PathLike, mask: Array | No
 
 
 def waveform(samples: Array, path: str | os.PathLike, sample_rate: int = 16000) -> None:
-    """Draw the samples of a recording over time.
+    """Plot the samples of a recording over time.
 
     Args:
-        samples: (n,), or frames (T, D) laid end to end.
-        path: the picture to write; its ending chooses the format.
-        sample_rate: Hz.
+        samples: samples (n,), or frames (T, D), which are concatenated.
+        path: the image file to write; its suffix sets the format.
+        sample_rate: the sample rate in Hz.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: no samples, or samples that are not finite.
+        ValueError: there are no samples, or they are not finite.
     """
     samples = np.asarray(samples, np.float64).reshape(-1)
     if not samples.size or not np.isfinite(samples).all():
@@ -136,17 +136,17 @@ def frame_values(frames: Any, path: str | os.PathLike, title: str = "") -> None:
 def step_scores(
     values: Array, path: str | os.PathLike, mark: float | None = None, label: str = "mark"
 ) -> None:
-    """Draw the log likelihood of each step, and which are below a mark.
+    """Plot the log likelihood of each step, and highlight steps below a threshold.
 
     Args:
-        values: (T,), nats.
-        path: the picture to write; its ending chooses the format.
-        mark: nats; None for none.
-        label: what the mark is.
+        values: log likelihoods, (T,), nats.
+        path: the image file to write; its suffix sets the format.
+        mark: the threshold in nats; None for none.
+        label: the label of the threshold.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: no values, or values that are not finite.
+        ValueError: there are no values, or they are not finite.
     """
     values = np.asarray(values, np.float64).reshape(-1)
     if not values.size or not np.isfinite(values).all():

@@ -1,4 +1,4 @@
-"""Matplotlib, where it is installed."""
+"""The optional import of Matplotlib."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from typing import Any
 
 
 def matplotlib_of(caller: str) -> tuple[Any, Any]:
-    """Return the classes of the object interface, which leaves a caller's pyplot state alone."""
+    """The classes of Matplotlib's object interface, which does not touch the pyplot state.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

@@ -1,4 +1,4 @@
-"""Pictures of piano rolls."""
+"""Plots of piano rolls."""
 
 import os
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ def plot_pianoroll(
     path: str | os.PathLike,
     steps_per_quarter: int = 2,
 ) -> None:
-    """Draw piano rolls one under another, on one scale of pitch and one of time.
+    """Plot piano rolls below one another, with common axes of pitch and time.
 
     Args:
-        rolls: an array of 0 and 1 of shape (T, 88), or a dictionary of them with their titles.
-        path: the picture to write; its ending chooses the format (.png, .pdf, .svg).
+        rolls: an array of 0 and 1 of shape (T, 88), or a dict from titles to such arrays.
+        path: the image file to write; its suffix sets the format (.png, .pdf, .svg).
         steps_per_quarter: frames in a quarter note, the unit of the time axis.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: no roll, not a piano roll, or a picture format that is not known.
+        ValueError: there is no roll, an array is not a piano roll, or the format is unknown.
         OSError: `path` cannot be written.
 
     Example:

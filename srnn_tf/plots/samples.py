@@ -1,4 +1,4 @@
-"""The picture of a sequence, by its modality."""
+"""The plot of a sequence, by its modality."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ def draw(
     sample_rate: int | None = None,
     title: str = "",
 ) -> None:
-    """Draw a sequence, or a sample of a model, as its modality is drawn.
+    """Plot a sequence, or a sample of a model, with the plot of its modality.
 
     A modality that is not in `PICTURES` is drawn as rows of values, one for each value of a frame.
 
     Args:
         kind: the name of the modality, `splits.kind`.
         frames: (T, D).
-        path: the picture to write; its ending chooses the format.
-        standardization: of the data set, `splits.standardization`, which is undone.
-        sample_rate: of speech, in Hz.
-        title: of the picture, where it has one.
+        path: the image file to write; its suffix sets the format.
+        standardization: the standardization to undo, `splits.standardization`.
+        sample_rate: the sample rate of speech, in Hz.
+        title: the title of the plot, where it has one.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: frames that are not of the modality.
+        ValueError: the frames are not of the modality.
 
     Example:
         draw(splits.kind, splits.test[0], "first.png", splits.standardization)

@@ -1,4 +1,4 @@
-"""Drawings of a pen's path."""
+"""Plots of pen strokes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def draw_strokes(
     path: str | os.PathLike,
     standardization: Standardization | None = None,
 ) -> None:
-    """Draw the path of a pen, up strokes left out.
+    """Plot the strokes of a pen, without the moves in which it is up.
 
     Args:
-        frames: (T, 3), rows (pen_up, dx, dy), y growing upwards.
-        path: the picture to write; its ending chooses the format (.png, .pdf, .svg).
-        standardization: of the data set, `splits.standardization`, which is undone.
+        frames: (T, 3), rows (pen_up, dx, dy), with y pointing up.
+        path: the image file to write; its suffix sets the format (.png, .pdf, .svg).
+        standardization: the standardization to undo, `splits.standardization`.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: another shape, numbers that are not finite, a format that is not known.
+        ValueError: the frames have another shape or are not finite, or the format is unknown.
         OSError: `path` cannot be written.
 
     Example:

@@ -1,7 +1,7 @@
-"""Recipes: what each entry of the zoo is and how it is trained. Tables only, no code of models.
+"""Recipes: the model and the training settings of each entry of the zoo, as tables.
 
-Names are `{model}_{dataset}`, for instance `f_rnn_nottingham`. To add one: a row in the table of
-its corpus; one of one's own: `register`.
+Names are `{model}_{dataset}`, for instance `f_rnn_nottingham`. To add one, `register` it. Those of
+this package are rows in the table of their corpus.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def get(name: str) -> Recipe:
     """The recipe of a name.
 
     Raises:
-        ValueError: an unknown name; the error suggests the nearest known one.
+        ValueError: the name is unknown; the error suggests the nearest known one.
 
     Example:
         >>> get("f_rnn_nottingham").steps
@@ -32,17 +32,18 @@ def get(name: str) -> Recipe:
 
 
 def register(recipe: Recipe) -> Recipe:
-    """Make a recipe known to `zoo.build` and `srnn-tf train`, in any module of one's own.
+    """Register a recipe for `zoo.build` and `srnn-tf train`.
 
     Args:
-        recipe: its configs may name registered classes, its `dataset` a registered corpus.
+        recipe: the recipe. Its configs may name registered classes, and its `dataset` a registered
+            corpus.
 
     Returns:
         The recipe.
 
     Raises:
-        ValueError: no `Recipe`; a name that is taken, is no `{model}_{dataset}`, or is not of
-            lower case letters, digits and underscores.
+        ValueError: it is not a `Recipe`; or its name is taken, is not `{model}_{dataset}`, or has
+            other characters than lower case letters, digits and underscores.
 
     Example:
         register(Recipe("markov_house", "house", structure, emission, ...))

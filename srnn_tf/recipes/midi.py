@@ -5,16 +5,16 @@
 
 Sizes and schedules are those of the paper's code for Nottingham and MuseData: 20,000 updates of 16
 streams x 100 steps, dropout 0.5, KL weight from 0.2 to 1 by 1e-4 per update. The other three data
-sets, which the paper does not use, take the same. Scores are nats per step of 88 keys.
+sets, which the paper does not use, have the same settings. Scores are nats per step of 88 keys.
 
-Two kinds of recipes are not of the paper. `{model}_{dataset}_transposed` moves each training
-sequence by up to six semitones, anew in each epoch. `{model}_music` does so with all five sets,
-each drawn for its share, for 40,000 updates: for music that is in none of them. Its score is the
-mean of the five sets' scores, each per step.
+Two kinds of recipes are not in the paper. `{model}_{dataset}_transposed` transposes each training
+sequence by up to six semitones, with a new random number in each epoch. `{model}_music` also pools
+all five sets with balanced shares, for 40,000 updates, to generalize to other music. Its score is
+the mean of the five sets' scores per step.
 
-What the paper's code reaches on these files, test, protocol paper, nats per step: nottingham f_rnn
--3.4351 (exact), delta_rnn_random -3.1059 (exact), f_srnn -2.7841 (ELBO);
-muse f_rnn -7.0011 (exact).
+Test scores of the paper's code on these files, protocol paper, nats per step: nottingham f_rnn
+-3.4351 (exact), delta_rnn_random -3.1059 (exact), f_srnn -2.7841 (ELBO); muse f_rnn -7.0011
+(exact).
 """
 
 from __future__ import annotations

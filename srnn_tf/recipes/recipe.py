@@ -14,31 +14,31 @@ TRANSPOSED = "_transposed"  # what the name of a recipe ends in that departs fro
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How one entry of the zoo is built and trained.
+    """The model and the training settings of one entry of the zoo.
 
     Args:
         name: `{model}_{dataset}`.
-        dataset: as `srnn_tf.data.load` knows it.
+        dataset: a name of `srnn_tf.data.load`.
         structure, emission: their configs.
         event_size: D of the data.
         window: frames per window, in training and under `protocol="paper"`; None for whole
             sequences.
-        batch_size: parallel streams, or whole sequences.
-        steps: updates.
-        kl_schedule: of a full run.
-        learning_rate, final_learning_rate: ends of the cosine.
-        clipnorm: the global norm that gradients are clipped to.
+        batch_size: the number of parallel streams, or of whole sequences.
+        steps: the number of updates.
+        kl_schedule: the KL schedule of a full run.
+        learning_rate, final_learning_rate: the first and the last learning rate of a cosine decay.
+        clipnorm: the global norm to which gradients are clipped.
         loss_per: "step" or "value".
-        unit: what a printed score is nats per.
-        cpu_dtype: the dtype policy to train in on a CPU, without XLA where it is not float32.
-            Scores are computed in float32 whatever it is.
-        max_steps: longer sequences are cut into pieces of so many steps; None for never.
-        candidates: structures of which the best on the validation part is published, by name; the
-            first is `structure`.
-        reported: nats per unit in the paper or from its code, and under what protocol; or None.
-        transpose: of piano rolls, the semitones that a training sequence is moved by at most; a
-            name that ends in `_transposed` is that of a recipe that does so where the paper's
-            does not.
+        unit: the unit of printed scores, "step" for nats per step.
+        cpu_dtype: the dtype policy for training on a CPU, without XLA unless it is float32. Scores
+            are always computed in float32.
+        max_steps: longer sequences are cut into pieces of at most this many steps; None for no cut.
+        candidates: alternative structures, by name; the first is `structure`. The best on the
+            validation part is published.
+        reported: nats per unit in the paper or from its code, with the protocol; or None.
+        transpose: for piano rolls, the largest random transposition of a training sequence, in
+            semitones. A name that ends in `_transposed` is that of a recipe with transposition
+            where the paper's has none.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Recipe:
         """The config of a candidate's structure; of the recipe's own by default.
 
         Raises:
-            ValueError: an unknown name.
+            ValueError: the name is unknown.
         """
         if name is None:
             return self.structure
@@ -85,13 +85,13 @@ class Recipe:
         return self.candidates[name]
 
     def scaled_kl_schedule(self, steps: int) -> dict[str, float]:
-        """The KL schedule of a run of `steps` updates: the same course, faster or slower."""
+        """The KL schedule of a run of `steps` updates, scaled to that length."""
         increment = self.kl_schedule["increment"] * self.steps / steps
         return {**self.kl_schedule, "increment": increment}
 
 
 def candidates(structure: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """A parallel SRNN and, at its sizes, Z-Forcing with each pair of costs; of others, nothing.
+    """A parallel SRNN, and Z-Forcing of its sizes with each (alpha, beta); {} for other structures.
 
     Example:
         >>> list(candidates({"class": "parallel_srnn", "units": 8}))[:3]

@@ -1,4 +1,4 @@
-"""What the recipes for speech share: models at the paper's sizes, frames of 200 samples.
+"""The models that the speech recipes share: the paper's sizes, frames of 200 samples.
 
 Sizes and schedules are those of the paper's commands: streams of 40 frames (flat: 2,000 samples),
 no dropout, KL weight from 0.2 to 1 by 5e-5 per update, loss per sample. Where two are published,

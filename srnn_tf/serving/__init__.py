@@ -1,4 +1,4 @@
-"""Scores and samples of a published model, from a server or in this process, asked in one way."""
+"""Scores and samples of a published model, from a server or in this process, by one interface."""
 
 from srnn_tf.serving import export, signatures
 from srnn_tf.serving.answers import Answers, Scores, ServingError

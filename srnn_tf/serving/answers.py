@@ -1,4 +1,4 @@
-"""What can be asked of a model wherever it runs: requests cut to batches, answers put together."""
+"""The interface of a served model: requests cut into batches, responses merged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAMPLE_RATE = 16_000  # of all models of speech
 
 
 class ServingError(RuntimeError):
-    """A request that failed; `code` is the status, such as "INVALID_ARGUMENT"."""
+    """A request failed; `code` is the status, such as "INVALID_ARGUMENT"."""
 
     def __init__(self, message: str, code: str):
         super().__init__(message, code)  # both, so that it can be pickled
@@ -32,7 +32,7 @@ class ServingError(RuntimeError):
 
 
 class Scores(NamedTuple):
-    """Of N sequences, in the order that they were given in, nats."""
+    """Scores of N sequences in nats, in the order of the sequences."""
 
     log_likelihood: np.ndarray  # (N,)
     log_likelihood_per_step: list[np.ndarray]  # N arrays (T_i,)
@@ -40,17 +40,16 @@ class Scores(NamedTuple):
 
 
 class Answers(abc.ABC):
-    """The signatures of one model.
+    """The serving signatures of a model.
 
         log_likelihood = sum{ log p(x_t | x_<t) : t = 1, ..., T }
 
-    nats; exact without latents, else an ELBO, as the model's card says. Scores depend neither on
-    the batches that sequences are put in nor on how long the others are.
+    Scores are in nats: exact without latents, an ELBO with latents. A sequence's score depends
+    neither on its batch nor on padding.
 
     Args:
-        batch_size: the most sequences of a request.
-        batch_values: the most numbers of a request, padding included; a longer sequence is sent
-            alone.
+        batch_size: the most sequences in a request.
+        batch_values: the most values in a request, with padding. A longer sequence is sent alone.
     """
 
     def __init__(self, batch_size: int = 32, batch_values: int = 1 << 22):
@@ -60,24 +59,31 @@ class Answers(abc.ABC):
     @property
     @abc.abstractmethod
     def event_size(self) -> int:
-        """D, the values of a frame."""
+        """D, the number of values in a frame."""
 
     @abc.abstractmethod
     def ask(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
-        """One request, as `srnn_tf.serving.signatures` describes them.
+        """Send one request to a signature of `srnn_tf.serving.signatures.Signatures`.
+
+        Args:
+            signature: the name of the signature.
+            inputs: its inputs, by name.
+
+        Returns:
+            Its outputs, by name.
 
         Raises:
-            ServingError: it failed.
+            ServingError: the request failed.
         """
 
     def score(self, frames: Array | Sequence[Steps]) -> Scores:
         """Log likelihoods of sequences.
 
         Args:
-            frames: (T, D) or (B, T, D), or a list of sequences (T_i, D) of any lengths.
+            frames: (T, D), (B, T, D), or a list of sequences (T_i, D) of any lengths.
 
         Raises:
-            ValueError: not such sequences, or none; NaN or infinity.
+            ValueError: there are no sequences, or they have another shape or are not finite.
             ServingError: a request failed.
 
         Example:
@@ -92,17 +98,18 @@ class Answers(abc.ABC):
         return self._scores("score", "frames", sequences)
 
     def score_waveform(self, waveform: Any, sample_rate: int = SAMPLE_RATE) -> Scores:
-        """Log likelihoods of speech, nats of the samples as given.
+        """Log likelihoods of speech, as densities of the samples in [-1, 1].
 
-        What is left after the last whole frame is not scored.
+        Samples after the last whole frame are not scored.
 
         Args:
             waveform: the path of an audio file, samples (S,) in [-1, 1], or a list of either.
-            sample_rate: of samples, which must be that of the model; files are resampled.
+            sample_rate: the sample rate of samples, which must be that of the model. Files are
+                resampled.
 
         Raises:
-            ValueError: no such samples, another rate, a file that cannot be decoded.
-            ImportError: a file was given and the extra `audio` is not installed.
+            ValueError: the samples or the rate are invalid, or a file cannot be decoded.
+            ImportError: a file is given and the extra `audio` is not installed.
             ServingError: a request failed.
         """
         if sample_rate != SAMPLE_RATE:
@@ -120,10 +127,10 @@ class Answers(abc.ABC):
         return self._scores("score_raw", "waveform", sequences)
 
     def sample(self, num_steps: int, batch_size: int = 1, seed: int = 0) -> np.ndarray:
-        """Frames (B, T, D) that the model draws; `model.sample(batch_size, num_steps, seed)`.
+        """Draw frames (B, T, D), as `model.sample(batch_size, num_steps, seed)` does.
 
         Raises:
-            ValueError: sizes out of range, a negative seed.
+            ValueError: a size is out of range, or the seed is negative.
             ServingError: the request failed.
         """
         checks.between("num_steps", num_steps, 1, MOST)
@@ -138,7 +145,7 @@ class Answers(abc.ABC):
         ]
 
     def _scores(self, signature: str, name: str, sequences: list[np.ndarray]) -> Scores:
-        """The answers of all batches, in the order of the sequences."""
+        """The scores of all batches, in the order of the sequences."""
         samples = 1 if signature == "score" else self.event_size  # of a step
         total, kl = np.zeros(len(sequences), np.float32), np.zeros(len(sequences), np.float32)
         steps: list[np.ndarray] = [np.zeros(0, np.float32)] * len(sequences)
@@ -156,7 +163,7 @@ class Answers(abc.ABC):
         return Scores(total, steps, kl if latents else None)
 
     def plan(self, sequences: Sequence[np.ndarray]) -> Iterator[list[int]]:
-        """Which sequences go together: those of about one length."""
+        """The batches, as lists of indices: sequences of similar length share a batch."""
         order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]), reverse=True)
         while order:
             longest = sequences[order[0]].size
@@ -166,7 +173,7 @@ class Answers(abc.ABC):
 
 
 def padded(name: str, sequences: Sequence[np.ndarray]) -> Tensors:
-    """Right-padded sequences and their lengths, the inputs of a score."""
+    """Right-pad sequences: the inputs of a score, with their lengths."""
     length = np.array([len(s) for s in sequences], np.int32)
     first = sequences[0]
     out = np.zeros([len(sequences), length.max(), *first.shape[1:]], np.float32)
@@ -176,7 +183,7 @@ def padded(name: str, sequences: Sequence[np.ndarray]) -> Tensors:
 
 
 def _sequences(values: Any, rank: int, name: str) -> list[np.ndarray]:
-    """A list of arrays of the rank, checked."""
+    """Check sequences, and return them as a list of arrays of a given rank."""
     accepted = {1: "(S,), or a list of these", 2: "(T, D), (B, T, D) or a list of (T_i, D)"}[rank]
     try:
         listed = hasattr(values, "__len__") and not hasattr(values, "shape") and len(values)
@@ -206,7 +213,7 @@ def _sequences(values: Any, rank: int, name: str) -> list[np.ndarray]:
 
 
 def check_waveform(samples: np.ndarray, event_size: int, index: int = 0) -> None:
-    """Samples are a whole frame at least, in [-1, 1].
+    """Check that samples are at least one whole frame, in [-1, 1].
 
     Raises:
         ValueError: they are not.
@@ -229,7 +236,7 @@ def _samples(path: Any) -> np.ndarray:
 
 
 def short(message: str) -> str:
-    """Of an error inside a graph, the message of ours if it is one."""
+    """The message of this package inside an error of a graph, if there is one."""
     if checks.MARK not in message:
         return message
     text = message.split(checks.MARK, 1)[1].split("\n", 1)[0]

@@ -1,13 +1,13 @@
-"""Scores of very many sequences, by Apache Beam: one row for each, or a reason why there is none.
+"""Scores of very many sequences by Apache Beam: a row for each, or the reason why it has none.
 
     srnn-tf bulk --model NAME --input 'data/*.npz' --output out/scores [--runner ...]
 
-Files are those of `srnn-tf score`; sequence i of a file has the id FILE#i. Rows go to
-`out/scores-00000-of-00001.jsonl`: id, steps, log_likelihood in nats, its bound, with latents kl.
-What cannot be scored goes to the dead-letter file `out/scores.dead-...jsonl`, its id with the
-reason, a file that cannot be read under its own name. Extra arguments are Beam's:
+It reads the files that `srnn-tf score` reads. Sequence i of a file has the id FILE#i. Rows are
+written to `out/scores-00000-of-00001.jsonl`, with id, steps, log_likelihood in nats, the bound, and
+kl for models with latents. Sequences and files that cannot be scored are written to the dead-letter
+file `out/scores.dead-...jsonl`, with the reason. Extra arguments are options of Beam, such as
 `--direct_num_workers 2 --direct_running_mode multi_processing`, or those of Flink, Spark and
-Dataflow, whose workers must see the files and have this package installed.
+Dataflow. Their workers must have access to the files and this package installed.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ Row = dict[str, Any]
 class Scorer(base.ModelHandler):
     """A published model for Beam's `RunInference`, loaded once in each worker process.
 
-    Elements are sequences (T, D), or samples (S,) of speech; results are rows, or a row with an
-    `error`. A worker sorts what it is given by length, so that little is padded.
+    Elements are sequences (T, D), or samples (S,) of speech. Results are rows, or a row with an
+    `error`. A worker sorts its elements by length, to reduce padding.
 
     Args:
-        model: the name of a published one.
+        model: the name of a published model.
     """
 
     def __init__(self, model: str):
@@ -111,17 +111,17 @@ def _rows(model: serving.Answers, batch: Sequence[np.ndarray]) -> list[Row]:
 
 
 def find(pattern: str) -> list[str]:
-    """The files of a pattern, by Beam where it is an address."""
+    """The files that match a pattern; Beam lists those of an address."""
     if "://" not in pattern:
         return sorted(glob.glob(pattern, recursive=True))
     try:
         return sorted(metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list)
     except BeamIOError as error:
-        raise ValueError(f"{pattern}: Beam cannot look there: {error}") from error
+        raise ValueError(f"{pattern}: Beam cannot list it: {error}") from error
 
 
 def read(path: str, model: str) -> Iterator[Any]:
-    """Pairs of an id and a sequence; a file that cannot be read is one of `DEAD`."""
+    """Pairs of an id and a sequence; a file that cannot be read yields a `DEAD` output."""
     try:
         with here(path) as file:
             for sequence in inputs.read(file, model):
@@ -132,7 +132,7 @@ def read(path: str, model: str) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def here(path: str) -> Iterator[Path]:
-    """A file of this machine; of an address a copy."""
+    """The local path of a file; of an address, that of a copy."""
     if "://" not in path:
         yield Path(path)
         return
@@ -155,21 +155,21 @@ def _sorted_out(pair: tuple[str, Row], bound: str) -> Iterator[Any]:
 def score_files(
     model: str, files: Sequence[str], output: str, extra_arguments: Sequence[str] = ()
 ) -> None:
-    """Run the pipeline and wait for its end.
+    """Score files in a Beam pipeline, and wait for its end.
 
     Args:
-        model: the name of a published one.
-        files: what `srnn-tf score` reads.
-        output: how the names of the written files begin.
+        model: the name of a published model.
+        files: files that `srnn-tf score` reads.
+        output: the prefix of the names of the output files.
         extra_arguments: options of Beam, as on its command line.
 
     Raises:
         ImportError: apache-beam is not installed.
-        ValueError: an unknown model, no files, extra arguments that are no options of the
-            DirectRunner.
+        ValueError: the model is unknown, there are no files, or an extra argument is not an option
+            of the DirectRunner.
         ChildProcessError: the pipeline failed `ATTEMPTS` times.
         FileNotFoundError: the folder of the output does not exist.
-        FileExistsError: there are results under that name.
+        FileExistsError: output files with this prefix exist.
 
     Example:
         score_files("f_rnn_bach", glob.glob("rolls/*.npz"), "out/scores")
@@ -195,7 +195,7 @@ def score_files(
             text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             if not left:
                 raise ChildProcessError(f"the pipeline failed {ATTEMPTS} times: {text}") from error
-            print(f"the pipeline failed and begins anew: {text}", file=sys.stderr, flush=True)
+            print(f"the pipeline failed and is restarted: {text}", file=sys.stderr, flush=True)
 
 
 def _clear(output: str) -> None:
@@ -257,7 +257,7 @@ def _run(model: str, bound: str, files: Sequence[str], output: str, options: Any
 def score_patterns(
     model: str, patterns: Sequence[str], output: str, extra_arguments: Sequence[str] = ()
 ) -> None:
-    """`score_files` of the files that patterns match.
+    """Score the files that match patterns, as `score_files` does.
 
     Raises:
         ValueError: a pattern matches no file.

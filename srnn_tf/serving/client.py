@@ -14,28 +14,28 @@ from srnn_tf.serving.target import Target
 
 
 class Client(Answers):
-    """A published model behind TensorFlow Serving, asked as `Local` is.
+    """A published model behind TensorFlow Serving, with the interface of `Local`.
 
-    Requests that a server did not take, since it is starting, overloaded or gone, are sent again
-    after a pause that doubles; those that it refused are not. It may be used from many threads at
-    once, and is closed by `close()` or at the end of a `with`.
+    A request is retried with exponential backoff if the server did not accept it, because it is
+    starting, overloaded or unreachable. A request that the server refused is not retried. A client
+    is thread-safe. `close()` or the end of a `with` block closes it. A server with batching does
+    not support `sample`, whose inputs have no rows.
 
     Args:
         address: "host:8500" or "dns:///host:8500" for gRPC, "http://host:8501" or "https://..." for
             REST.
-        model: its name at the server.
-        version: the one that the server has chosen by default.
-        timeout: seconds that a request may take; over gRPC with all that it is sent again, over
-            REST each time.
-        retries: how often a request is sent again; over gRPC 4 times at most.
-        credentials: for TLS: over gRPC `grpc.ssl_channel_credentials(...)`; over REST the path of
-            a file of trusted certificates, the usual ones by default.
-        headers: to send along, a dict or pairs, such as an authorization.
-        kwargs: `batch_size` and `batch_values`, as in `Answers`. `sample` is not answered by a
-            server that batches requests by itself: its inputs are no rows.
+        model: the name of the model on the server.
+        version: the version; the server's choice by default.
+        timeout: the timeout of a request in seconds: over gRPC with all retries, over REST for each
+            try.
+        retries: the most retries of a request; at most 4 over gRPC.
+        credentials: the credentials for TLS. Over gRPC `grpc.ssl_channel_credentials(...)`; over
+            REST the path of a file of trusted certificates, the default ones by default.
+        headers: headers to send, such as an authorization: a dict or pairs.
+        kwargs: `batch_size` and `batch_values`, as in `Answers`.
 
     Raises:
-        ValueError: no such address, numbers out of range.
+        ValueError: the address is invalid, or a number is out of range.
         ImportError: the extra `serving` is not installed.
 
     Example:

@@ -2,10 +2,10 @@
 
     log_likelihood = sum{ log p(x_t | x_<t) : t = 1, ..., T }, nats; with latents the ELBO of it
 
-The folder holds a graph of TensorFlow's own operations, the weights once, in float16, and beside
-them, in `assets.extra`, the model's config and requests that warm a server up. It is written by a
-process of its own, where two exports are equal byte by byte (but for the number in
-`fingerprint.pb`): names in a graph count what the process traced before.
+The folder contains a graph of TensorFlow's own operations, the weights in float16 and, in
+`assets.extra`, the model's config and warm-up requests. A separate process writes it, since names
+in a graph depend on what the process traced before. Two exports are then equal byte by byte (except
+for a number in `fingerprint.pb`).
 """
 
 from __future__ import annotations
@@ -44,25 +44,25 @@ def export(
 ) -> Path:
     """Write a model as a SavedModel that scores and samples without Python.
 
-    Signatures: `score`, which is also the default one, `sample`, and for speech `score_raw`; see
-    `srnn_tf.serving.signatures.Signatures`. `srnn_tf.zoo.read` reads the folder back into a model.
+    The signatures are `score`, which is also the default one, `sample` and, for speech,
+    `score_raw`; see `srnn_tf.serving.signatures.Signatures`. `srnn_tf.zoo.read` reads the folder
+    back into a model.
 
-    Classes of a third party are imported by the process that writes, from the modules they are
-    defined in.
+    The process that writes the folder imports the modules that define your own classes.
 
     Args:
-        model: what to write; its weights are rounded to float16.
-        path: the folder to make; it must not exist.
-        standardization: `srnn_tf.data.Standardization` of the data it was trained on.
-        sample_rate: of speech, Hz; with it there is `score_raw`.
-        details: JSON values to keep in the config, such as the recipe's name.
+        model: the model; its weights are rounded to float16.
+        path: the folder to create; it must not exist.
+        standardization: the `srnn_tf.data.Standardization` of its training data.
+        sample_rate: the sample rate of speech in Hz; it adds `score_raw`.
+        details: JSON values to add to the config, such as the recipe's name.
 
     Raises:
         FileExistsError: `path` exists.
-        FileNotFoundError: the folder that is to hold it does not exist.
+        FileNotFoundError: the parent folder of `path` does not exist.
         ImportError: the extra `serving` is not installed.
-        ValueError: weights that float16 cannot hold, `sample_rate` without `standardization`, a
-            class that is defined in a script.
+        ValueError: a weight overflows float16, `sample_rate` is given without `standardization`, or
+            a class is defined in a script.
 
     Example:
         srnn_tf.serving.export.export(model, "exported/1")
@@ -93,10 +93,10 @@ def export(
 
 
 def half(model: SequenceModel) -> list[np.ndarray]:
-    """The weights as they are published, float16.
+    """The weights in float16, as they are published.
 
     Raises:
-        ValueError: one is not finite, in float32 or in float16.
+        ValueError: a weight is not finite, in float32 or in float16.
     """
     weights = []
     for name, variable in artifacts.weights(model).items():
@@ -109,7 +109,7 @@ def half(model: SequenceModel) -> list[np.ndarray]:
 
 
 def round_weights(model: SequenceModel) -> None:
-    """Give a model the weights that it would be published with."""
+    """Round the weights of a model to float16, as they would be published."""
     for variable, value in zip(artifacts.weights(model).values(), half(model), strict=True):
         variable.assign(value.astype(np.float32))
 
@@ -160,7 +160,7 @@ def _in_a_fresh_process(bundle: Path, out: Path, paths: Sequence[str]) -> None:
 
 
 class Module(tf.Module):
-    """What a SavedModel is made of: weights in float16, and functions that read them."""
+    """The content of a SavedModel: weights in float16, and functions that read them."""
 
     def __init__(self, model: SequenceModel, values: list[np.ndarray]):
         super().__init__()
@@ -182,7 +182,7 @@ class Module(tf.Module):
 
 
 def write(bundle: Path, out: Path) -> None:
-    """Make the SavedModel of a bundle: a config, and weights in float16."""
+    """Write the SavedModel of a bundle: a config, and weights in float16."""
     config = json.loads((bundle / artifacts.CONFIG).read_text())
     with np.load(bundle / "weights.npz") as arrays:
         values = [arrays[str(i)] for i in range(len(arrays.files))]
@@ -213,7 +213,7 @@ def write(bundle: Path, out: Path) -> None:
 
 
 def warmup_protos() -> tuple[Any, Any]:
-    """The message types of TensorFlow Serving that a warm-up file is made of.
+    """The message types of TensorFlow Serving for a warm-up file.
 
     Raises:
         ImportError: the extra `serving` is not installed.

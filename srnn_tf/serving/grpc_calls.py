@@ -1,4 +1,4 @@
-"""Requests to TensorFlow Serving over gRPC, by its own stubs."""
+"""Requests to TensorFlow Serving over gRPC, with its official stubs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ADDRESS = re.compile(r"(dns:///)?([^\s/:]+|\[[0-9a-fA-F:]+\]):(\d{1,5})")
 
 
 class Calls:
-    """The calls of one model."""
+    """The gRPC calls of one model."""
 
     def __init__(self, target: Target):
         grpc, apis = _stubs()
@@ -51,7 +51,7 @@ class Calls:
         answer.metadata["signature_def"].Unpack(signatures)
         sizes = signatures.signature_def["score"].inputs["frames"].tensor_shape.dim
         if len(sizes) != 3:
-            raise ServingError(f"{self.target} is no model of ours", "NOT_FOUND")
+            raise ServingError(f"{self.target} is not a model of srnn_tf", "NOT_FOUND")
         return sizes[-1].size
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ def _check(target: Target, grpc: Any) -> None:
 
 
 def _options(retries: int) -> list[tuple[str, Any]]:
-    """Messages of any size, and gRPC's own way of sending again."""
+    """Options for messages of any size, and for gRPC's own retries."""
     options: list[tuple[str, Any]] = [
         ("grpc.max_send_message_length", -1),
         ("grpc.max_receive_message_length", -1),

@@ -1,4 +1,4 @@
-"""What the commands know of a model: its kind, its backend, and files that it can read."""
+"""Inputs of the commands: the modality of a model, its backend, and the files it can score."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_BYTES = 1 << 31  # of an array file: what is read is not trusted
 
 
 class Sequence(NamedTuple):
-    """One sequence of a file: where it is from, and frames (T, D) or samples (S,)."""
+    """A sequence of a file: its origin, and frames (T, D) or samples (S,)."""
 
     file: str
     index: int
@@ -53,23 +53,23 @@ def modality_of(card: Mapping[str, Any]) -> modality.Modality:
 
 
 def bound_of(card: Mapping[str, Any]) -> str:
-    """What a score is."""
+    """The bound of a model's scores: exact, or ELBO."""
     return "exact" if "exact" in card["test"]["full"] else "ELBO"
 
 
 def backend(name: str, server: str | None, timeout: float, batch_size: int = 32) -> serving.Answers:
-    """The model in this process, or at a server."""
+    """The model in this process, or on a server."""
     if server:
         return serving.Client(server, name, timeout=timeout, batch_size=batch_size)
     return serving.Local(name, batch_size=batch_size)
 
 
 def read(path: Path, name: str, steps_per_quarter: int = 2) -> Iterator[Sequence]:
-    """The sequences of a file that a model can score.
+    """Read the sequences of a file, for a model to score.
 
     Raises:
-        ValueError: not a file, of another kind than the model's, or damaged; a modality that is
-            not registered.
+        ValueError: the path is not a file, or the file is of another modality, or damaged; the
+            modality is not registered.
     """
     if not path.is_file():
         raise ValueError(f"{path} is not a file")
@@ -104,10 +104,10 @@ def _frames(of: modality.Modality, name: str, values: np.ndarray, scale: float) 
 
 
 def check(sequence: Sequence, card: Mapping[str, Any]) -> None:
-    """What can be seen of a sequence before it is scored.
+    """Check a sequence before it is scored.
 
     Raises:
-        ValueError: its width, or numbers that are not finite; the error names the file.
+        ValueError: its width is wrong, or a number is not finite; the error names the file.
     """
     where, size = f"{sequence.file}, sequence {sequence.index}", card["event_size"]
     if not sequence.is_waveform and sequence.values.shape[1] != size:
@@ -158,17 +158,17 @@ def _arrays(path: Path) -> list[np.ndarray]:
 
 
 def one_kind(sequences: list[Sequence]) -> None:
-    """All are recordings, or all are frames.
+    """Check that sequences are all recordings, or all frames.
 
     Raises:
-        ValueError: they are not.
+        ValueError: they are mixed.
     """
     if len({s.is_waveform for s in sequences}) != 1:
         raise ValueError("recordings and frames cannot be scored together: their units differ")
 
 
 def score(answers: serving.Answers, sequences: list[Sequence]) -> serving.Scores:
-    """Scores of sequences of one kind."""
+    """Score sequences of one kind."""
     one_kind(sequences)
     values = [s.values for s in sequences]
     waves = sequences[0].is_waveform

@@ -1,4 +1,4 @@
-"""A published model in this process, asked as a server would be."""
+"""A published model in this process, with the interface of a server."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from srnn_tf.serving.signatures import Signatures
 
 
 class Local(Answers):
-    """The signatures of a published model, its weights read as `zoo.load` reads them.
+    """The serving signatures of a published model, in this process.
 
     Args:
         model: one of `zoo.names(published=True)`.
-        version: the newest by default.
-        root: a folder of published models to look into, and no other.
-        kwargs: as in `Answers`.
+        version: by default the newest on this machine, or else the newest to download.
+        root: the only folder of published models to search; by default the search path of
+            `srnn_tf.zoo`.
+        kwargs: `batch_size` and `batch_values`, as in `Answers`.
 
     Raises:
         ValueError, OSError: as in `zoo.load`.
@@ -59,10 +60,10 @@ class Local(Answers):
         return self.card["event_size"]
 
     def check(self, values: np.ndarray) -> None:
-        """A sequence (T, D), or samples (S,) of speech, is one that can be scored.
+        """Check that a sequence (T, D), or samples (S,) of speech, can be scored.
 
         Raises:
-            ValueError: it is not.
+            ValueError: it cannot.
         """
         values = np.asarray(values)
         if values.ndim == 1 and self.card["sample_rate"]:

@@ -1,4 +1,4 @@
-"""Requests to TensorFlow Serving over REST, JSON by columns."""
+"""Requests to TensorFlow Serving over REST, as JSON in columnar format."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CODES = {
 
 
 class Calls:
-    """The calls of one model."""
+    """The REST calls of one model."""
 
     def __init__(self, target: Target):
         self.target = target
@@ -75,7 +75,7 @@ class Calls:
             signatures = answer["metadata"]["signature_def"]["signature_def"]
             return int(signatures["score"]["inputs"]["frames"]["tensor_shape"]["dim"][-1]["size"])
         except (KeyError, IndexError, TypeError, ValueError):
-            raise ServingError(f"{self.base} is no model of ours", "NOT_FOUND") from None
+            raise ServingError(f"{self.base} is not a model of srnn_tf", "NOT_FOUND") from None
 
     def close(self) -> None:
         self._pool.clear()

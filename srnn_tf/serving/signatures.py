@@ -1,7 +1,7 @@
-"""What a SavedModel of ours answers: functions of tensors whose sizes are known when it is asked.
+"""The serving signatures of an exported model.
 
-They are the programs of `SequenceModel` without XLA, so that a server needs nothing but
-TensorFlow's own operations.
+They are the functions of `SequenceModel` without XLA, so that a server needs TensorFlow's own
+operations only. B and T are free.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from srnn_tf.inference.scoring import Protocol, Scorer
 
 
 class Signatures:
-    """The functions of a model, by name, each from and to named tensors.
+    """The signatures of a model, by name: functions from named tensors to named tensors.
 
-    - `score`: `frames` (B, T, D), right-padded, and `length` (B,), from 1 to T, to
-      `log_likelihood` (B,) and `log_likelihood_per_step` (B, T), nats, zero beyond the length, and
-      with latents `kl` (B,). Exact without latents; else the ELBO, of one draw from a table that is
-      a function of the step alone. Equal to `model.log_prob(frames, mask)`; a row's score depends
+    - `score` takes `frames` (B, T, D), right-padded, and `length` (B,), from 1 to T. It returns
+      `log_likelihood` (B,) and `log_likelihood_per_step` (B, T), in nats, zero beyond the length,
+      and `kl` (B,) for models with latents. The score is `model.log_prob(frames, mask)`: exact
+      without latents, the ELBO from one draw of a fixed table with latents. A row's score depends
       neither on its batch nor on padding.
-    - `score_raw`, for speech: `waveform` (B, S) in [-1, 1] and `length`, in samples. Standardized
-      inside; nats are of the samples as given. What is left after the last whole frame of a row is
-      not scored.
-    - `sample`: `num_steps`, `batch_size` and `seed` (2,) to `frames` (B, T, D). The seed (n, 2)
-      draws what `model.sample(..., seed=n)` draws.
+    - `score_raw`, for speech, takes `waveform` (B, S) in [-1, 1] and `length` in samples, and
+      standardizes it. The score is the density of the samples in [-1, 1]. Samples after the last
+      whole frame of a row are not scored.
+    - `sample` takes `num_steps`, `batch_size` and `seed` (2,), and returns `frames` (B, T, D). The
+      seed (n, 2) draws what `model.sample(..., seed=n)` draws.
 
-    Values out of range, NaN, and lengths beyond T end a request with an error.
+    A request with values out of range, NaN, or lengths beyond T fails.
 
     Args:
         model: a `SequenceModel`.
         standardization: `mean`, `std` and `permutation` of the data, or None.
-        sample_rate: of speech; None for other data.
+        sample_rate: the sample rate of speech in Hz; None for other data.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Signatures:
         )
 
     def all(self) -> dict[str, tuple[Callable, dict[str, tf.TensorSpec]]]:
-        """Each function and the specs of its arguments."""
+        """Each function, with the specs of its arguments."""
         size = self.model.event_size
         length = tf.TensorSpec([None], tf.int32, "length")
         number = tf.TensorSpec([], tf.int32)
@@ -76,9 +76,9 @@ class Signatures:
         return functions
 
     def examples(self) -> dict[str, dict[str, np.ndarray]]:
-        """Small arguments of each function that has rows, for a server to warm up with.
+        """Small arguments of each function whose inputs have rows, for warm-up requests.
 
-        `sample` has none: a server that batches by itself refuses it, and would not start.
+        `sample` has none: a server with batching refuses it, and would not start.
         """
         size, length = self.model.event_size, np.array([4], np.int32)
         arguments = {"score": {"frames": np.zeros([1, 4, size], np.float32), "length": length}}

@@ -1,4 +1,4 @@
-"""A model at a server, and how it is asked."""
+"""The address of a model on a server, with the options of its requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from srnn_tf.core import checks
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """The arguments of `Client`, checked as far as gRPC and REST have them in common."""
+    """The arguments of `Client`, after the checks that gRPC and REST share."""
 
     address: str
     model: str
@@ -41,5 +41,5 @@ class Target:
 
     @property
     def rest(self) -> bool:
-        """Whether it is asked over REST."""
+        """Whether requests are sent over REST."""
         return isinstance(self.address, str) and self.address.startswith(("http://", "https://"))

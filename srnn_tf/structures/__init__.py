@@ -1,6 +1,7 @@
-"""Axis 1 of a model, the latent structure: contexts h_t and KL(q || p) of the latents.
+"""Latent structures, axis 1 of a model: contexts h_t, and KL(q || p) of the latents.
 
-To add one: a class in a file of its own, and `register`; ours have a line in `STRUCTURES`.
+To add one, define a subclass of `Structure` and `register` it. Those of this package are listed in
+`STRUCTURES`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def get(config: str | Config | Structure) -> Structure:
     """A structure from its config, `{"class": name, **arguments}`.
 
     Raises:
-        ValueError: an unknown name; the error suggests the nearest known one.
+        ValueError: the name is unknown; the error suggests the nearest known one.
 
     Example:
         >>> get({"class": "rnn", "units": 8}).context_size

@@ -1,4 +1,4 @@
-"""What every latent structure is: `Structure`, and what it returns: `Trace`."""
+"""`Structure`, the base class of all latent structures, and the `Trace` that it returns."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 
 
 class Trace(NamedTuple):
-    """What a structure says about a batch of sequences; B rows, T steps, nats, float32.
+    """The result of a structure for a batch: B rows, T steps, nats, float32.
 
     The last three are None without latents.
     """
 
-    context: tf.Tensor  # (B, T, H), what the emission reads
+    context: tf.Tensor  # (B, T, H), the input of the emission
     kl: tf.Tensor  # (B, T), KL(q_t || p_t); zero when the latents come from the prior
     log_ratio: tf.Tensor  # (B, T), log q(z_t) - log p(z_t) at the draw
-    auxiliary: tf.Tensor  # (B, T), costs that enter the training loss but no bound
+    auxiliary: tf.Tensor  # (B, T), terms of the training objective that no bound includes
     states: State  # nest of (B, ...), to continue after the last step
     posterior_mean: tf.Tensor | None = None  # (B, T, Z)
     posterior_log_variance: tf.Tensor | None = None  # (B, T, Z)
@@ -33,23 +33,24 @@ class Trace(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """What a cell with latents puts out, per step or with leading axes (T, B)."""
+    """The output of a cell with latents, for one step or with leading axes (T, B)."""
 
     context: tf.Tensor  # (..., H), in the compute dtype
     z: tf.Tensor  # (..., Z), the draws
-    q: Gaussian  # what z was drawn from, each (..., Z)
-    p: Gaussian  # the prior, each (..., Z); that of `q` where z was drawn from the prior
+    q: Gaussian  # the distribution of z, each (..., Z)
+    p: Gaussian  # the prior, each (..., Z); equal to `q` where z was drawn from the prior
 
 
 class Structure(keras.layers.Layer):
     """A latent structure: contexts h_t from the past of the data, and KL(q || p) of the latents.
 
     One call serves training, scoring and sampling. With `targets` the latents come from the
-    posterior and `kl` is KL(q || p); without, they come from the prior and `kl` is zero.
+    posterior, and `kl` is KL(q || p). Without, they come from the prior, and `kl` is zero.
 
-    Subclasses set `latent_size` (Z, 0 without latents), `context_size` (H) and `options`, their
-    constructor's arguments, and define `build` (from the shape (B, T, D) of the inputs),
-    `initial_states` and `call`. One whose posterior reads the future defines `evidence` too.
+    Subclasses set `latent_size` (Z, 0 without latents), `context_size` (H) and `options` (the
+    constructor's arguments). They define `build` (from the shape (B, T, D) of the inputs),
+    `initial_states` and `call`. A subclass whose posterior reads the future also defines
+    `evidence`.
     """
 
     latent_size: int
@@ -76,16 +77,19 @@ class Structure(keras.layers.Layer):
         key: Key | None = None,
         evidence: Evidence = None,
     ) -> Trace:
-        """Contexts of every step.
+        """The contexts of all steps, and the KL of the latents.
 
         Args:
             inputs: x_{t-1}, (B, T, D).
-            targets: x_t, (B, T, D), read by the posterior alone.
-            states: where to start; `initial_states` by default.
+            targets: x_t, (B, T, D), which only the posterior reads; None to draw from the prior.
+            states: the states to start from; `initial_states` by default.
             noise: (B, T, Z), the standard normal draws of the latents.
-            mask: (B, T) bool, right-padded.
-            key: of dropout; None for no dropout.
-            evidence: in place of `targets`, what `evidence` says of them; unless `filtering`.
+            mask: (B, T) bool, true where a step is real; right-padded.
+            key: the key for dropout; None for no dropout.
+            evidence: the result of `evidence`, in place of `targets`; only unless `filtering`.
+
+        Returns:
+            A `Trace`.
         """
 
     def evidence(
@@ -95,9 +99,12 @@ class Structure(keras.layers.Layer):
         mask: tf.Tensor | None = None,
         key: Key | None = None,
     ) -> Evidence:
-        """What a posterior that reads the future reads of the whole sequence.
+        """The features of the whole sequence that a posterior reads, if it reads the future.
 
-        With it in place of `targets`, such a structure can be stepped through.
+        `call` takes them in place of `targets`, also one step at a time.
+
+        Args:
+            inputs, targets, mask, key: as in `call`.
 
         Returns:
             A nest of (B, T, ...), or None where the posterior of z_t reads nothing after x_t.
@@ -128,10 +135,10 @@ class Structure(keras.layers.Layer):
 
 
 def checked(given: Config) -> Config:
-    """The config of a structure or cell, from `locals()` where its constructor begins.
+    """Return the config of a structure or cell, from `locals()` at the start of its constructor.
 
-    So each argument is written once, in the signature, and none can be left out of a config.
-    Arguments that all have in common are checked by name; those of Keras, `kwargs`, are its own.
+    So each argument is written once, in the signature, and none is missing from the config. The
+    arguments that structures and cells have in common are checked; `kwargs` are those of Keras.
     """
     options = {k: v for k, v in given.items() if k not in ("self", "kwargs", "__class__")}
     for name, value in options.items():
@@ -151,7 +158,7 @@ def checked(given: Config) -> Config:
 class Cell(keras.layers.Layer):
     """One step of a structure with latents: `call(inputs, states) -> (Draws, states)`.
 
-    Subclasses define `build`, `get_initial_state` and `over_time`, all steps at once.
+    Subclasses define `build`, `get_initial_state` and `over_time`, which computes all steps.
 
     Args:
         options: the arguments of the subclass's constructor.
@@ -164,7 +171,7 @@ class Cell(keras.layers.Layer):
         self.embedding_size = options["embedding_size"]
 
     def head(self, name: str, unread: int = 0) -> nn.GaussianHead:
-        """A prior or posterior of these options."""
+        """A Gaussian head for a prior or posterior, with the cell's sizes."""
         sizes = self.latent_size, self.options["hidden_size"], self.options["dropout"]
         return nn.GaussianHead(*sizes, unread, name=name, dtype=self.dtype_policy)
 
@@ -174,7 +181,7 @@ class Cell(keras.layers.Layer):
 
     @abc.abstractmethod
     def over_time(self, x, noise, evidence, states, lengths=None, key=None) -> tuple[Draws, State]:
-        """All steps at once, time major: (`Draws`, states)."""
+        """All steps, time major: (`Draws`, states)."""
 
     def call(self, inputs, states, training=False):
         for name in inputs:
@@ -201,12 +208,12 @@ def cell_trace(
     mask: tf.Tensor | None,
     key: Key | None,
 ) -> tuple[Draws, Trace]:
-    """What a structure says that is its `embed`, its `cell` over time, and `dropout`.
+    """The `Draws` and the `Trace` of a structure made of `embed`, `cell` and `dropout`.
 
     Args:
-        structure: with these three.
+        structure: a structure with these three attributes.
         inputs, states, noise, mask, key: as in `Structure.call`.
-        evidence: of the cell, time major; None to draw from the prior.
+        evidence: the evidence of the cell, time major; None to draw from the prior.
     """
     states = structure.initial_states(tf.shape(inputs)[0]) if states is None else states
     draws, states = structure.cell.over_time(
@@ -222,10 +229,10 @@ def cell_trace(
 
 
 def latent_trace(draws: Draws, context: tf.Tensor, states: State) -> Trace:
-    """The trace of Gaussian latents.
+    """The `Trace` of Gaussian latents.
 
     Args:
-        draws: time major.
+        draws: the output of the cell, time major.
         context: (T, B, H), after dropout.
         states: the states after the last step.
     """
@@ -246,12 +253,12 @@ def latent_trace(draws: Draws, context: tf.Tensor, states: State) -> Trace:
 
 
 def sequence_lengths(mask: tf.Tensor | None) -> tf.Tensor | None:
-    """(B, T) bool to (B,) int32."""
+    """The number of real steps in each row, from a mask: (B, T) bool to (B,) int32."""
     return None if mask is None else tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
 
 
 class Embedding(keras.layers.Layer):
-    """The linear embedding of a step, shared by all recurrences of a structure, then dropout.
+    """A linear embedding of a step, then dropout. All recurrences of a structure share it.
 
     Shapes: call(x (B, T, D), key) -> (T, B, E); for D = 1 without dropout, `nn.Scalars`.
     """
@@ -277,9 +284,9 @@ class RecurrentStack(keras.layers.Layer):
 
     Args:
         cell: "lstm" or "gru".
-        units: H of every layer.
-        num_layers: how many.
-        dropout: rate between layers.
+        units: H, the width of each layer.
+        num_layers: the number of layers.
+        dropout: the dropout rate between layers.
     """
 
     def __init__(self, cell: str, units: int, num_layers: int, dropout: float, **kwargs):

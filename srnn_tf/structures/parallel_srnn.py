@@ -1,4 +1,4 @@
-"""The paper's own stochastic recurrent network, whose latents do not feed one another."""
+"""The paper's own stochastic recurrent network, whose latents are independent given the data."""
 
 from __future__ import annotations
 
@@ -31,27 +31,29 @@ class ParallelSRNN(Structure):
         p(x, z) = prod{ p(x_t | h_t) p(z_t | v_t) : t = 1, ..., T }    p(z_t | .) = N(prior(v_t))
         q(z | x) = prod{ q(z_t | b_t, v_t) : t = 1, ..., T }    q(z_t | .) = N(posterior(b_t, v_t))
 
-    Given the data, the z_t do not depend on one another, so each recurrence is one pass over the
-    whole sequence. Indexing: v_t has read x_{t-1}, b_t has read x_t and all after it.
+    Given the data, the z_t are independent, so that each recurrence is one pass over the whole
+    sequence. Indexing: v_t has read x_{t-1}; b_t has read x_t and all later steps.
 
     Args:
         units: H, the width of the three recurrences.
         latent_size: Z.
-        hidden_size: the hidden layer of prior and posterior; 0 for none.
-        embedding_size: E, the linear embedding shared by the forward and backward recurrences.
-        num_layers: layers of the forward and backward recurrences; the one over z has one.
-        generator_input: what h_t reads beside its own past: "forward", [v_t, z_t], or "embedding",
-            the embedded x_{t-1} and a linear embedding of z_t, of width `hidden_size`
-            (`embedding_size` without), as the paper's models of handwriting have it.
+        hidden_size: the width of the hidden layer of prior and posterior; 0 for no hidden layer.
+        embedding_size: E, the width of the linear embedding, which the forward and backward
+            recurrences share.
+        num_layers: the number of layers of the forward and backward recurrences. The recurrence
+            over z has one.
+        generator_input: the input of h_t besides h_{t-1}. With "forward" it is [v_t, z_t]. With
+            "embedding" it is the embedded x_{t-1} and a linear embedding of z_t, of width
+            `hidden_size` (`embedding_size` if that is 0), as in the paper's handwriting models.
         cell: "lstm" or "gru".
-        dropout: rate after the embedding, between layers, before each layer of prior and posterior,
-            and before the emission.
+        dropout: the dropout rate after the embedding, between layers, before each layer of prior
+            and posterior, and before the emission.
 
     Shapes: call(inputs (B, T, D), targets (B, T, D), noise (B, T, Z)) -> Trace, context (B, T, H).
 
     Raises:
-        ValueError: a size below 1 (`hidden_size` below 0), a rate outside [0, 1), an unknown cell
-            or generator input.
+        ValueError: a size is below 1 (`hidden_size` below 0), the rate is outside [0, 1), or the
+            cell or generator input is unknown.
 
     Example:
         >>> structure = ParallelSRNN(units=8, latent_size=3, embedding_size=4)

@@ -17,7 +17,7 @@ from srnn_tf.structures.base import (
 
 
 class RNN(Structure):
-    """A deterministic recurrent network: the baseline of every comparison.
+    """A deterministic recurrent network, without latents.
 
         x_{t-1} --> v_t --> x_t        v_t = RNN(x_{t-1}, v_{t-1})
                      ^
@@ -28,16 +28,16 @@ class RNN(Structure):
     Indexing: v_t is the state after the step that reads x_{t-1}.
 
     Args:
-        units: H, the width of every recurrent layer.
-        num_layers: how many.
-        embedding_size: E, the width of the linear input embedding.
+        units: H, the width of each recurrent layer.
+        num_layers: the number of recurrent layers.
+        embedding_size: E, the width of the linear embedding of x.
         cell: "lstm" or "gru".
-        dropout: rate after the embedding, between layers and before the emission.
+        dropout: the dropout rate after the embedding, between layers and before the emission.
 
     Shapes: call(inputs (B, T, D)) -> Trace with context (B, T, H), kl and log_ratio zero.
 
     Raises:
-        ValueError: a size below 1, a rate outside [0, 1), an unknown cell.
+        ValueError: a size is below 1, the rate is outside [0, 1), or the cell is unknown.
 
     Example:
         >>> structure = RNN(units=8, embedding_size=4)

@@ -1,4 +1,4 @@
-"""The network of Fraccaro et al.: a chain of latents on a deterministic recurrence."""
+"""The SRNN of Fraccaro et al.: a Markov chain of latents on a deterministic recurrence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from srnn_tf.structures.base import (
 
 
 class SRNNCell(Cell):
-    """One step of an SRNN: the deterministic state reads the step before, the latents chain.
+    """One step of an SRNN: update the deterministic state, then draw the next latent.
 
         v_{t-1} = RNN(x_{t-1}, v_{t-2})    p(z_t | v_{t-1}, z_{t-1}), q(z_t | b_t, z_{t-1})
 
@@ -33,8 +33,8 @@ class SRNNCell(Cell):
         evidence_size: F, the width of b_t; H by default.
         hidden_size, residual_posterior, cell, dropout: as in `SRNN`.
 
-    Shapes: inputs `x` (B, E), the embedded step before; `noise` (B, Z); `evidence` (B, F), b_t,
-    left out to draw from the prior; `seed` (2,), left out for no dropout. States `forward` and `z`.
+    Shapes: inputs `x` (B, E), the embedded x_{t-1}; `noise` (B, Z); `evidence` (B, F), b_t, omitted
+    to draw from the prior; `seed` (2,), omitted for no dropout. States `forward` and `z`.
 
     Example:
         >>> cell = SRNNCell(units=8, latent_size=3, embedding_size=4)
@@ -84,7 +84,7 @@ class SRNNCell(Cell):
         return draws, {"forward": forward, "z": z}
 
     def chain(self, v, noise, evidence, z0, lengths=None, key=None):
-        """The latents of all steps, one after another, given v (T, B, H): (`Draws`, last z)."""
+        """The latents of all steps, drawn in order, given v (T, B, H): (`Draws`, last z)."""
         rows, parts = tf.shape(v)[:2], {}
         if evidence is not None:
             parts["q"] = self.posterior.part(evidence, rows, fold(key, "posterior"))
@@ -115,7 +115,7 @@ class SRNNCell(Cell):
 
 
 class SRNN(Structure):
-    """The stochastic recurrent network, its latents a Markov chain on a deterministic recurrence.
+    """A stochastic recurrent network: a Markov chain of latents on a deterministic recurrence.
 
         x_{t-1} --> v_{t-1} --> z_t --> x_t      v_t = RNN(x_t, v_{t-1})
                         |        ^ |     ^       b_t = RNN([x_t, v_{t-1}], b_{t+1})
@@ -125,24 +125,25 @@ class SRNN(Structure):
         p(x, z) = prod{ p(x_t | h_t) p(z_t | v_{t-1}, z_{t-1}) : t = 1, ..., T }
         q(z | x) = prod{ q(z_t | b_t, z_{t-1}) : t = 1, ..., T }
 
-    Indexing: v_{t-1} has read x_{t-1}, b_t has read x_t and all after it; z_0 = 0. Only the chain
-    of latents goes step by step, the two recurrences are one pass each.
+    Indexing: v_{t-1} has read x_{t-1}; b_t has read x_t and all later steps; z_0 = 0. The two
+    recurrences are one pass each. Only the latents are computed step by step.
 
     Args:
         units: H, the width of the two recurrences.
         latent_size: Z.
-        hidden_size: the hidden layer of prior and posterior; 0 for none.
-        embedding_size: E, the linear embedding of x shared by both recurrences.
-        residual_posterior: the mean of q is that of p plus what the posterior's MLP says.
+        hidden_size: the width of the hidden layer of prior and posterior; 0 for no hidden layer.
+        embedding_size: E, the width of the linear embedding of x, which both recurrences share.
+        residual_posterior: the mean of q is the mean of p plus the output of the posterior's MLP.
         cell: "lstm" or "gru".
-        dropout: rate after the embedding, before each layer of prior and posterior, and before the
-            emission.
+        dropout: the dropout rate after the embedding, before each layer of prior and posterior, and
+            before the emission.
 
     Shapes: call(inputs (B, T, D), targets (B, T, D), noise (B, T, Z)) -> Trace, context
     (B, T, H + Z).
 
     Raises:
-        ValueError: a size below 1 (`hidden_size` below 0), a rate outside [0, 1), an unknown cell.
+        ValueError: a size is below 1 (`hidden_size` below 0), the rate is outside [0, 1), or the
+            cell is unknown.
 
     Example:
         >>> structure = SRNN(units=8, latent_size=3, embedding_size=4, residual_posterior=True)

@@ -19,7 +19,7 @@ from srnn_tf.structures.base import (
 
 
 class STORNCell(Cell):
-    """One step of STORN: recognize the step, draw the latent, generate.
+    """One step of STORN: update the recognition state, draw the latent, update the generator.
 
         r_t = RNN(x_t, r_{t-1})    q(z_t | r_t), p(z_t) = N(0, I)
         h_t = RNN([x_{t-1}, z_t], h_{t-1})
@@ -32,9 +32,9 @@ class STORNCell(Cell):
         embedding_size: E, the width of x.
         hidden_size, num_layers, cell, dropout: as in `STORN`.
 
-    Shapes: inputs `x` (B, E), the embedded step before; `noise` (B, Z); `evidence` (B, E), the
-    embedded step, left out to draw from the prior; `seed` (2,), left out for no dropout. States
-    `recognition`, which stands still without evidence, and `generator`.
+    Shapes: inputs `x` (B, E), the embedded x_{t-1}; `noise` (B, Z); `evidence` (B, E), the embedded
+    x_t, omitted to draw from the prior; `seed` (2,), omitted for no dropout. States `recognition`,
+    unchanged without evidence, and `generator`.
 
     Example:
         >>> cell = STORNCell(units=8, latent_size=3, embedding_size=4)
@@ -97,7 +97,7 @@ class STORNCell(Cell):
 
 
 class STORN(Structure):
-    """The stochastic recurrent network whose latents are independent standard normals.
+    """A stochastic recurrent network whose latents are independent standard normals.
 
         x_{t-1} --> h_t --> x_t      h_t = RNN([x_{t-1}, z_t], h_{t-1})
                     ^ ^
@@ -106,24 +106,26 @@ class STORN(Structure):
         p(x, z) = prod{ p(x_t | h_t) N(z_t; 0, I) : t = 1, ..., T }
         q(z | x) = prod{ q(z_t | r_t) : t = 1, ..., T }
 
-    Given the data, the z_t do not depend on one another, so each recurrence is one pass over the
-    whole sequence. Drawing from the prior leaves the state of the recognition network, r, where it
-    is: a sequence may go on from posterior to prior, as sampling after a prefix does, not back.
+    Given the data, the z_t are independent, so that each recurrence is one pass over the whole
+    sequence. Draws from the prior do not update the state r of the recognition network. So a
+    sequence can continue from the posterior to the prior, as sampling after a prefix does, but not
+    back.
 
     Args:
         units: H, the width of the two recurrences.
         latent_size: Z.
-        hidden_size: the hidden layer of the posterior; 0 for none.
-        embedding_size: E, the linear embedding of x shared by both recurrences.
-        num_layers: layers of each recurrence.
+        hidden_size: the width of the hidden layer of the posterior; 0 for no hidden layer.
+        embedding_size: E, the width of the linear embedding of x, which both recurrences share.
+        num_layers: the number of layers of each recurrence.
         cell: "lstm" or "gru".
-        dropout: rate after the embedding, between layers, before each layer of the posterior, and
-            before the emission.
+        dropout: the dropout rate after the embedding, between layers, before each layer of the
+            posterior, and before the emission.
 
     Shapes: call(inputs (B, T, D), targets (B, T, D), noise (B, T, Z)) -> Trace, context (B, T, H).
 
     Raises:
-        ValueError: a size below 1 (`hidden_size` below 0), a rate outside [0, 1), an unknown cell.
+        ValueError: a size is below 1 (`hidden_size` below 0), the rate is outside [0, 1), or the
+            cell is unknown.
 
     Example:
         >>> structure = STORN(units=8, latent_size=3, embedding_size=4)

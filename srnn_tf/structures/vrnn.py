@@ -1,4 +1,4 @@
-"""The variational recurrent network: latents and state drive one another."""
+"""The variational recurrent network: the state reads the latents, and they depend on the state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from srnn_tf.structures.base import (
 
 
 class VRNNCell(Cell):
-    """One step of a VRNN: the state takes in the step before, the latent is drawn from it.
+    """One step of a VRNN: update the state with the previous step, then draw the latent.
 
         v_{t-1} = RNN([x_{t-1}, z_{t-1}], v_{t-2})    p(z_t | v_{t-1}), q(z_t | e_t, v_{t-1})
 
@@ -31,9 +31,8 @@ class VRNNCell(Cell):
         evidence_size: F, the width of the evidence e_t; E by default.
         hidden_size, cell, dropout: as in `VRNN`.
 
-    Shapes: inputs `x` (B, E), the embedded step before; `noise` (B, Z); `evidence` (B, F), what the
-    posterior reads, left out to draw from the prior; `seed` (2,), left out for no dropout. States
-    `recurrent` and `z`.
+    Shapes: inputs `x` (B, E), the embedded x_{t-1}; `noise` (B, Z); `evidence` (B, F), e_t, omitted
+    to draw from the prior; `seed` (2,), omitted for no dropout. States `recurrent` and `z`.
 
     Example:
         >>> cell = VRNNCell(units=8, latent_size=3, embedding_size=4)
@@ -98,7 +97,7 @@ class VRNNCell(Cell):
 
 
 class VRNN(Structure):
-    """The variational recurrent network.
+    """The variational recurrent network: the recurrence reads the latents.
 
         x_{t-1} --> v_{t-1} --> z_t --> x_t      v_t = RNN([x_t, z_t], v_{t-1})
                     ^   |                ^
@@ -112,17 +111,18 @@ class VRNN(Structure):
     Args:
         units: H, the width of the recurrence.
         latent_size: Z.
-        hidden_size: the hidden layer of prior and posterior; 0 for none.
+        hidden_size: the width of the hidden layer of prior and posterior; 0 for no hidden layer.
         embedding_size: E, the width of the linear embedding of x.
         cell: "lstm" or "gru".
-        dropout: rate after the embedding, before each layer of prior and posterior, and before the
-            emission.
+        dropout: the dropout rate after the embedding, before each layer of prior and posterior, and
+            before the emission.
 
     Shapes: call(inputs (B, T, D), targets (B, T, D), noise (B, T, Z)) -> Trace, context
     (B, T, H + Z).
 
     Raises:
-        ValueError: a size below 1 (`hidden_size` below 0), a rate outside [0, 1), an unknown cell.
+        ValueError: a size is below 1 (`hidden_size` below 0), the rate is outside [0, 1), or the
+            cell is unknown.
 
     Example:
         >>> structure = VRNN(units=8, latent_size=3, embedding_size=4)

@@ -1,4 +1,4 @@
-"""Z-Forcing: a VRNN whose posterior has read the future, with auxiliary costs."""
+"""Z-Forcing: a VRNN whose posterior reads the future, with auxiliary training terms."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Untracked:
 
 
 class ZForcingCell(Cell):
-    """One step of Z-Forcing in the timing of its authors: draw the latent, then take it in.
+    """One step of Z-Forcing with `timing="goyal"`: draw the latent, then update the state.
 
         p(z_t | v_{t-1}), q(z_t | b_t, v_{t-1})      v_t = RNN([x_{t-1}, linear(z_t)], v_{t-1})
 
     A cell for `scan.unroll`: `call(inputs, states) -> (Draws, states)`; `Draws.context` is v_t.
-    In the timing of the appendix the cell is a `VRNNCell` whose evidence is b_t.
+    With `timing="appendix"` the cell is a `VRNNCell` whose evidence is b_t.
 
     Args:
         units: H.
@@ -46,8 +46,8 @@ class ZForcingCell(Cell):
         evidence_size: F, the width of b_t; H by default.
         hidden_size, cell, dropout: as in `ZForcing`.
 
-    Shapes: inputs `x` (B, E), the embedded step before; `noise` (B, Z); `evidence` (B, F), b_t,
-    left out to draw from the prior; `seed` (2,), left out for no dropout. State `recurrent`.
+    Shapes: inputs `x` (B, E), the embedded x_{t-1}; `noise` (B, Z); `evidence` (B, F), b_t, omitted
+    to draw from the prior; `seed` (2,), omitted for no dropout. State `recurrent`.
 
     Example:
         >>> cell = ZForcingCell(units=8, latent_size=3, embedding_size=4)
@@ -119,7 +119,7 @@ class ZForcingCell(Cell):
 
 
 class ZForcing(Structure):
-    """Z-Forcing: the posterior reads a backward recurrence, which the latents learn to predict.
+    """Z-Forcing: the posterior reads a backward recurrence, and the latents learn to predict it.
 
         x_{t-1} --> v_{t-1} --> z_t --> x_t      v_t = RNN([x_t, z_t], v_{t-1})
                     ^   |        |       ^       b_t = RNN(x_t, b_{t+1})
@@ -128,40 +128,40 @@ class ZForcing(Structure):
         p(x, z) = prod{ p(x_t | h_t) p(z_t | v_{t-1}) : t = 1, ..., T }
         q(z | x) = prod{ q(z_t | b_t, v_{t-1}) : t = 1, ..., T }
 
-    That is `timing="appendix"`, as in the appendix of the paper; a step first computes v_{t-1},
-    from x_{t-1} and z_{t-1} (z_0 = 0). With `timing="goyal"`, as in the code of the authors and of
+    This is `timing="appendix"`, as in the appendix of the paper. A step first computes v_{t-1},
+    from x_{t-1} and z_{t-1} (z_0 = 0). With `timing="goyal"`, as in the code of Goyal et al. and of
     the paper, prior and posterior read the state before it has read x_{t-1}:
 
         v_t = RNN([x_{t-1}, linear(z_t)], v_{t-1})      h_t = v_t
 
-    Training adds to its objective, but to no reported bound,
+    Training adds these terms to its objective; no reported bound includes them:
 
         alpha log p(b_t | z_t) + beta log p(x_{t-1} | b_t)      (the second from t = 2 on)
 
-    where p(b_t | z_t) is a diagonal Gaussian whose gradient does not reach b_t; p(x_{t-1} | b_t)
-    has the model's likelihood, its values independent, and trains the backward recurrence. Alone,
-    without a model that gives it this head (`connect`), a structure lacks the second cost.
+    p(b_t | z_t) is a diagonal Gaussian, whose gradient does not reach b_t. p(x_{t-1} | b_t) has the
+    model's likelihood, with independent values. Its gradient trains the backward recurrence. A
+    structure alone, without a model that gives it this head (`connect`), lacks the second cost.
 
     Args:
         units: H, the width of the two recurrences.
         latent_size: Z.
-        hidden_size: the hidden layer of prior, posterior and p(b_t | z_t); with 0 prior and
-            posterior have none and p(b_t | z_t) one of width H. The width of linear(z_t) too
-            (`embedding_size` with 0).
-        embedding_size: E, the linear embedding of x shared by both recurrences.
-        alpha: weight of log p(b_t | z_t), summed over H; 0, .0025 and .005 in the paper.
-        beta: weight of log p(x_{t-1} | b_t); the same.
+        hidden_size: the width of the hidden layer of prior, posterior and p(b_t | z_t), and of
+            linear(z_t). With 0, prior and posterior have no hidden layer, that of p(b_t | z_t) has
+            width H, and linear(z_t) has width `embedding_size`.
+        embedding_size: E, the width of the linear embedding of x, which both recurrences share.
+        alpha: the weight of log p(b_t | z_t), summed over H; 0, .0025 and .005 in the paper.
+        beta: the weight of log p(x_{t-1} | b_t); 0, .0025 and .005 in the paper.
         timing: "appendix" or "goyal".
         cell: "lstm" or "gru".
-        dropout: rate after the embedding, before each layer of prior, posterior and p(b_t | z_t),
-            and before the emission.
+        dropout: the dropout rate after the embedding, before each layer of prior, posterior and
+            p(b_t | z_t), and before the emission.
 
     Shapes: call(inputs (B, T, D), targets (B, T, D), noise (B, T, Z)) -> Trace, context
     (B, T, H + Z), or (B, T, H) with `timing="goyal"`.
 
     Raises:
-        ValueError: a size below 1 (`hidden_size` below 0), a rate outside [0, 1), `alpha` or `beta`
-            below 0, an unknown cell or timing.
+        ValueError: a size is below 1 (`hidden_size` below 0), the rate is outside [0, 1), `alpha`
+            or `beta` is below 0, or the cell or timing is unknown.
 
     Example:
         >>> structure = ZForcing(units=8, latent_size=3, embedding_size=4, alpha=0.0025)

@@ -1,8 +1,8 @@
-"""Conformance checks of structures, emissions and objectives, for ours and for those of others.
+"""Conformance checks for structures, emissions and objectives, including your own.
 
     srnn_tf.testing.check_structure(lambda: Markov(latent_size=3))
 
-Each check raises an `AssertionError` that says which property failed and by how much. They need
+Each check raises an `AssertionError` that says which property failed, and by how much. They need
 no test framework.
 """
 

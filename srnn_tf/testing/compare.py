@@ -1,4 +1,4 @@
-"""What the checks share: small data, comparisons, and the ways that models are saved."""
+"""Helpers of the checks: small data, comparisons, and round trips through saved models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Layer = TypeVar("Layer", bound=keras.layers.Layer)
 
 
 def require(condition: object, prop: str, detail: str) -> None:
-    """Raise an `AssertionError` that names a property, unless a condition holds."""
+    """Raise an `AssertionError` that names a property, unless a condition is true."""
     if not condition:
         raise AssertionError(f"{prop}: {detail}")
 
@@ -41,7 +41,7 @@ def close(prop: str, actual: Nest, expected: Nest, tolerance: float = 1e-5) -> N
 
 
 def zero(prop: str, values: Array | None) -> None:
-    """Refuse numbers other than 0; None, an unconnected gradient, is none."""
+    """Check that all numbers are 0; None, an unconnected gradient, passes."""
     size = 0.0 if values is None else float(np.max(np.abs(values), initial=0.0))
     require(size == 0.0, prop, f"is {size:.3g}, must be 0")
 
@@ -64,7 +64,7 @@ def all_bits(steps: int, size: int) -> np.ndarray:
 
 
 def randomize(layer: Layer, scale: float = 0.5) -> Layer:
-    """Give every trainable weight random values, so that none is at a special one."""
+    """Give every trainable weight random values, so that none is at a special value."""
     random = np.random.default_rng(0)
     for weight in layer.trainable_variables:
         weight.assign(random.normal(0.0, scale, weight.shape))
@@ -72,7 +72,7 @@ def randomize(layer: Layer, scale: float = 0.5) -> Layer:
 
 
 def config_round_trip(names: Mapping[str, type], get: Callable[[Any], Any], layer: Any) -> Any:
-    """What the config of an instance makes, the config being JSON."""
+    """Serialize the config of an instance to JSON, and create a new instance from it."""
     prop = "a config gives the same object"
     config = json.loads(json.dumps(registry.describe(names, layer)))
     again = get(config)
@@ -84,7 +84,7 @@ def config_round_trip(names: Mapping[str, type], get: Callable[[Any], Any], laye
 
 
 def saved(model: SequenceModel) -> None:
-    """A `.keras` file holds the same model."""
+    """Check that a `.keras` file restores the same model."""
     frames = values(model.binary, 2, 3)
     with tempfile.TemporaryDirectory() as folder:
         model.save(Path(folder) / "model.keras")
@@ -94,7 +94,7 @@ def saved(model: SequenceModel) -> None:
 
 
 def exported(model: SequenceModel) -> None:
-    """A SavedModel, with weights in float16, scores and is read back as the same model."""
+    """Check that a SavedModel, with float16 weights, scores alike and restores the same model."""
     from srnn_tf.serving import export
     from srnn_tf.zoo import artifacts
 

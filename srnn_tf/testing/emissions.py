@@ -1,4 +1,4 @@
-"""What every emission promises."""
+"""The conformance check of emissions."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ SAMPLES, POINTS = 4000, 40_000
 
 
 def check_emission(make: Callable[[], Emission], saving: bool = True, export: bool = False) -> None:
-    """Check that an emission keeps the promises of `Emission`.
+    """Check that an emission has the properties of `Emission`.
 
-    Its density sums to one; samples are distributed so; they are a function of their seed; the
-    parameters of a value depend, by gradient and by changes, neither on that value nor on those
-    after it in `order`; a score depends neither on the other rows and steps nor on padding;
-    gradients reach every weight; a config and the weights, a `.keras` file, an export give the same
-    emission back. Parameters are those that the emission's likelihood is called with; where the
-    density is none of sums of that likelihood, the sum over frames stands alone.
+    - The density sums to one.
+    - The parameters of a value depend, by gradient and by changes, neither on that value nor on
+      later ones in `order`. Parameters are what the likelihood is called with. If the density is
+      no sum of that likelihood, only the sum over frames is checked.
+    - Samples follow the density, and are a function of the seed.
+    - A score does not depend on other rows, on other steps, or on padding.
+    - Gradients reach every weight.
+    - A config with the weights, a `.keras` file and an export restore the same emission.
 
     Args:
-        make: makes a fresh emission, small, of a registered class, without dropout. Of at most 8
-            bits the density is summed exactly; of others it is integrated by sampling.
-        saving: whether a `.keras` file is made.
-        export: whether an export is made, which takes a process and some seconds.
+        make: a function that creates a small emission of a registered class, without dropout. With
+            at most 8 bits its density is summed exactly; otherwise it is integrated by sampling.
+        saving: also check a `.keras` file.
+        export: also check an export, which takes a process and some seconds.
 
     Raises:
-        AssertionError: a promise is broken; it says which, and by how much.
+        AssertionError: a property fails; it says which, and by how much.
 
     Example:
         >>> check_emission(lambda: emissions.Factorized(2, "bernoulli"), saving=False)

@@ -1,4 +1,4 @@
-"""What every objective promises."""
+"""The conformance check of objectives."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ LENGTHS = (4, 1, 3)
 
 
 def check_objective(objective: Objective, density: SequenceDensity) -> None:
-    """Check that an objective keeps the promises of `Objective`, on a density that it is for.
+    """Check that an objective has the properties of `Objective`, on a density that it supports.
 
-    Its bound is finite, a function of the key, and the same with padding; the gradient of its loss
-    reaches the weights of the density and its own; `log_prob(bound=objective)` says what `bound`
-    says, and `evaluate` after `compile(objective=objective)` the same per frame; a config gives the
-    same objective back. That a bound is one is not checked: in general the likelihood is not known.
+    - The bound is finite, a function of the key, and independent of padding.
+    - The gradient of the loss reaches the weights of the density and of the objective.
+    - `log_prob(bound=objective)` equals `bound`, and so does `evaluate`, per frame.
+    - A config restores the same objective.
+
+    It does not check that the bound is below log p(x), which in general is not known.
 
     Args:
-        objective: of a registered class, to be trained with.
-        density: small; its weights are overwritten.
+        objective: an objective of a registered class that can be trained.
+        density: a small density; its weights are overwritten.
 
     Raises:
-        AssertionError: a promise is broken; it says which, and by how much.
+        AssertionError: a property fails; it says which, and by how much.
 
     Example:
         >>> density = SequenceDensity(

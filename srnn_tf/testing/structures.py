@@ -1,4 +1,4 @@
-"""What every latent structure promises."""
+"""The conformance check of latent structures."""
 
 from __future__ import annotations
 
@@ -27,22 +27,25 @@ def check_structure(
     saving: bool = True,
     export: bool = False,
 ) -> None:
-    """Check that a structure keeps the promises of `Structure`.
+    """Check that a structure has the properties of `Structure`.
 
-    A whole sequence is the same as its steps one by one; KL and log ratio are those of a Gaussian
-    posterior to the prior that sequences are drawn from; no context has a gradient by what comes
-    after it; padding changes nothing; the density that it makes with independent bits sums to one;
-    the KL is at least 0 under the posterior and 0 under the prior; a config and the weights, a
-    `.keras` file, an export give the same structure back; gradients reach every weight.
+    - A call on a whole sequence equals calls step by step.
+    - KL and log ratio are those of a Gaussian posterior to the prior that sampling uses.
+    - A context has no gradient with respect to later steps.
+    - Padding changes nothing.
+    - The density with independent bits sums to one.
+    - The KL is at least 0 under the posterior, and 0 under the prior.
+    - Gradients reach every weight.
+    - A config with the weights, a `.keras` file and an export restore the same structure.
 
     Args:
-        make: makes a fresh structure, small, of a registered class, without dropout.
+        make: a function that creates a small structure of a registered class, without dropout.
         event_size: D of the data; the density is summed over 4^D sequences.
-        saving: whether a `.keras` file is made.
-        export: whether an export is made, which takes a process and some seconds.
+        saving: also check a `.keras` file.
+        export: also check an export, which takes a process and some seconds.
 
     Raises:
-        AssertionError: a promise is broken; it says which, and by how much.
+        AssertionError: a property fails; it says which, and by how much.
 
     Example:
         >>> check_structure(lambda: structures.RNN(units=3, embedding_size=2), 1, saving=False)

@@ -8,12 +8,11 @@ import tensorflow as tf
 
 
 def clip(gradients: Sequence[tf.Tensor], norm: float) -> list[tf.Tensor]:
-    """Gradients scaled down to a global norm; all zero where any is infinite or NaN.
+    """Clip gradients to a global norm; if one is infinite or NaN, return zeros.
 
-    The latents of some structures form a chain, through which gradients can grow past what float32
-    holds: such an update counts as one of gradient zero, instead of making every weight NaN. The
-    squares are taken of scaled values, so that large gradients are clipped as long as they are
-    finite themselves. None stays None.
+    The latents of some structures form a chain, through which gradients can overflow float32. Such
+    an update has gradient zero, instead of making every weight NaN. The norm is computed from
+    scaled values, so that large gradients are clipped as long as they are finite. None stays None.
 
     Example:
         >>> [g.numpy().tolist() for g in clip([tf.constant([3e30, 4e30])], 5.0)]

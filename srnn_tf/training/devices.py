@@ -1,10 +1,10 @@
-"""Training on several devices as on one: what the replicas of a model share, and what each draws.
+"""Training on several devices with the results of one: what replicas share, and what each draws.
 
     loss = sum{ loss_t of all rows of all replicas } / number of real steps of all replicas
 
-A strategy of `tf.distribute` gives each replica some rows of a global batch. Noise and dropout are
-drawn for the whole of it, and each replica takes its rows, so that N replicas repeat what one
-would have done with all rows.
+A strategy of `tf.distribute` gives each replica some rows of a global batch. Each replica draws
+noise and dropout for the global batch and takes its own rows, so that N replicas compute what one
+device would compute with all rows.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from srnn_tf.core.random import Rows
 
 
 def rows_of(rows: Any, steps: tf.Tensor) -> tuple[Rows | None, tf.Tensor]:
-    """Which rows of the global batch this replica has, and the global number of real steps.
+    """The rows of the global batch that this replica has, and the global number of real steps.
 
     Args:
-        rows: of this replica's batch; 0 counts as 1, see `not_empty`.
-        steps: how many of its steps are real, float32.
+        rows: the number of rows in this replica's batch; 0 counts as 1, see `not_empty`.
+        steps: the number of its real steps, float32.
     """
     number = tf.distribute.get_strategy().num_replicas_in_sync
     if number == 1:
@@ -37,7 +37,7 @@ def rows_of(rows: Any, steps: tf.Tensor) -> tuple[Rows | None, tf.Tensor]:
 
 
 def total(values: Any) -> Any:
-    """The sum over all replicas of a nest of tensors."""
+    """The sum of a nest of tensors over all replicas."""
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return values
     context = tf.distribute.get_replica_context()
@@ -45,7 +45,7 @@ def total(values: Any) -> Any:
 
 
 def not_empty(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """A batch as it is; one without rows, which a replica may get, with one row under the mask."""
+    """The batch, or one masked row if it has no rows, as a replica's batch may."""
     if tf.distribute.get_strategy().num_replicas_in_sync == 1:
         return batch
     frames = batch["frames"]
@@ -61,10 +61,10 @@ def not_empty(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
 
 
 def compiled(function: Callable, xla: bool) -> Callable:
-    """A replica's part of a step; with XLA where the whole step cannot be compiled.
+    """A replica's part of a step, compiled with XLA where the whole step cannot be.
 
-    XLA works on one device: under a strategy gradients are compiled, and what replicas tell one
-    another is not. Each replica traces the function anew, its variables being its own.
+    XLA works on one device: under a strategy the gradients are compiled, and the communication
+    between replicas is not. Each replica traces the function, since it has its own variables.
     """
     if not (xla and tf.distribute.has_strategy()):
         return function

@@ -1,4 +1,4 @@
-"""What `fit` and `evaluate` accept, turned into one checked `tf.data` pipeline of dicts."""
+"""The data that `fit` and `evaluate` accept, as one checked `tf.data` pipeline of dicts."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def pipeline(
     endless: bool = False,
     start: Callable[[], int] = lambda: 0,
 ) -> tf.data.Dataset:
-    """Batches, dicts of tensors, that have passed every check.
+    """Checked batches, as dicts of tensors.
 
     Args:
-        density: whose sizes and likelihood the data must fit.
-        data: see `ACCEPTED`.
-        batch_size: of arrays; 32 by default.
-        seed: of the order of arrays.
-        shuffle: arrays only.
-        endless: go on past the end of the epoch (`steps_per_epoch` was given).
-        start: the step to begin at, asked when an iterator is made.
+        density: the density that the data must fit.
+        data: an array, a dict of arrays, or batches; see `ACCEPTED`.
+        batch_size: the batch size for arrays; 32 by default.
+        seed: the seed of the order of arrays.
+        shuffle: shuffle arrays.
+        endless: continue past the end of the epoch (`steps_per_epoch` was given).
+        start: a function that returns the first step, called for each iterator.
 
     Raises:
-        ValueError: data of another kind, or that fail a check.
+        ValueError: the data have another type, or fail a check.
     """
     if is_batched(data) and batch_size is not None:
         raise ValueError("`batch_size` must be None for a dataset, which holds batches")
@@ -58,19 +58,19 @@ def pipeline(
         checks.sizes(batch_size=batch_size)
         data = array_batches(arrays, batch_size, seed, shuffle)
     batches = data.as_dataset(start, endless).map(plain(lambda batch: _checked(density, batch)))
-    # Nothing in it can be tuned, and the end of `fit` would wait for the tuner's next look.
+    # Nothing in it can be tuned, and the end of `fit` would wait for the tuner's next iteration.
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)
 
 
 def is_batched(data: Data) -> bool:
-    """Whether the data come in batches already."""
+    """Whether the data are batches already."""
     return isinstance(data, (tf.data.Dataset, EpochDataset))
 
 
 def as_dict(batch: Nest) -> dict[str, tf.Tensor]:
-    """A batch as a dict: a bare tensor is `frames`, a tuple of one its only member."""
+    """A batch as a dict: a tensor becomes `frames`, a tuple of one element that element."""
     while isinstance(batch, (tuple, list)):
         if len(batch) != 1:
             raise ValueError(f"a batch must be one tensor or dict; received {len(batch)} members")
@@ -86,7 +86,7 @@ def as_dict(batch: Nest) -> dict[str, tf.Tensor]:
 
 
 def refuse_targets(y: Any, kwargs: Mapping[str, Any]) -> None:
-    """Arguments of Keras that have no meaning for a density of `x`."""
+    """Check that arguments of Keras that have no meaning for a density are not given."""
     if y is not None:
         raise ValueError("`y` must be None: the model is a density of `x` alone")
     for name in ("validation_split", "sample_weight", "class_weight"):
@@ -96,7 +96,7 @@ def refuse_targets(y: Any, kwargs: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def our_errors():
-    """Turn a failed check inside the pipeline into the ValueError that it is."""
+    """Raise a check that failed inside the pipeline as a ValueError."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:

@@ -13,12 +13,14 @@ from srnn_tf.objectives.moments import moments
 def active_units(
     mean: tf.Tensor, mask: tf.Tensor | None = None, threshold: float = 0.01
 ) -> tf.Tensor:
-    """Which latent units are in use: those whose posterior mean varies over the data, (Z,) bool.
+    """The active latent units, (Z,) bool: those whose posterior mean varies over the data.
+
+        active_i = Var_x( E_q[z_i] ) > threshold
 
     Args:
         mean: (B, T, Z), the posterior means.
-        mask: (B, T) bool; steps under it do not count.
-        threshold: what the variance of an active unit exceeds.
+        mask: (B, T) bool, true where a step is real; others are ignored.
+        threshold: the variance above which a unit is active.
 
     Example:
         >>> active_units(tf.constant([[[0.0, 3.0], [1.0, 3.1]]])).numpy()
@@ -30,11 +32,11 @@ def active_units(
 
 
 class ActiveUnits(keras.metrics.Metric):
-    """The number of `active_units` of all batches together.
+    """The number of `active_units` over all batches.
 
     Args:
         latent_size: Z.
-        threshold: what the variance of an active unit exceeds.
+        threshold: the variance above which a unit is active.
     """
 
     def __init__(self, latent_size: int, threshold: float = 0.01, name: str = "active_units"):
@@ -51,7 +53,7 @@ class ActiveUnits(keras.metrics.Metric):
         ]
 
     def update_state(self, mean: tf.Tensor, mask: tf.Tensor | None = None) -> None:
-        """Add posterior means (B, T, Z); steps under the mask (B, T) do not count."""
+        """Add posterior means (B, T, Z); padding, by the mask (B, T), is ignored."""
         self.add(moments(mean, mask))
 
     def add(self, more: tuple[tf.Tensor, ...]) -> None:
@@ -67,7 +69,7 @@ class ActiveUnits(keras.metrics.Metric):
 class Metrics:
     """The metrics of training: means over real frames, and the number of active units.
 
-    They do not depend on how data are batched.
+    They do not depend on the batch size.
 
     Args:
         latent_size: Z.
@@ -88,12 +90,12 @@ class Metrics:
     def update(
         self, totals: dict[str, Any], count: tf.Tensor, kl_weight: tf.Tensor | float
     ) -> dict[str, tf.Tensor]:
-        """Add sums over a batch, and return what all metrics are now.
+        """Add the sums over a batch, and return the current value of all metrics.
 
         Args:
-            totals: of what has a mean, by name; `moments` of the posterior's means.
-            count: real frames of the batch.
-            kl_weight: of this update.
+            totals: the sums, by the name of the metric, and the `moments` of the posterior means.
+            count: the number of real frames in the batch.
+            kl_weight: the KL weight of this update.
         """
         if "moments" in totals:
             self.active_units.add(totals["moments"])

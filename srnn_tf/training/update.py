@@ -1,4 +1,4 @@
-"""One update, and the scores of a batch: what `SequenceModel.train_step` and `test_step` do."""
+"""One update, and the scores of a batch: `SequenceModel.train_step` and `test_step`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Tensors = dict[str, Any]
 
 
 class Trained(Protocol):
-    """What is trained: a Keras model that holds a density and an objective."""
+    """A Keras model that holds a density and an objective, as the update needs it."""
 
     density: Density
     objective: Objective
@@ -35,10 +35,10 @@ class Trained(Protocol):
 
 
 def train_step(model: Trained, data: Nest) -> Tensors:
-    """One update: gradients of the objective, clipped, then the optimizer.
+    """One update: compute the gradients of the loss, clip them, apply the optimizer.
 
-    Replicas of a strategy add up their gradients before these are clipped, each the gradient of its
-    part of the loss of all, and draw what one device would have drawn for their rows.
+    Under a strategy, each replica computes the gradient of its part of the global loss. Gradients
+    are summed over replicas before they are clipped. Draws are those of one device for these rows.
     """
     batch, rows, count = _shared(data)
 
@@ -72,7 +72,7 @@ def test_step(model: Trained, data: Nest) -> Tensors:
 
 
 def training_key(model: Trained, rows: Rows | None = None) -> Key:
-    """The key of the next update."""
+    """The random key of the next update."""
     seed = random.fold_in([model.seed, 0], tf.cast(model.step.value, tf.int32))
     return Key(seed, rows)
 
@@ -95,10 +95,7 @@ def real_frames(batch: Tensors) -> tf.Tensor:
 def _loss(
     model: Trained, batch: Tensors, key: Key | None, count: tf.Tensor
 ) -> tuple[Loss, tf.Tensor]:
-    """What the objective says of a batch, and what the batch adds to the loss.
-
-    That is a mean over `count` frames.
-    """
+    """The `Loss` of a batch, and its part of the loss to minimize: a mean over `count` frames."""
     density = model.density
     steps = density.batch(*(batch.get(name) for name in inputs.KEYS))
     loss = model.objective.loss(density, steps, key, model.step.value)

@@ -1,10 +1,11 @@
-"""The zoo: models by name, with the weights that were published, or fresh ones.
+"""The zoo: models by name, with published or with fresh weights.
 
     model = srnn_tf.zoo.load("f_srnn_nottingham")
 
-A name is that of a recipe, `{model}_{dataset}`. What is published is looked for in the folder that
-is given, in those of `register_root`, of the environment variable `SRNN_TF_ZOO`, in the checkout,
-in the cache, and at last at the address `SRNN_TF_ZOO_URL`.
+A name is that of a recipe, `{model}_{dataset}`. Published models are searched for in the folders of
+`register_root`, those of the environment variable `SRNN_TF_ZOO`, the checkout, the installation and
+the cache; then they are downloaded from the address `SRNN_TF_ZOO_URL`. With `root=` only that
+folder is searched.
 """
 
 from srnn_tf.zoo.artifacts import read

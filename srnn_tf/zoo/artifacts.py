@@ -1,9 +1,9 @@
-"""A published model on disk: a SavedModel, its config and its card, checked before it is used.
+"""A published model on disk: a SavedModel, its config and its card, checked before use.
 
     saved_models/NAME/VERSION/saved_model.pb, variables/, assets.extra/{config,card}.json
 
-Nothing of the graph is executed: the config names classes of our own registries, and the weights
-are read from the SavedModel's variables as from any checkpoint.
+The graph is never executed. The config names registered classes, and the weights are read from the
+SavedModel's variables as from any checkpoint.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ NAME = re.compile(r"[a-z0-9]+(_[a-z0-9]+)*")
 
 
 def to_json(values: Any) -> str:
-    """JSON as our files have it."""
+    """The JSON text of values, as this package writes it."""
     return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
 
 def read_json(path: Path, kind: str) -> dict[str, Any]:
-    """A JSON object of this package's format.
+    """Read a JSON object of this package's format.
 
     Raises:
-        ValueError: there is no such file, or it is damaged or of another format.
+        ValueError: the file is missing, damaged or of another format.
     """
     try:
         values = json.loads(path.read_text("utf-8"))
@@ -59,7 +59,7 @@ def read_json(path: Path, kind: str) -> dict[str, Any]:
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -70,7 +70,7 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def weights(model: SequenceModel) -> dict[str, Any]:
-    """The variables that are published, by name, in their order."""
+    """The published variables of a model, by name, in a fixed order."""
     layers = model.density.layers.values()
     variables: dict[str, Any] = {}
     for variable in (v for layer in layers for v in layer.weights):
@@ -84,14 +84,14 @@ def weights(model: SequenceModel) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Artifact:
-    """One version of a published model, its card read and checked, its files not yet."""
+    """One version of a published model. Its card is checked; `verify` checks its other files."""
 
     folder: Path
     card: dict[str, Any]
 
     @classmethod
     def open(cls, folder: Path) -> Artifact:
-        """The artefact in a folder.
+        """Open the artefact in a folder.
 
         Raises:
             ValueError: its card is missing, damaged or of another format.
@@ -112,10 +112,10 @@ class Artifact:
         for name, expected in self.card["files"].items():
             path = self.folder / name
             if not path.is_file():
-                raise ValueError(f"{path} is missing: the model is not whole; fetch it again")
+                raise ValueError(f"{path} is missing: the model is incomplete; download it again")
             if sha256(path) != expected:
                 raise ValueError(
-                    f"{path} is damaged: its SHA-256 is not that of the card; fetch it again"
+                    f"{path} is damaged: its SHA-256 is not that of the card; download it again"
                 )
 
     def config(self) -> dict[str, Any]:
@@ -137,14 +137,14 @@ class Artifact:
 
 
 def read(folder: str | os.PathLike) -> SequenceModel:
-    """The model of a folder that `srnn_tf.serving.export` wrote, not compiled.
+    """Read a model from a folder that `srnn_tf.serving.export` wrote; it is not compiled.
 
-    No graph is run, and no module is imported: those that define classes of third parties, the
-    caller imports first. Checksums are those of published models, which `load` compares.
+    This executes no graph and imports no module: first import the modules that define your own
+    classes. It does not compare checksums; `load` does, for published models.
 
     Raises:
-        ValueError: a file is missing or damaged, or does not fit the config; a class that is not
-            known here, with the module to import.
+        ValueError: a file is missing or damaged, or does not fit the config; or a class is not
+            registered, and the error names the module to import.
 
     Example:
         srnn_tf.zoo.read("exported/1")

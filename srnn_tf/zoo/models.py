@@ -1,4 +1,4 @@
-"""Published models by name, and fresh ones as their recipes say; see `srnn_tf.zoo`."""
+"""Published models by name, and models with fresh weights from recipes; see `srnn_tf.zoo`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from srnn_tf.model import SequenceModel
 from srnn_tf.zoo import artifacts, store
 
 _warned: set[str] = set()
-# For music of one's own, the best first; the last are in every checkout.
+# For a user's own music, the best first; the last is in every checkout.
 _RECOMMENDED = ("rnn_hier_mlp_music", "f_rnn_muse")
 
 
 def names(published: bool = False, root: str | os.PathLike | None = None) -> list[str]:
-    """All names, `{model}_{dataset}`; with `published` those that `load` has weights of.
+    """The names of all models, `{model}_{dataset}`.
 
     Args:
-        published: leave out recipes without weights.
-        root: a folder of published models to look into, and no other.
+        published: only models with published weights, which `load` accepts.
+        root: the only folder of published models to search; by default the search path of
+            `srnn_tf.zoo`.
 
     Example:
         >>> "f_srnn_bach" in names()
@@ -37,9 +38,10 @@ def names(published: bool = False, root: str | os.PathLike | None = None) -> lis
 
 
 def recommended() -> str:
-    """The published model of music for MIDI files and piano rolls that come as they come.
+    """The name of the published model to use for a user's own MIDI files and piano rolls.
 
-    It was trained in all keys, on the widest choice of music; docs/zoo.md compares it with others.
+    Of the published models it generalizes best to music from other sources; docs/zoo.md compares
+    them.
 
     Example:
         >>> recommended() in names(published=True)
@@ -50,10 +52,10 @@ def recommended() -> str:
 
 
 def register_root(path: str | os.PathLike) -> None:
-    """Look into a folder of published models, those of `srnn-tf publish`, before all others.
+    """Search a folder of published models, as `srnn-tf publish` writes it, before all others.
 
     Raises:
-        FileNotFoundError: it is not a folder.
+        FileNotFoundError: `path` is not a folder.
     """
     store.register(path)
 
@@ -61,16 +63,17 @@ def register_root(path: str | os.PathLike) -> None:
 def card(
     name: str, version: int | None = None, root: str | os.PathLike | None = None
 ) -> dict[str, Any]:
-    """What is known of a published model: data, training, scores with unit, protocol and bound.
+    """The card of a published model: data, training, scores with unit, protocol and bound.
 
     Args:
         name: one of `names(published=True)`.
-        version: the newest on this machine by default, else the newest that was published.
-        root: a folder of published models to look into, and no other.
+        version: by default the newest on this machine, or else the newest to download.
+        root: the only folder of published models to search; by default the search path of
+            `srnn_tf.zoo`.
 
     Raises:
-        ValueError: an unknown name or version, a damaged card.
-        OSError: it must be downloaded and cannot be.
+        ValueError: the name or version is unknown, or the card is damaged.
+        OSError: the download failed.
 
     Example:
         srnn_tf.zoo.card("f_rnn_nottingham")["test"]["paper"]["value"]
@@ -81,23 +84,25 @@ def card(
 def load(
     name: str, version: int | None = None, root: str | os.PathLike | None = None
 ) -> SequenceModel:
-    """A published model: score, sample, or go on training it with `fit`.
+    """Load a published model, to score, to sample, or to continue training with `fit`.
 
-    Every file is compared with its checksum; weights are read as a checkpoint, no graph is run. The
-    model is compiled as its recipe says, with Adam at a tenth of the recipe's first learning rate,
-    for data like its own; call `compile` for anything else.
+    Every file is compared with its checksum. Weights are read as a checkpoint; no graph is
+    executed. The model is compiled as in its recipe, with Adam at a tenth of the recipe's first
+    learning rate, to fine-tune on similar data. Call `compile` for other settings.
 
     Args:
         name: one of `names(published=True)`.
-        version: the newest by default.
-        root: a folder of published models to look into, and no other.
+        version: by default the newest on this machine, or else the newest to download.
+        root: the only folder of published models to search; by default the search path of
+            `srnn_tf.zoo`.
 
     Raises:
-        ValueError: an unknown name or version, no published weights, a damaged file.
-        OSError: it must be downloaded and cannot be.
+        ValueError: the name or version is unknown, there are no published weights, or a file is
+            damaged.
+        OSError: the download failed.
 
     Warns:
-        UserWarning: once, where the weights are of other data than the name's.
+        UserWarning: once, if the model is a substitute: trained on other data than its name says.
 
     Example:
         model = srnn_tf.zoo.load("f_rnn_bach")
@@ -120,7 +125,10 @@ def load(
 def standardization(
     name: str, version: int | None = None, root: str | os.PathLike | None = None
 ) -> Standardization | None:
-    """What undoes, or does, the standardization of a published model's data; None if it has none.
+    """The standardization of a published model's data; None if they are not standardized.
+
+    Args:
+        name, version, root: as in `load`.
 
     Raises:
         ValueError, OSError: as in `load`.
@@ -141,7 +149,10 @@ def standardization(
 
 
 def folder(name: str, version: int | None = None, root: str | os.PathLike | None = None) -> Path:
-    """The SavedModel of a published model, every file compared with its checksum.
+    """The folder of a published model's SavedModel, after every checksum was compared.
+
+    Args:
+        name, version, root: as in `load`.
 
     Raises:
         ValueError, OSError: as in `load`.
@@ -160,17 +171,17 @@ def build(
     dtype: str | None = None,
     candidate: str | None = None,
 ) -> SequenceModel:
-    """A model with fresh weights, as its recipe says.
+    """Build the model of a recipe, with fresh weights.
 
     Args:
         name: one of `names()`.
-        seed: of everything random in training.
-        dtype: the dtype policy; Keras' own by default.
-        candidate: of the recipe's `candidates`, such as "zforcing_0.0025_0"; the recipe's own
+        seed: the seed of all random draws in training.
+        dtype: the dtype policy; Keras' global policy by default.
+        candidate: one of the recipe's `candidates`, such as "zforcing_0.0025_0"; the recipe's
             structure by default.
 
     Raises:
-        ValueError: an unknown name or candidate; the error suggests the nearest known one.
+        ValueError: the name or candidate is unknown; the error suggests the nearest known one.
 
     Example:
         >>> build("f_rnn_bach").count_params() > 570_000
@@ -195,7 +206,9 @@ def _find(name: str, version: int | None, root: str | os.PathLike | None) -> art
     alias = store.alias(name, root)
     if alias is not None:
         if store.alias(alias["alias_of"], root) is not None:
-            raise ValueError(f"{name} stands for {alias['alias_of']!r}, a substitute itself")
+            raise ValueError(
+                f"{name} is an alias of {alias['alias_of']!r}, which is a substitute itself"
+            )
         target = _find(alias["alias_of"], version, root)
         card = {**target.card, **{k: v for k, v in alias.items() if k != "format"}}
         return artifacts.Artifact(target.folder, card)

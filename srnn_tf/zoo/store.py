@@ -1,4 +1,4 @@
-"""Where published models are: folders on this machine, and an address to download from."""
+"""The store of published models: folders on this machine, and an address to download from."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _CARD = f"assets.extra/{artifacts.CARD}"
 
 
 def register(path: str | os.PathLike) -> None:
-    """Look into a folder of published models before all others.
+    """Search a folder of published models before all others.
 
     Raises:
-        FileNotFoundError: it is not a folder.
+        FileNotFoundError: `path` is not a folder.
     """
     _registered.insert(0, _folder(path, "path"))
 
 
 def roots(root: str | os.PathLike | None = None) -> list[Path]:
-    """The folders that are looked into, first to last; with `root` that one alone.
+    """The search path, first to last; with `root` that folder alone.
 
     Raises:
         FileNotFoundError: `root`, or a folder of `SRNN_TF_ZOO`, does not exist.
@@ -47,7 +47,7 @@ def roots(root: str | os.PathLike | None = None) -> list[Path]:
 
 
 def cache() -> Path:
-    """The folder that downloads are kept in: `SRNN_TF_CACHE`, or one in the user's cache."""
+    """The folder of downloads: `SRNN_TF_CACHE`, or one in the user's cache."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     given = os.environ.get("SRNN_TF_CACHE")
     return Path(given) if given else home / "srnn_tf" / "saved_models"
@@ -60,12 +60,12 @@ def _folder(path: str | os.PathLike, name: str) -> Path:
 
 
 def published() -> dict[str, Any]:
-    """What can be downloaded: name -> {"versions": {version: SHA-256 of its card}} or an alias."""
+    """The models to download: name -> {"versions": {version: SHA-256 of its card}} or an alias."""
     return json.loads(_PUBLISHED.read_text())
 
 
 def versions(name: str, root: str | os.PathLike | None = None) -> dict[int, Path]:
-    """The folders of a name's versions, each of the first root that has it."""
+    """The folder of each version of a model, in the first root that has it."""
     folders: dict[int, Path] = {}
     for folder in roots(root):
         for path in (folder / name).glob("*"):
@@ -75,10 +75,10 @@ def versions(name: str, root: str | os.PathLike | None = None) -> dict[int, Path
 
 
 def alias(name: str, root: str | os.PathLike | None = None) -> dict[str, Any] | None:
-    """The card of a name that stands for another one, or None.
+    """The card of a name that is an alias of another one, or None.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the card is damaged.
     """
     for folder in roots(root):
         path = folder / name / artifacts.CARD
@@ -93,7 +93,7 @@ def alias(name: str, root: str | os.PathLike | None = None) -> dict[str, Any] | 
 
 
 def names(root: str | os.PathLike | None = None) -> set[str]:
-    """Everything that is in the roots, and what can be downloaded."""
+    """The names of all models in the roots, and of all models to download."""
     known = set() if root is not None else set(published())
     for folder in roots(root):
         for path in folder.iterdir():
@@ -105,13 +105,13 @@ def names(root: str | os.PathLike | None = None) -> set[str]:
 
 
 def download(name: str, version: int, card_sha256: str) -> Path:
-    """Fetch a published version into the cache, every file checked; and its folder there.
+    """Download a published version into the cache, check every file, and return its folder.
 
-    What an interrupted download has fetched is kept, and a second process waits for the first.
+    An interrupted download is resumed. A second process waits for the first.
 
     Raises:
         OSError: no address is configured, it does not answer, or the cache cannot be written.
-        ValueError: what it sends is not what was published.
+        ValueError: a file is not the one that was published.
     """
     base = os.environ.get("SRNN_TF_ZOO_URL")
     if not base:

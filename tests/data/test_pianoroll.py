@@ -263,7 +263,7 @@ def test_another_edition_is_refused_unless_any(tmp_path, monkeypatch):
     assert read_pianoroll(path, "jsb").edition == "tiny"
     assert read_pianoroll(path, "jsb", edition="tiny").edition == "tiny"
     assert read_pianoroll(path, "jsb", edition="any").edition == "tiny"
-    with pytest.raises(ValueError, match="not the edition asked for"):
+    with pytest.raises(ValueError, match="not the requested edition"):
         read_pianoroll(path, "jsb", edition="one")
 
 

@@ -55,8 +55,6 @@ def test_the_page_says_that_a_run_ended_early():
     training |= {"minutes": 1, "machine": "2 CPU cores", "candidates_not_tried": []}
     card = {"training": training, "validation": {"value": -2.0}, "unit": "nats", "seeds": None}
     text = pages.training(card)
-    assert text.startswith(
-        "8 updates (of a schedule of 40 that was not gone through; the recipe has"
-    )
+    assert text.startswith("8 updates (of a schedule of 40 that was not completed; the recipe has")
     training["schedule"] = 8
     assert pages.training(card).startswith("8 updates (the recipe has 20,000)")

@@ -84,12 +84,14 @@ def test_the_page_says_what_a_run_began_with(first):
     training |= {"minutes": 3, "machine": "a machine", "learning_rate": 1e-5}
     card = {"training": training, "validation": {"value": -2.0}, "unit": "nats", "seeds": None}
     text = pages.training(card)
-    assert text.startswith(f"Begun with the weights of update {begun['best_update']} of another")
+    assert text.startswith(
+        f"Warm start from the weights of update {begun['best_update']} of another"
+    )
     assert "Then 4 updates (the recipe has" in text
     assert (
         "Frames of a window: 200 (recipe: 5). First learning rate: 1e-05 (recipe: 0.001)." in text
     )
     chain = {**training, "begun_with": {**begun, "begun_with": begun}}
-    assert pages.training({**card, "training": chain}).count("Begun with") == 2
+    assert pages.training({**card, "training": chain}).count("Warm start from") == 2
     whole = {**training, "window": None, "window_of_recipe": None}
     assert "window" not in pages.training({**card, "training": whole})

@@ -177,7 +177,7 @@ def test_twenty_thousand_in_two_processes_and_one_killed(tmp_path):
     time.sleep(10)
     os.kill(found[0], signal.SIGKILL)
     assert process.wait(timeout=1200) == 0
-    assert "the pipeline failed and begins anew" in (tmp_path / "log.txt").read_text()
+    assert "the pipeline failed and is restarted" in (tmp_path / "log.txt").read_text()
     check(tmp_path, good, bad)
     assert not list(tmp_path.glob("beam-temp*"))
 

@@ -184,5 +184,5 @@ def test_an_alias_of_itself_is_an_error(copy):
     (copy / "f_rnn_jsb").mkdir()
     held = {"format": 1, "alias_of": "f_rnn_jsb", "stand_in": True, "statement": ""}
     (copy / "f_rnn_jsb" / "card.json").write_text(json.dumps(held))
-    with pytest.raises(ValueError, match="stands for 'f_rnn_jsb', a substitute itself"):
+    with pytest.raises(ValueError, match="is an alias of 'f_rnn_jsb', which is a substitute"):
         zoo.load("f_rnn_jsb", root=copy)

@@ -1,10 +1,10 @@
 """The loops over time: `lstm` with a hand-written gradient, and `unroll` for any cell.
 
-Differentiating a `tf.while_loop` automatically is slow under XLA and its cost grows faster than
-the number of steps, so both functions carry their own backward loop. Each keeps what that loop
-reads and nothing else, and costs time and memory linear in the number of steps.
+Automatic differentiation of a `tf.while_loop` is slow under XLA, and its cost grows faster than the
+number of steps. So both functions have their own backward loop. They store only what that loop
+reads. Time and memory are linear in the number of steps.
 
-Arrays are batch major, (B, T, ...), unless `time_major=True`. Sequences are right-padded; there is
+Arrays are batch major, (B, T, ...), unless `time_major=True`. Sequences are right-padded. There is
 no mask: `lengths` says where each row ends, for the final state and for the reversed direction.
 """
 

@@ -1,4 +1,4 @@
-"""Products with weights inside a loop, whose gradient is taken after the loop."""
+"""Products with weights inside a loop; the gradients of the weights are computed after it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Call(NamedTuple):
 
 
 class Dense:
-    """x W + b by name, as a step of `unroll` receives it.
+    """The function `dense(x, name)` = x W + b that a step of `unroll` receives.
 
-    In the backward loop `probes` are added to the products, one each: zeros, whose gradients are
-    those of the products. With these and x of all steps, one product after the loop gives the
-    gradient of W, which would otherwise be read and written once per step.
+    In the backward loop, a zero "probe" is added to each product. Its gradient is the gradient of
+    the product. From these gradients and x of all steps, one product after the loop computes the
+    gradient of W. Otherwise each step would read and write it.
 
     Args:
-        weights: kernel and bias of each name.
-        transposed: the kernels transposed, for the backward loop: transposing once, outside, is
-            cheaper than in each step.
-        probes: (B, G) zeros, one per call in the order of the calls.
+        weights: kernel and bias by name.
+        transposed: the transposed kernels, for the backward loop. One transposition outside is
+            cheaper than one in each step.
+        probes: (B, G) zeros, one per call, in the order of the calls.
     """
 
     def __init__(

@@ -32,16 +32,16 @@ def lstm(
         initial_state: h and c, each (B, H); zeros by default.
         lengths: (B,) int32, the number of real steps in each row; all T by default.
         reverse: run from the last real step of each row to the first. Outputs stay in the order
-            of the inputs; past a row's end they are of no use.
+            of the inputs; those of padding are undefined.
         time_major: inputs and outputs are (T, B, ...).
-        return_initial: outputs begin with the initial h, T + 1 in all; not with `reverse`.
+        return_initial: outputs start with the initial h, T + 1 in all; not with `reverse`.
 
     Returns:
         h of every step, (B, T, H), and (h, c) after each row's last real step, each (B, H). c is
         kept in float32 throughout.
 
     Raises:
-        ValueError: shapes that do not fit one another, `return_initial` with `reverse`.
+        ValueError: shapes do not fit one another, or `return_initial` is given with `reverse`.
 
     Example:
         >>> outputs, (h, c) = lstm(tf.zeros([2, 5, 12]), tf.zeros([3, 12]))
@@ -78,14 +78,14 @@ def lstm_rank_one(
     time_major: bool = False,
     return_initial: bool = False,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
-    """`lstm` whose projected input is `base + x_t * kernel` with one scalar x_t per step and row.
+    """`lstm` with the projected input `base + x_t * kernel`, one scalar x_t per step and row.
 
     The (B, T, 4H) projection is never formed: a step reads B scalars instead of B * 4H numbers.
 
     Args:
         inputs: x, (B, T).
         kernel: (4H,), the projection of the scalar.
-        base: (4H,) or (B, 4H), what every step adds: the bias, or a context projected once.
+        base: (4H,) or (B, 4H), added at each step: the bias, or a projected context.
         recurrent_kernel, initial_state, lengths, reverse, time_major, return_initial: as in `lstm`;
             time-major inputs are (T, B).
 
@@ -93,7 +93,7 @@ def lstm_rank_one(
         As `lstm`.
 
     Raises:
-        ValueError: shapes that do not fit one another.
+        ValueError: shapes do not fit one another.
 
     Example:
         >>> outputs, _ = lstm_rank_one(

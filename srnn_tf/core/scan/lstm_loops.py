@@ -8,10 +8,10 @@ from srnn_tf.core.scan.arrays import array_of, new_array, num_steps
 
 
 def rank_one(base: tf.Tensor, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """base (B, 4H) + x (B,) * kernel (4H,), what `lstm_rank_one` projects a scalar to.
+    """base (B, 4H) + x (B,) * kernel (4H,), the projection in `lstm_rank_one`.
 
-    Written as a difference: of three terms added up, as they would be with the recurrent product,
-    TensorFlow's graph optimizer makes one sum that fails inside loops.
+    It is computed as a difference: TensorFlow's graph optimizer would merge it with the recurrent
+    product into one sum of three terms, which fails inside loops.
 
     Example:
         >>> rank_one(tf.ones([1, 2]), tf.constant([2.0]), tf.constant([3.0, 4.0])).numpy()
@@ -24,7 +24,7 @@ def lstm_step(z: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """One step of `lstm` after its products, for cells under `unroll`.
 
     Args:
-        z: (B, 4H), the projected inputs and recurrent product added up.
+        z: (B, 4H), the sum of projected inputs and recurrent product.
         c: (B, H) float32, the cell state.
 
     Returns:

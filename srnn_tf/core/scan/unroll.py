@@ -23,35 +23,35 @@ def unroll(
     time_major: bool = False,
     training: bool = False,
 ) -> tuple[Any, Any]:
-    """Run any cell over time; its gradient re-runs one step per backward iteration.
+    """Run any cell over time; the backward loop recomputes one step per iteration.
 
         outputs_t, states_t = cell(inputs_t, states_{t-1})
 
-    The forward loop keeps the carried states alone, so memory is that of the states and outputs,
-    whatever the cell computes inside (with `weights`, also that of what they are multiplied by, in
-    the backward loop). Gradients reach `inputs`, `states` and the cell's trainable
-    weights, so whatever else a cell reads must come in through `inputs`. First derivatives only.
+    The forward loop stores the carried states only. So memory is that of the states and outputs,
+    whatever the cell computes inside. (With `weights`, the backward loop also stores the inputs of
+    their products.) Gradients reach `inputs`, `states` and the cell's trainable weights; everything
+    else that a cell reads must be in `inputs`. There are first derivatives only.
 
-    With `weights` the cell is a function `cell(inputs, states, dense)` that multiplies by them
-    through `dense(x, name)` = x W + b alone. Their gradients are then taken by one product each
-    after the loop, which is several times as fast as adding them up step by step.
+    With `weights` the cell is a function `cell(inputs, states, dense)`, which uses them through
+    `dense(x, name)` = x W + b only. One product per weight after the loop then computes the
+    gradients, which is several times as fast as a sum over steps.
 
     Args:
         cell: a built Keras layer, or any callable, `cell(inputs, states, training=...)`, a pure
             function of its arguments and weights that returns (outputs, states).
         inputs: nest of (B, T, ...).
         states: nest of (B, ...); a step must return the same shapes and dtypes.
-        weights: from a name to a kernel (F, G) and a bias (G,), or None for none.
+        weights: a dict from a name to a kernel (F, G) and a bias (G,), or None for no bias.
         lengths: (B,) int32; the states of a row stop changing after its last real step.
         time_major: inputs and outputs are (T, B, ...).
-        training: passed to the cell, without `weights`.
+        training: passed to a cell without `weights`.
 
     Returns:
         outputs, a nest of (B, T, ...), and the states after the last step.
 
     Raises:
-        ValueError: no inputs, a layer that is not built, or a cell whose states change shape or
-            dtype.
+        ValueError: there are no inputs, a layer is not built, or the states of the cell change
+            shape or dtype.
 
     Example:
         >>> def add(x, s, training=False):

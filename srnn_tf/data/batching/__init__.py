@@ -1,1 +1,1 @@
-"""Batches of sequences: streams of windows, and whole sequences, padded."""
+"""Batches of sequences: streams of windows, and padded whole sequences."""

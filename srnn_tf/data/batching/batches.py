@@ -1,4 +1,4 @@
-"""Whole sequences, padded and masked: batches for scoring, and for training on short ones."""
+"""Whole sequences, padded and masked: batches for scoring, and for training on short sequences."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def padded(
 
     Args:
         sequences: arrays (T_i, D), or sequences of a prepared data set.
-        batch_size: B; the last batch of an epoch is filled up with rows that are all mask but one
-            step of zeros, `index` -1.
-        seed: the epochs' orders are a function of it.
-        max_shapes: the most lengths that are padded to, since XLA compiles once per shape.
+        batch_size: B. Dummy rows fill the last batch of an epoch: one real step of zeros, `index`
+            -1.
+        seed: the seed of the order of each epoch.
+        max_shapes: the most different lengths T, since XLA compiles once per shape.
 
     Returns:
         An `EpochDataset` of `frames` float32 (B, T, D), `mask` bool (B, T) and `index` (B,), the
-        place of each row in `sequences`.
+        index of each row in `sequences`.
 
     Raises:
-        ValueError: no sequences, or an empty one.
+        ValueError: there are no sequences, or one is empty.
 
     Example:
         >>> data = padded([np.ones([n, 3]) for n in (5, 9, 30)], batch_size=2)
@@ -59,11 +59,11 @@ def padded(
 
 
 class Batches(Sequence):
-    """Batches that are made when they are asked for: a sequence that can be gone through again.
+    """A sequence of batches, each computed on access. It can be iterated repeatedly.
 
     Args:
-        make: from the members of a batch, its rows and its steps to the batch.
-        plan: the arguments of each batch.
+        make: a function from the indices in a batch, its rows and its steps to the batch.
+        plan: the arguments of `make` for each batch.
     """
 
     def __init__(self, make: Callable[..., Batch], plan: list[tuple[np.ndarray, int, int]]):
@@ -78,7 +78,7 @@ class Batches(Sequence):
         return self._make(*self._plan[index])
 
     def shard(self, index: int, count: int) -> Batches:
-        """Every `count`-th batch, from `index` on: the batches of one worker."""
+        """Every `count`-th batch, from `index` on: the batches of one of `count` workers."""
         checks.sizes(count=count)
         checks.between("index", index, 0, count - 1)
         return self[index::count]
@@ -90,21 +90,22 @@ def batches(
     max_shapes: int = 8,
     max_steps: int | None = None,
 ) -> Batches:
-    """Whole sequences for evaluation: sorted by length, padded to few lengths, masked.
+    """Batches of whole sequences for evaluation: sorted by length, padded to few lengths, masked.
 
     Args:
         sequences: arrays (T_i, D), or sequences of a prepared data set, which are read batch by
             batch.
         batch_size: B, the most rows in a batch.
-        max_shapes: the most (B, T) shapes in the result, since XLA compiles once per shape.
-        max_steps: the most padded steps in a batch, B * T; rows are fewer where T is large.
+        max_shapes: the most different shapes (B, T), since XLA compiles once per shape.
+        max_steps: the most steps in a batch, B * T with padding. Batches of long sequences have
+            fewer rows.
 
     Returns:
-        Dicts of `frames` float32 (B, T, D), `mask` bool (B, T) and `index` (B,), the place of each
-        row in `sequences`, or -1 for a row that only fills the batch (one real step of zeros).
+        Dicts of `frames` float32 (B, T, D), `mask` bool (B, T) and `index` (B,), the index of each
+        row in `sequences`, or -1 for a dummy row (one real step of zeros).
 
     Raises:
-        ValueError: no sequences, or an empty one.
+        ValueError: there are no sequences, or one is empty.
 
     Example:
         >>> data = batches([np.ones([n, 88]) for n in (5, 9, 30)], batch_size=2)

@@ -1,4 +1,4 @@
-"""Batches as pure functions of a seed and a step, so that a resumed run repeats itself exactly."""
+"""Batches as pure functions of a seed and a step, so that a resumed run is exactly repeatable."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ Batch = dict[str, np.ndarray]
 
 
 class EpochDataset:
-    """An endless sequence of batches, batch i a pure function of i.
+    """An endless sequence of batches in which batch i is a pure function of i.
 
-    `SequenceModel.fit` starts it at the model's own step counter, so a run that is killed and
-    restored reads the batches that the uninterrupted run would have read.
+    `SequenceModel.fit` starts it at the model's own step counter. A run that is killed and restored
+    so reads the batches that the uninterrupted run would have read.
 
     Args:
-        make_epoch: from an epoch's number to a function from a position in that epoch to a batch.
-        batches_per_epoch: how many batches an epoch has.
-        batch_size: rows of a batch, but for the last of an epoch, which may have fewer. Where it is
-            given, the function of a position takes a slice too, and gives these rows of the batch.
-        same_length: whether all batches have as many steps.
+        make_epoch: a function from the number of an epoch to a function from a position in that
+            epoch to a batch.
+        batches_per_epoch: the number of batches in an epoch.
+        batch_size: the rows of a batch; the last batch of an epoch may have fewer. If it is given,
+            the function of a position also takes a slice, and returns these rows of the batch.
+        same_length: whether all batches have the same number of steps.
     """
 
     def __init__(
@@ -48,10 +49,10 @@ class EpochDataset:
         return self._current[1](position, *self._rows)
 
     def shard(self, index: int, count: int) -> EpochDataset:
-        """The part of every batch that is worker `index`'s of `count`.
+        """The rows of every batch that belong to worker `index` of `count`.
 
-        The workers' parts, one after another, are the batch of a single one. Only the rows that
-        are asked for are read.
+        The concatenated parts of all workers are the whole batch. Each worker reads its own rows
+        only.
 
         Raises:
             ValueError: `index` is not in 0 ... count - 1, or `count` does not divide the batch.
@@ -72,9 +73,10 @@ class EpochDataset:
     def as_dataset(
         self, start: Callable[[], int] = lambda: 0, endless: bool = False
     ) -> tf.data.Dataset:
-        """A `tf.data.Dataset` whose iterators ask `start` for the step to begin at.
+        """A `tf.data.Dataset` of the batches; each iterator calls `start` for its first step.
 
-        Endless ones go on from that very step; others give the one epoch that the step is in.
+        With `endless` it continues from that step without end. Otherwise it is the one epoch that
+        contains the step.
         """
 
         def generate():

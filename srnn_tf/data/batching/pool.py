@@ -1,4 +1,4 @@
-"""Several data sets as one, each with a fair share of every epoch of training."""
+"""Several data sets as one, with a balanced share of each in every epoch of training."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _OWN = 0.5
 
 
 class Pool(Sequence):
-    """The sequences of several data sets, one after another.
+    """The sequences of several data sets, concatenated.
 
-    An epoch of `streams` has as many frames as all of them, but draws them anew: the share of a set
-    is proportional to the square root of its frames, so that a small one is not drowned by a large
-    one, nor learned by heart,
+    An epoch of `streams` has as many frames as all sets together, but samples them. The share of a
+    set is proportional to the square root of its n_k frames: small sets are neither ignored nor
+    overfitted.
 
-        frames of set k in an epoch = frames of all * sqrt(n_k) / sum{ sqrt(n_j) }
+        frames of set k in an epoch = frames of all * sqrt(n_k) / sum{ sqrt(n_j) : j }
 
-    within a set each sequence is drawn once before any is drawn again, and one that has other views
-    is taken at its own time step half of the time, else in one of its views.
+    Within a set, each sequence is drawn once before any is drawn again. A sequence with other views
+    is drawn as it is half of the time, and in one of its views otherwise.
 
     Args:
-        sets: from the name of a data set to its sequences, arrays (T_i, D).
-        views: from the name of a data set to the other views of each of its sequences, such as the
-            same piece at half the time step. None by default.
-        transpose: the transposition that `streams` does by default, in semitones.
+        sets: a dict from the name of a data set to its sequences, arrays (T_i, D).
+        views: a dict from the name of a data set to the list of other views of each sequence, such
+            as the same piece at half the time step. None for no views.
+        transpose: the default transposition of `streams`, in semitones.
 
     Raises:
-        ValueError: no set, a set without a sequence, or views that are not one list a sequence.
+        ValueError: there is no set, a set has no sequence, or `views` lacks a list per sequence.
 
     Example:
         >>> pool = Pool({"a": [np.zeros([90, 88])], "b": [np.zeros([10, 88])]})
@@ -70,16 +70,16 @@ class Pool(Sequence):
         return self._flat[index]
 
     def first(self, count: int | None) -> Pool:
-        """The first sequences of each set, so many at most; all by default."""
+        """The first `count` sequences of each set, concatenated; all with None."""
         return Pool({name: of[:count] for name, of in self.sets.items()})
 
     def __repr__(self) -> str:
         return f"Pool({', '.join(f'{name}: {len(s)}' for name, s in self.sets.items())})"
 
     def draw(self, seed: int, epoch: int) -> list[tuple[int, Steps]]:
-        """(place, sequence) of an epoch, a pure function of (seed, epoch).
+        """The (index, sequence) pairs of an epoch, a pure function of (seed, epoch).
 
-        They have at least as many frames as the whole pool; what is over at the end is not used.
+        They have at least as many frames as the whole pool; `streams` does not use the excess.
         """
         rng = np.random.default_rng([seed, epoch])
         frames = {name: sum(len(s) for s in of) for name, of in self.sets.items()}

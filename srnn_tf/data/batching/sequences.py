@@ -1,4 +1,4 @@
-"""What batches need of a sequence, an array (T, D) or one on disk: width, values, pieces."""
+"""Access to sequences in memory, arrays (T, D), or on disk: width, values, pieces."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from srnn_tf.core.types import Steps
 
 
 def num_values(sequence: Steps) -> int:
-    """How many numbers a stream may read of a sequence, an array (T, D) or `Stored`."""
+    """The number of values that a stream may read from a sequence, an array (T, D) or `Stored`."""
     count = getattr(sequence, "num_values", None)
     return int(np.prod(np.shape(sequence))) if count is None else count
 
 
 def read_values(sequence: Steps, start: int, stop: int) -> np.ndarray:
-    """Numbers `start` to `stop` of a sequence laid end to end, float32."""
-    values = getattr(sequence, "values", None)  # of `Stored`
+    """The values `start` to `stop` of a flattened sequence, float32."""
+    values = getattr(sequence, "values", None)
     if values is not None:
         return values(start, stop)
     return np.reshape(sequence, -1)[start:stop].astype(np.float32)
 
 
 def width_of(sequences: Sequence[Steps]) -> int:
-    """D of sequences (T_i, D).
+    """D, the common width of sequences (T_i, D).
 
     Raises:
-        ValueError: they have none in common.
+        ValueError: the sequences differ in width.
     """
     shapes = {np.shape(s)[1:] for s in sequences}
     if len(shapes) != 1 or any(len(shape) != 1 for shape in shapes):
@@ -38,7 +38,7 @@ def width_of(sequences: Sequence[Steps]) -> int:
 
 
 def pieces(sequences: Sequence[Steps], max_steps: int | None) -> list[Steps]:
-    """The same steps in sequences of at most `max_steps`, for corpora of very long ones.
+    """Cut sequences into pieces of at most `max_steps` steps, for corpora of very long sequences.
 
     Args:
         sequences: arrays (T_i, D), or sequences of a prepared data set, which stay on disk.

@@ -21,30 +21,30 @@ def streams(
     seed: int = 0,
     transpose: int | None = None,
 ) -> EpochDataset:
-    """Training batches as parallel streams: the reference's way to cut long sequences.
+    """Training batches for truncated backpropagation: windows of parallel streams.
 
-    In each epoch the sequences are shuffled, laid end to end and cut into `batch_size` streams of
-    equal length, and windows of `num_steps` steps walk along all streams at once. The step before
-    a window is its context, so a stream's first step is never scored. The last window is padded.
-    Sequences on disk are read window by window.
+    In each epoch the sequences are shuffled, concatenated and cut into `batch_size` streams of
+    equal length. Batches are windows of `num_steps` steps, which move along all streams at once.
+    The step before a window is its context, so that the first step of a stream is never scored. The
+    last window is padded. Sequences on disk are read window by window.
 
     Args:
-        sequences: arrays (T_i, D), or sequences of a prepared data set. Of speech, samples are laid
-            end to end, not steps: a step may hold the end of a recording and the start of another.
-            Of a `Pool`, each epoch draws anew, so that each of its sets has its share.
+        sequences: arrays (T_i, D), or sequences of a prepared data set. Speech is concatenated
+            sample by sample, so that a step may hold the end of one recording and the start of
+            another. Of a `Pool`, each epoch draws a new sample with a share of each set.
         batch_size: B.
         num_steps: T.
-        seed: the epochs' orders and transpositions are a function of it.
-        transpose: of piano rolls, 0 to 24: each sequence is moved by a random number of semitones
-            in each epoch, up or down by so many at most, and never off the keyboard. By default 0,
-            and of a `Pool` what it says.
+        seed: the seed of the order and the transpositions of each epoch.
+        transpose: for piano rolls, an integer from 0 to 24. In each epoch, each sequence is moved
+            up or down by a random number of semitones, at most `transpose`, and never off the
+            keyboard. By default 0, or the `transpose` of a `Pool`.
 
     Returns:
         An `EpochDataset` of `frames` and `previous`, float32 (B, T, D), and `mask`, bool (B, T).
 
     Raises:
-        ValueError: too few steps for `batch_size` streams of two steps; a transposition above 24,
-            or of what is not piano rolls.
+        ValueError: there are too few steps for `batch_size` streams of two steps, the transposition
+            is above 24, or the sequences to transpose are not piano rolls.
 
     Example:
         >>> data = streams([np.zeros([30, 88], np.uint8)] * 4, batch_size=2, num_steps=10)

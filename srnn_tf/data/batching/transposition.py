@@ -1,4 +1,4 @@
-"""Piano rolls some semitones higher or lower, for models that must not learn keys by heart."""
+"""Transposition of piano rolls, so that models generalize over keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TRANSPOSITIONS = 1
 
 
 def transposed(roll: np.ndarray, semitones: int) -> np.ndarray:
-    """A piano roll so many semitones higher, or lower if negative; no note is lost.
+    """Transpose a piano roll up by a number of semitones, or down if negative; no note is lost.
 
     Args:
         roll: array of 0 and 1, shape (T, 88).
@@ -27,7 +27,8 @@ def transposed(roll: np.ndarray, semitones: int) -> np.ndarray:
         A new array uint8 (T, 88): `result[t, i + semitones] == roll[t, i]`.
 
     Raises:
-        ValueError: not a piano roll; more than 24 semitones; a note would leave the keyboard.
+        ValueError: `roll` is not a piano roll, `semitones` is out of range, or a note would leave
+            the keyboard.
 
     Example:
         >>> int(transposed(np.eye(88)[40:41], 12).argmax())
@@ -45,7 +46,7 @@ def transposed(roll: np.ndarray, semitones: int) -> np.ndarray:
 
 
 def transposition_range(roll: Steps, semitones: int) -> tuple[int, int]:
-    """The lowest and the highest transposition, at most `semitones`, that keeps every note.
+    """The lowest and the highest transposition, of at most `semitones`, that keep every note.
 
     Args:
         roll: array of 0 and 1, shape (T, 88).
@@ -66,10 +67,11 @@ def transposition_range(roll: Steps, semitones: int) -> tuple[int, int]:
 
 
 def check_transpose(sequences: Sequence[Steps], semitones: int) -> None:
-    """Refuse to transpose what is no piano roll.
+    """Check that sequences can be transposed by up to `semitones`.
 
     Raises:
-        ValueError: `semitones` is not 0 to 24; above 0, sequences that are not piano rolls.
+        ValueError: `semitones` is not from 0 to 24, or it is above 0 and a sequence is not a piano
+            roll.
     """
     checks.between("transpose", semitones, 0, LARGEST)
     if not semitones:
@@ -86,15 +88,15 @@ def check_transpose(sequences: Sequence[Steps], semitones: int) -> None:
 def at_random(
     drawn: Sequence[tuple[int, Steps]], semitones: int, seed: int, epoch: int
 ) -> list[Steps]:
-    """The sequences of an epoch, each moved by a number of semitones of its own.
+    """Transpose each sequence of an epoch by its own random number of semitones.
 
-    The number is uniform over the sequence's `transposition_range` and a pure function of (seed,
-    epoch, place of the sequence in its data set, how often it came before in this epoch).
+    The number is uniform over the sequence's `transposition_range`. It is a pure function of the
+    seed, the epoch, the index of the sequence, and how often it has occurred in this epoch.
 
     Args:
-        drawn: (place, piano roll), in the order of the epoch.
-        semitones: the most; 0 leaves the sequences as they are.
-        seed, epoch: of the numbers.
+        drawn: pairs (index, piano roll), in the order of the epoch.
+        semitones: the largest transposition; 0 leaves the sequences as they are.
+        seed, epoch: the seed and the number of the epoch.
     """
     if not semitones:
         return [roll for _, roll in drawn]

@@ -1,6 +1,7 @@
 """Corpora by name: how each is found on disk, split and read.
 
-To add one of ours: a file with a `Corpus`, and its line here. One of one's own: `register_corpus`.
+To add one, define a `Corpus` and call `register_corpus`. Those of this package are listed in
+`CORPORA`.
 """
 
 from __future__ import annotations
@@ -32,20 +33,21 @@ _MODULES: dict[str, str] = {}  # where the corpora of others are registered
 
 
 def register_corpus(name: str, corpus: Corpus) -> Corpus:
-    """Make a corpus known to `prepare`, `load` and `names`.
+    """Register a corpus for `prepare`, `load` and `names`.
 
-    Workers of `prepare` import the module in which the corpus's `find` is defined, so the call
-    stands in that module, at its top level.
+    Call it at the top level of the module that defines the corpus's `find`: workers of `prepare`
+    import that module.
 
     Args:
-        name: what it is called.
+        name: the name of the corpus.
         corpus: how it is found and read.
 
     Returns:
         The corpus.
 
     Raises:
-        ValueError: a name that is taken or is no identifier, no `Corpus`, an unknown modality.
+        ValueError: the name is taken or not an identifier, `corpus` is not a `Corpus`, or its
+            modality is unknown.
 
     Example:
         register_corpus("my_counts", Corpus("counts", find, read, "step", "Mine."))
@@ -71,7 +73,7 @@ def _defined_in(find: Any) -> str:
 
 
 def module_of(name: str) -> str | None:
-    """The module that a worker imports to know a corpus; None for ours."""
+    """The module that a worker imports to register a corpus; None for those of this package."""
     module = _MODULES.get(name)
     return None if module == "__main__" else module  # which a new process imports by itself
 
@@ -80,7 +82,7 @@ def get(name: str) -> Corpus:
     """The corpus of a name.
 
     Raises:
-        ValueError: an unknown name; the error suggests the nearest known one.
+        ValueError: the name is unknown; the error suggests the nearest known one.
     """
     if name not in CORPORA:
         raise unknown("data set", name, CORPORA)

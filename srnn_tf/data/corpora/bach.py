@@ -1,21 +1,21 @@
 """The default data set: the four-part chorales of J. S. Bach in the music21 package's corpus.
 
-music21 itself is never imported: a chorale is a small MusicXML file, and reading its notes with
-the standard library takes seconds for all of them, leaves music21's settings alone, and gives the
-notes that music21's own parser gives.
+music21 itself is never imported. A chorale is a small MusicXML file. The standard library reads all
+of them in seconds, does not change music21's settings, and gives the same notes as music21's own
+parser.
 
-The rules, all of them fixed:
+The rules are fixed:
 
-- A score counts if it has exactly one part each of Soprano, Alto, Tenor and Bass; other parts
+- A score is used if it has exactly one part each of Soprano, Alto, Tenor and Bass. Other parts
   (horns, continuo) are left out, and so are bars in which all four voices rest, which are
   interludes of those instruments.
-- A frame is an eighth note. A note is on in a frame if it sounds at the frame's start, so a
-  sixteenth between two frames is not seen; ties hold. Repeats are not played, nothing is
-  transposed, silence before the first and after the last note is cut.
-- Pieces are ordered by BWV number and file name. One whose roll is the same as an earlier one's
-  is left out, so that no test sequence is in the training part.
-- BWV number modulo 10 decides the part: 0 is test, 1 is valid, the rest train. All versions of
-  one work fall in one part; the same hymn tune in another setting may be in another.
+- A frame is an eighth note. A note is on in a frame if it sounds at the frame's start, so that a
+  sixteenth note between two frames is lost. Ties are kept. Repeats are not played, and nothing is
+  transposed. Silence before the first and after the last note is cut.
+- Pieces are ordered by BWV number and file name. A piece with the same roll as an earlier one is
+  left out, so that no test sequence is in the training part.
+- The BWV number modulo 10 decides the part: 0 is test, 1 is valid, the rest is train. All versions
+  of one work are in one part. Another setting of the same hymn tune may be in another part.
 """
 
 import importlib.metadata
@@ -64,7 +64,7 @@ def load_bach() -> Splits:
     Raises:
         ImportError: neither a cache file nor the music21 package is there.
         FileNotFoundError: music21 is installed without its corpus.
-        ValueError: not one chorale could be read.
+        ValueError: no chorale could be read.
 
     Example:
         load_bach().train[0].shape  # (frames of an eighth note, 88)
@@ -77,7 +77,7 @@ def load_bach() -> Splits:
 
 
 def load_chorales(frames_per_quarter: int = FRAMES_PER_QUARTER) -> Chorales:
-    """Return the chorales at a time step of their own, from the cache file or from music21.
+    """Return the chorales at a given time step, from the cache file or from music21.
 
     Args:
         frames_per_quarter: frames in a quarter note; those of the data set `bach` by default.
@@ -141,11 +141,11 @@ def build(folder: Path, version: str, frames_per_quarter: int = FRAMES_PER_QUART
 
     Args:
         folder: a folder of `bwv*.mxl` and `bwv*.xml` files.
-        version: the music21 version they belong to.
+        version: the music21 version of the files.
         frames_per_quarter: frames in a quarter note.
 
     Raises:
-        ValueError: not one chorale could be read.
+        ValueError: no chorale could be read.
 
     Example:
         build(corpus_folder(), "10.5.1").names[0]  # "bwv1.6.mxl"
@@ -180,7 +180,7 @@ def bwv_number(name: str) -> int:
     """Return the number of the work in a file name, 248 in `bwv248.9-1.mxl`.
 
     Raises:
-        ValueError: no such number in the name.
+        ValueError: the name has no such number.
     """
     match = re.match(r"bwv(\d+)", name)
     if not match:
@@ -201,7 +201,7 @@ def read_chorale(path: Path, frames_per_quarter: int = FRAMES_PER_QUARTER) -> np
         frames_per_quarter: frames in a quarter note.
 
     Raises:
-        ValueError: a score that cannot be understood (other types on a damaged file).
+        ValueError: the score is not supported (a damaged file raises other types).
     """
     score = _score(path)
     voices = {

@@ -1,4 +1,4 @@
-"""What a corpus is, and the tools its files share: finding files, lists of names, splits."""
+"""`Corpus`, and functions that corpora share: finding files, lists of names, splits."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from srnn_tf.data.corpora.splits import PARTS
 
 
 class Item(NamedTuple):
-    """A source file, or a part of one: the unit that is read, skipped or refused.
+    """A source file, or a part of one: the unit that is read, skipped or rejected.
 
     Args:
-        key: its name, unique in the data set; no path of this machine is in it.
+        key: its name, unique in the data set, without paths of this machine.
         path: the file.
-        size: in bytes.
+        size: the size of the file in bytes.
     """
 
     key: str
@@ -33,8 +33,8 @@ class Record(NamedTuple):
 
     Args:
         key: unique in the data set.
-        values: of its modality's dtype, (n,) samples or (T, D) frames.
-        scale: what `values` are multiplied by.
+        values: (n,) samples or (T, D) frames, in the dtype of its modality.
+        scale: the factor by which `values` are multiplied.
     """
 
     key: str
@@ -44,17 +44,17 @@ class Record(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a user may say about a corpus; each takes only what it knows.
+    """The options for reading a corpus. Each corpus accepts a subset, `Corpus.options`.
 
     Args:
-        lists: folder of the lists of names that make the parts.
-        sample_rate: of the prepared audio, in Hz.
-        frame_size: D, samples of a step.
-        permutation: file of the order of the samples of a step.
-        std: what the moves of a pen are divided by, in place of their standard deviation.
-        columns: of stroke arrays, as in "dx,dy,pen".
-        steps_per_quarter: steps in a quarter note, of MIDI files.
-        edition: which published version the files must be.
+        lists: the folder with the lists of names of the parts.
+        sample_rate: the sample rate of the prepared audio, in Hz.
+        frame_size: D, the number of samples in a step.
+        permutation: a file with the order of the samples in a step.
+        std: the divisor of dx and dy, in place of their standard deviation.
+        columns: the columns of stroke arrays, as in "dx,dy,pen".
+        steps_per_quarter: the steps in a quarter note, for MIDI files.
+        edition: the published version that the files must have.
     """
 
     lists: Path | None = None
@@ -72,11 +72,11 @@ class Found:
     """The items of a corpus.
 
     Args:
-        parts: items of train, valid and test.
-        rule: how they were split, in words.
-        missing: (name, reason) of what a list names and the source lacks.
-        notes: what a user should know, such as files that no list names.
-        edition: which published version it is, if that can be told.
+        parts: the items of train, valid and test.
+        rule: a description of the split.
+        missing: (name, reason) for each name in a list that the source lacks.
+        notes: remarks for the user, such as files that are in no list.
+        edition: the published version, if known.
     """
 
     parts: dict[str, list[Item]]
@@ -92,14 +92,14 @@ class Corpus:
 
     Args:
         kind: the name of its modality: "speech", "handwriting", "pianoroll", or a registered one.
-        find: from the source folder and options to what is there.
-        read: from an item and options to its records.
-        unit: what a score is nats per.
-        licence: whose terms the data are under, a sentence.
-        options: the names of the options it takes.
-        table5: its size in Table 5 of the paper, as a number and what it counts.
+        find: a function from the source folder and options to `Found`.
+        read: a function from an item and options to its records.
+        unit: the unit of a score, "step" for nats per step.
+        licence: the licence of the data, a sentence.
+        options: the names of the options that it accepts.
+        table5: its size in Table 5 of the paper: a number and the unit that it counts.
         needs_source: whether it is read from a folder.
-        files_of: the files that an item is read from.
+        files_of: a function from an item to the files that it is read from.
     """
 
     kind: str
@@ -114,12 +114,12 @@ class Corpus:
 
 
 def files(source: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """All files below a folder with these endings, in any case, by their path relative to it.
+    """All files below a folder with these suffixes, in any case, by their relative path.
 
     Links to folders are followed.
 
     Raises:
-        ValueError: there is none, or one folder is there twice, by a link to it.
+        ValueError: there is no such file, or a link makes a folder appear twice.
         OSError: a folder cannot be read.
     """
 
@@ -142,10 +142,10 @@ def files(source: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
 
 
 def items(paths: dict[str, Path], name: Callable[[str], str]) -> dict[str, Item]:
-    """Items by the name that `name` makes of a relative path.
+    """Items by name; `name` maps the relative path of a file to its name.
 
     Raises:
-        ValueError: two files have one name.
+        ValueError: two files have the same name.
     """
     result: dict[str, Item] = {}
     for relative, path in paths.items():
@@ -158,12 +158,12 @@ def items(paths: dict[str, Path], name: Callable[[str], str]) -> dict[str, Item]
 
 
 def audio_name(relative: str) -> str:
-    """The name of an utterance: the file's, without folders and ending."""
+    """The name of an utterance: the file name without folders and suffix."""
     return relative.rsplit("/", 1)[-1].split(".")[0]
 
 
 def hashed(names: Iterable[str], salt: str) -> list[str]:
-    """The names in an order that is arbitrary, and the same everywhere."""
+    """The names in an arbitrary order that is the same on every machine."""
 
     def digest(name):
         return hashlib.sha256(f"{salt}:{name}".encode("utf-8", "surrogateescape")).digest()
@@ -174,16 +174,19 @@ def hashed(names: Iterable[str], salt: str) -> list[str]:
 def by_hash(
     groups: dict[str, list[Item]], salt: str, valid: float, test: float, what: str
 ) -> dict[str, list[Item]]:
-    """Split groups (of a speaker, a form, or single files) into parts, a group in one part.
+    """Split groups of items (a speaker, a form, or a file) into parts; a group stays in one part.
 
-    The groups are ordered by the SHA-256 of "salt:name"; the first `valid` of them are valid, the
-    next `test` are test, at least one each.
+    The groups are ordered by the SHA-256 of "salt:name". The first share `valid` of them is valid,
+    the next share `test` is test, at least one group each.
 
     Args:
-        what: what the groups are and where they are from, for the error.
+        groups: the items of each group.
+        salt: a prefix of the names, for the hash.
+        valid, test: shares of the groups.
+        what: a description of the groups, for the error.
 
     Raises:
-        ValueError: fewer groups than parts.
+        ValueError: there are fewer groups than parts.
     """
     order = hashed(groups, salt)
     wanted = {"valid": valid, "test": test}
@@ -200,10 +203,11 @@ def by_hash(
 
 
 def read_list(path: Path) -> list[str]:
-    """The names in a list, one a line.
+    """The names in a list, one per line.
 
     Raises:
-        ValueError: no such file, no names, a name that leads out of the source, one twice.
+        ValueError: the file does not exist or is empty, a name leaves the source folder, or a name
+            occurs twice.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; it lists the files of a part, a name a line")
@@ -224,15 +228,15 @@ def read_list(path: Path) -> list[str]:
 def by_lists(
     by_name: dict[str, Any], lists: dict[str, Path], name: Callable[[str], str] = str
 ) -> tuple[dict[str, list[Any]], list[tuple[str, str]], list[str]]:
-    """Parts as lists give them: what was found for each name, what is missing, what is unlisted.
+    """Split by lists of names: the items of each part, the missing names, and the unlisted ones.
 
     Args:
-        by_name: what there is, by name.
-        lists: the list of each part.
-        name: from an entry of a list to a name.
+        by_name: the items by name.
+        lists: the list file of each part.
+        name: a function from an entry of a list to a name.
 
     Raises:
-        ValueError: a bad list, or one name in two lists.
+        ValueError: a list is invalid, or a name is in two lists.
     """
     parts, missing, seen = {}, [], {}
     for part, path in lists.items():
@@ -259,10 +263,10 @@ def lists_of(options: Options, names: dict[str, str]) -> dict[str, Path]:
 
 
 def check_parts(parts: dict[str, list[Item]], what: object) -> None:
-    """Each part needs an item.
+    """Check that each part has an item.
 
     Raises:
-        ValueError: one has none.
+        ValueError: a part has none.
     """
     for part in PARTS:
         if not parts.get(part):

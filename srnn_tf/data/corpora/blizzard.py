@@ -9,7 +9,7 @@ from srnn_tf.data.corpora.base import Corpus, Found, Options
 
 
 def find(source: Path, options: Options) -> Found:
-    """By the paper's lists where they are given, else by chapter."""
+    """Find the recordings; split by the paper's lists if given, otherwise by chapter."""
     paths = base.files(source, (".mp3",))
     items = base.items(paths, lambda relative: relative.rsplit("/", 1)[-1][: -len(".mp3")])
     if options.lists is not None:

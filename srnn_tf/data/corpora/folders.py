@@ -1,6 +1,7 @@
-"""A folder of one's own files: recordings, MIDI files, strokes, or those of another modality.
+"""A folder of the user's files: recordings, MIDI files, strokes, or files of another modality.
 
-Folders train, valid and test in it are the parts; without them, files are split by their names.
+If it has the folders train, valid and test, they are the parts. Otherwise files are split by the
+hash of their names.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ OWN = "The terms of these files are their owner's."
 
 
 def find(suffixes: tuple[str, ...], source: Path, options: Options) -> Found:
-    """Items by their path without its ending."""
+    """Find the files with these suffixes; their names are their paths without the suffix."""
     items = base.items(base.files(source, suffixes), lambda name: name.rsplit(".", 1)[0])
     tops = {key.split("/")[0] if "/" in key else "" for key in items}
     if tops & set(PARTS):
@@ -49,13 +50,13 @@ def corpus(
     """A folder of files of a modality.
 
     Args:
-        kind: the name of the modality; it has endings and a reader.
-        options: the names of the options that its reader looks at.
-        licence: whose terms the data are under, a sentence.
-        unit: what a score is nats per; that of the modality by default.
+        kind: the name of a modality with `endings` and a `reader`.
+        options: the names of the options that its reader uses.
+        licence: the licence of the data, a sentence.
+        unit: the unit of a score, "step" for nats per step; the modality's by default.
 
     Raises:
-        ValueError: an unknown modality, or one without endings or a reader.
+        ValueError: the modality is unknown, or has no `endings` or no `reader`.
 
     Example:
         corpus("pianoroll", ("steps_per_quarter",)).unit  # step

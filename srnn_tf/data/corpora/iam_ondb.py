@@ -1,4 +1,4 @@
-"""IAM-OnDB: lineStrokes/a01/a01-000/a01-000u-01.xml, one file a line of text."""
+"""IAM-OnDB: lineStrokes/a01/a01-000/a01-000u-01.xml, one file per line of text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAPER_STD = 56.04462  # what the paper's code divides moves by
 
 
 def find(source: Path, options: Options) -> Found:
-    """By form: the paper's two lists where they are given, else by hash."""
+    """Find the lines; split by form, by the paper's two lists if given, otherwise by hash."""
     folder = source / "lineStrokes"
     if not folder.is_dir():
         raise ValueError(f"{source} must hold the folder lineStrokes of IAM-OnDB; it does not")

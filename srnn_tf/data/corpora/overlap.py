@@ -1,4 +1,4 @@
-"""Pieces that two collections of music share, in whatever key and at whatever time step."""
+"""Pieces that two collections of music share, in any key and at any time step."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _READINGS = ((0, 1), (0, 2), (1, 2), (0, 4))
 
 
 def repeated(rolls: Sequence[Steps], others: Sequence[Steps]) -> list[int]:
-    """Which rolls are pieces that are among the others too, whole or in part.
+    """Find the rolls whose piece is also among the others, in whole or in part.
 
-    A passage is six successive chords, each different from the one before it, whatever their
-    lengths and whatever the key. Two pieces are the same if they share at least three in ten of the
-    passages of one of them.
+    A passage is six successive chords, each different from the previous one, regardless of their
+    lengths and of the key. Two pieces are the same if they share at least 30 % of the passages of
+    one of them.
 
     Args:
         rolls, others: piano rolls, arrays of 0 and 1, (T_i, 88).
 
     Returns:
-        Places in `rolls`, in order.
+        Indices in `rolls`, in order.
 
     Example:
         >>> first, second = np.random.default_rng(0).random([2, 50, 88]) < 0.02

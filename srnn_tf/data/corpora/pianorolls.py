@@ -25,16 +25,18 @@ def read_pianoroll(path: str | os.PathLike, name: str, edition: str | None = Non
     """Read the piano rolls of one data set from a file and check which edition they are.
 
     Args:
-        path: a `.mat`, `.pickle` or `.pkl` file; a pickle is read without running anything in it.
+        path: a `.mat`, `.pickle` or `.pkl` file. Reading a pickle runs none of its code.
         name: a key of `EDITIONS`.
-        edition: the edition the file must be; None accepts every known one, "any" accepts all.
+        edition: the edition that the file must have. None accepts every known one; "any" accepts
+            every file.
 
     Returns:
         `Splits` of uint8 arrays of shape (T_i, 88).
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a folder, a file of another kind, a damaged file, or another edition.
+        FileNotFoundError: the file does not exist.
+        ValueError: the path is a folder, or the file is of another format, damaged, or of another
+            edition.
 
     Example:
         read_pianoroll("Nottingham.mat", "nottingham").test[0].shape
@@ -47,7 +49,7 @@ def read_pianoroll(path: str | os.PathLike, name: str, edition: str | None = Non
 
 
 def find(name: str, source: Path, options: Options) -> Found:
-    """The parts of the one file."""
+    """The parts of a file of piano rolls."""
     present = [source / file for file in FILES[name] if (source / file).is_file()]
     if len(present) != 1:
         raise ValueError(

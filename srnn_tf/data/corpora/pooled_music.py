@@ -1,11 +1,11 @@
-"""The data set `music`: bach, nottingham, muse, piano_midi and jsb together, each a fair share.
+"""The data set `music`: bach, nottingham, muse, piano_midi and jsb pooled, with balanced shares.
 
-- Every part is that of the sets' own, but for what would give an answer away: the collections share
-  pieces, so training sequences that are among another set's validation or test sequences, in any
-  key and at any of three time steps, are left out. How many is said by `Splits.remarks`. What a set
-  itself has in two of its parts stays, so that its scores compare with those of its own models.
-- The chorales of `bach` are made from scores, which are finer than their rolls: in training they
-  are also seen at half and at double their time step. The other sets come as rolls.
+- The parts are those of the sets, without leaks. The collections share pieces. So training
+  sequences that are in another set's validation or test part, in any key and at any of three time
+  steps, are left out. `Splits.remarks` says how many. Pieces that one set itself has in two of its
+  parts stay, so that scores on it compare with those of its own models.
+- The chorales of `bach` are read from scores, which have a finer time scale than rolls. In training
+  they also occur at half and at double their time step. The other sets are rolls.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _OTHER_STEPS = (2 * bach.FRAMES_PER_QUARTER, bach.FRAMES_PER_QUARTER // 2)
 def load_music(
     folder: str | os.PathLike, without: Iterable[str] = (), edition: str | None = None
 ) -> Splits:
-    """The pooled data set.
+    """Load the pooled data set.
 
     Args:
-        folder: holds `Nottingham.mat`, `MuseData.mat`, `Piano_midi.mat` and `JSB_Chorales.mat`, or
-            the original `.pickle` files; the chorales of `bach` come with music21.
-        without: names of sets to leave out.
-        edition: as in `srnn_tf.data.load`, of each file.
+        folder: the folder with `Nottingham.mat`, `MuseData.mat`, `Piano_midi.mat` and
+            `JSB_Chorales.mat`, or the original `.pickle` files. `bach` comes with music21.
+        without: the names of sets to leave out.
+        edition: the edition of each file, as in `srnn_tf.data.load`.
 
     Returns:
         `Splits` whose parts are `Pool`s.
 
     Raises:
-        FileNotFoundError: no such folder, or a set is missing and not left out.
+        FileNotFoundError: the folder does not exist, or a set is missing and not left out.
         ImportError: `bach` is not left out, and music21 is not installed.
-        ValueError: an unknown name, no set that is left, a file that is not accepted.
+        ValueError: a name is unknown, all sets are left out, or a file is not accepted.
     """
     if isinstance(without, str):
         raise ValueError(f"without must be a list of names; received the string {without!r}")

@@ -1,4 +1,4 @@
-"""What the corpora of speech share."""
+"""The reader that all speech corpora share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from srnn_tf.data.formats import audio
 
 
 def read(item: Item, options: Options, expected: int | None = None) -> Iterator[Record]:
-    """The samples of one file, which must be at the rate `expected` where that is given."""
+    """Read the samples of one file; its sample rate must be `expected`, if given."""
     samples = audio.read_audio(item.path, options.sample_rate, expected)
     yield Record(item.key, samples, 1 / audio.FULL_SCALE)

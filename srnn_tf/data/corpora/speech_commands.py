@@ -10,7 +10,7 @@ from srnn_tf.data.corpora.base import Corpus, Found, Options
 
 
 def find(source: Path, options: Options) -> Found:
-    """By the lists beside the files."""
+    """Find the recordings; split by the lists beside them."""
     items = base.items(base.files(source / "flac", (".flac",)), base.audio_name)
     lists = {part: source / f"{part}.txt" for part in ("train", "valid", "test")}
     parts, missing, notes = base.by_lists(items, lists, base.audio_name)

@@ -1,4 +1,4 @@
-"""The three parts of a data set, checked once when they are put together."""
+"""The three parts of a data set, checked when they are created."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Splits:
 
     Args:
         name: the name of the data set.
-        train, valid, test: sequences of arrays (T_i, D), one row a step. Piano rolls are uint8
-            arrays of 0 and 1, D = 88, column `c` is MIDI note `c + 21`. Those of a prepared folder
-            stay on disk until they are sliced.
-        edition: which published version of the data set this is.
-        source: the file, folder or package it was read from.
+        train, valid, test: sequences of arrays (T_i, D), one row per step. Piano rolls are uint8
+            arrays of 0 and 1, D = 88; column `c` is MIDI note `c + 21`. Sequences of a prepared
+            folder stay on disk until they are sliced.
+        edition: the published version of the data set.
+        source: the file, folder or package that it was read from.
         kind: the name of its modality: "pianoroll", "speech", "handwriting", or a registered one.
-        standardization: how the numbers were made from the signal; None if they are the signal.
-        sample_rate: of speech, in Hz.
-        remarks: what else is to be known of the sequences, such as what was left out.
+        standardization: the standardization of the values; None if they are not standardized.
+        sample_rate: the sample rate of speech, in Hz.
+        remarks: remarks on the sequences, such as what was left out.
 
     Raises:
-        ValueError: an unknown modality, a part without a sequence, sequences of several widths, or
-            an array that its modality refuses.
+        ValueError: the modality is unknown, a part has no sequence, the sequences differ in width,
+            or the modality does not accept an array.
 
     Example:
         Splits("two notes", [np.eye(88)], [np.eye(88)], [np.eye(88)], "made up", "nowhere")
@@ -78,11 +78,11 @@ class Splits:
 
     @property
     def event_size(self) -> int:
-        """D, the number of values in a step."""
+        """D, the number of values in a frame."""
         return np.shape(self.train[0])[1]
 
     def describe(self) -> str:
-        """Return a line on the data set and one line of statistics for each part.
+        """A line on the data set, and a line of statistics for each part.
 
         Example:
             print(splits.describe())
@@ -103,16 +103,17 @@ class Splits:
 
 
 def check_edition(name: str, counts: tuple[int, ...], edition: str | None, path: object) -> str:
-    """Return the name of the edition with these frame counts, or refuse the file.
+    """The name of the edition with these numbers of frames.
 
     Args:
         name: a key of `EDITIONS`.
-        counts: frames of train, valid and test.
-        edition: the edition it must be; None accepts every known one, "any" accepts all.
-        path: the file the counts are of, for the error message.
+        counts: the numbers of frames in train, valid and test.
+        edition: the edition that the file must have. None accepts every known one; "any" accepts
+            every file.
+        path: the file, for the error message.
 
     Raises:
-        ValueError: `edition` or the counts are not known, or are not of each other.
+        ValueError: `edition` is unknown, or the counts are not those of the edition, or of any.
 
     Example:
         check_edition("jsb", (13807, 4602, 4725), None, "x.mat")  # "boulanger-lewandowski"
@@ -128,8 +129,8 @@ def check_edition(name: str, counts: tuple[int, ...], edition: str | None, path:
         return matching[0] if matching else "any"
     if not matching or edition not in (None, matching[0]):
         raise ValueError(
-            f"{path} has {counts} frames (train, valid, test), which is not the edition asked "
-            f'for; known of {name}: {listed}. edition="any" accepts the file as it is; scores on '
+            f"{path} has {counts} frames (train, valid, test), which is not the requested "
+            f'edition; known of {name}: {listed}. edition="any" accepts any file; scores on '
             f"another edition cannot be compared with published ones"
         )
     return matching[0]

@@ -10,7 +10,7 @@ from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
 
 
 def find(source: Path, options: Options) -> Found:
-    """5 % of the files of TRAIN are valid: the first by the hash of their names."""
+    """Find the sentences; 5 % of the files of TRAIN are valid, by the hash of their names."""
     items = base.items(base.files(source, (".wav",)), _timit_name)
     groups: dict[str, dict[str, list[Item]]] = {"TRAIN": {}, "TEST": {}}
     for key, item in items.items():

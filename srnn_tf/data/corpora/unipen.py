@@ -1,4 +1,4 @@
-"""Sentences of UNIPEN (BBN): unipen_bbn_sentences.npz, or the files that it was made from."""
+"""Sentences of UNIPEN (BBN): unipen_bbn_sentences.npz, or UNIPEN's original files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST = 1 << 30  # bytes of one array, unpacked
 
 
 def find(source: Path, options: Options) -> Found:
-    """The parts of the file, which are UNIPEN's own; of UNIPEN's tree, by hash of the writer."""
+    """Find the sentences; the file has UNIPEN's own parts, the tree is split by hash of writer."""
     path = source / FILE
     if path.is_file():
         size = path.stat().st_size
@@ -36,7 +36,7 @@ def find(source: Path, options: Options) -> Found:
 
 
 def files_of(item: Item) -> list[Path]:
-    """The file, and those that it includes."""
+    """The file of an item, and the files that it includes."""
     if item.path.suffix != ".dat":
         return [item.path]
     include = _include(item.path)
@@ -51,7 +51,7 @@ def _include(path: Path) -> Path:
 
 
 def read(item: Item, options: Options) -> Iterator[Record]:
-    """The moves of the sentences of a part, or of one file."""
+    """The pen moves of the sentences of a part, or of one file."""
     if item.path.suffix == ".dat":
         points = strokes.read_unipen(item.path, _include(item.path))
         yield Record(item.key, strokes.moves(points, item.path))
@@ -60,10 +60,10 @@ def read(item: Item, options: Options) -> Iterator[Record]:
 
 
 def read_npz(path: Path, part: str) -> Iterator[Record]:
-    """The sentences of one part of the `.npz` file, without their first row, which is no move.
+    """The sentences of one part of the `.npz` file, without their first row, which is not a move.
 
     Raises:
-        ValueError: not that file, or a damaged one.
+        ValueError: the file is another one, or damaged.
     """
     names = ("strokes", "lengths", "split", "source")
     try:

@@ -12,7 +12,7 @@ _FOLDERS = {"wav48": 48000, "wav48_silence_trimmed": 48000, "wav16": 16000}
 
 
 def find(source: Path, options: Options) -> Found:
-    """By the paper's lists where they are given, else by speaker."""
+    """Find the recordings; split by the paper's lists if given, otherwise by speaker."""
     present = [name for name in _FOLDERS if (source / name).is_dir()]
     notes = []
     if len(present) > 1 and "wav16" in present:

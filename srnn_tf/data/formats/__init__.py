@@ -1,1 +1,1 @@
-"""Bytes to arrays, and back: sound, MIDI files, piano rolls, strokes of a pen."""
+"""Readers and writers of files: sound, MIDI, piano rolls, pen strokes."""

@@ -1,4 +1,4 @@
-"""Speech from files: one channel of 16-bit samples at the rate wanted, decoded block by block."""
+"""Audio files as one channel of 16-bit samples at a given sample rate, decoded in blocks."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
 def read_audio(path: str | Path, rate: int = 16000, expected: int | None = None) -> np.ndarray:
-    """Decode a file to int16 samples (n,): channels averaged, resampled where the rate differs.
+    """Decode an audio file to int16 samples (n,); average its channels and resample if needed.
 
-    A 16-bit file of one channel at the rate wanted comes back sample for sample.
+    The samples of a 16-bit file with one channel at `rate` are returned unchanged.
 
     Args:
-        path: WAV, FLAC, MP3, Ogg or NIST SPHERE.
-        rate: samples a second of the result.
-        expected: the rate that the file must have; None for any.
+        path: a WAV, FLAC, MP3, Ogg or NIST SPHERE file.
+        rate: the sample rate of the result, in Hz.
+        expected: the sample rate that the file must have, in Hz; None for any.
 
     Raises:
         ImportError: soundfile or soxr is not installed.
-        ValueError: not audio, damaged, cut off, empty, of another rate, above 9 hours, of floating
-            numbers that are not in [-1, 1].
+        ValueError: the file is not audio, damaged, truncated, empty, of another sample rate, longer
+            than 9 hours, or has floating-point samples outside [-1, 1].
 
     Example:
         read_audio("p225_001.wav", 16000).dtype  # int16
@@ -57,7 +57,7 @@ def read_audio(path: str | Path, rate: int = 16000, expected: int | None = None)
 
 
 def versions() -> dict[str, str]:
-    """The libraries whose decoding and resampling the samples depend on."""
+    """The versions of the libraries that decode and resample."""
     soundfile, soxr = _libraries()
     return {
         "soundfile": soundfile.__version__,

@@ -19,11 +19,11 @@ _DRUMS = 9  # the channel whose notes are no pitches
 
 
 def read_midi(path: str | Path, steps_per_quarter: int = 2) -> np.ndarray:
-    """The piano roll of a MIDI file, uint8 (T, 88): the inverse of `write_midi`.
+    """Read the piano roll of a MIDI file, uint8 (T, 88): the inverse of `write_midi`.
 
-    Starts and ends of notes are rounded to the nearest step, a note lasts one step at least. All
-    tracks and channels count but that of the drums; notes that no piano has are left out, and so is
-    silence before the first and after the last note.
+    Starts and ends of notes are rounded to the nearest step. A note lasts at least one step. All
+    tracks and channels are read except that of the drums. Notes outside the range of a piano are
+    left out, and so is silence before the first and after the last note.
 
     Args:
         path: the file.
@@ -31,7 +31,7 @@ def read_midi(path: str | Path, steps_per_quarter: int = 2) -> np.ndarray:
 
     Raises:
         ImportError: mido is not installed.
-        ValueError: not a MIDI file, a damaged one, no notes, above a million steps.
+        ValueError: the file is not MIDI, damaged, without notes, or longer than a million steps.
 
     Example:
         read_midi("chorale.mid").shape  # (steps, 88)
@@ -93,7 +93,7 @@ def held_notes(roll: np.ndarray) -> list[tuple[int, int, int]]:
         roll: array of 0 and 1, shape (T, 88).
 
     Raises:
-        ValueError: not a piano roll.
+        ValueError: `roll` is not a piano roll.
 
     Example:
         held_notes(np.eye(88))[:2]  # [(21, 0, 1), (22, 1, 2)]
@@ -115,18 +115,18 @@ def write_midi(
     bpm: float = 100,
     program: int = 0,
 ) -> None:
-    """Write a piano roll as a MIDI file of one track; consecutive 1s are one held note.
+    """Write a piano roll as a MIDI file with one track; consecutive 1s are one sustained note.
 
     Args:
         roll: array of 0 and 1, shape (T, 88); column `c` is MIDI note `c + 21`.
-        path: the file to write, replaced only once the new one is whole.
+        path: the file to write; an existing file is replaced atomically.
         steps_per_quarter: frames in a quarter note.
-        bpm: tempo in quarter notes a minute.
+        bpm: the tempo in quarter notes per minute.
         program: General MIDI instrument, 0..127; 0 is a grand piano.
 
     Raises:
         ImportError: mido is not installed.
-        ValueError: not a piano roll, or a number out of its range.
+        ValueError: `roll` is not a piano roll, or a number is out of range.
         OSError: `path` cannot be written.
 
     Example:
@@ -164,7 +164,11 @@ def _events(roll: np.ndarray) -> list[tuple[int, int, int]]:
 
 
 def check_steps(steps_per_quarter: int) -> None:
-    """Refuse a number of steps in a quarter note that no tick of MIDI is."""
+    """Check that a MIDI tick can represent this number of steps in a quarter note.
+
+    Raises:
+        ValueError: it is not an integer in the accepted range.
+    """
     if not isinstance(steps_per_quarter, int) or not 1 <= steps_per_quarter <= TICKS_PER_QUARTER:
         raise ValueError(
             f"steps_per_quarter={steps_per_quarter!r}; accepted are integers 1..{TICKS_PER_QUARTER}"
@@ -177,7 +181,7 @@ def _tick(frame: int, steps_per_quarter: int) -> int:
 
 
 def mido_of(caller: str) -> Any:
-    """The package mido.
+    """Import the package mido.
 
     Raises:
         ImportError: it is not installed.

@@ -1,8 +1,8 @@
-"""MP3 files whose first frame does not tell how long they are.
+"""MP3 files whose first frame does not state their length.
 
-For such a file libsndfile takes the length for what the size of the file and the bits of its first
-frame come to, and reads no further: too little where bits vary, and more than there is elsewhere.
-From a pipe it reads to the end, and a last frame that is cut off is an error.
+libsndfile estimates the length of such a file from its size and the bit rate of its first frame,
+and reads no further: it stops too early if the bit rate varies, and promises too many samples
+otherwise. From a pipe it reads to the end, and a truncated last frame is an error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FRAME = 4096  # bytes, more than any frame has
 
 
 def tells_its_length(path: str | Path) -> bool:
-    """Whether the first frame of an MP3 file says how many follow."""
+    """Whether the first frame of an MP3 file states how many frames follow."""
     with open(path, "rb") as file:
         _skip_tags(file)
         start = file.read(_MARK)
@@ -58,11 +58,11 @@ def _skip_tags(file: BinaryIO) -> None:
 
 @contextlib.contextmanager
 def streamed(soundfile: Any, path: str | Path) -> Iterator[Any]:
-    """A `SoundFile` that reads a file from a pipe, front to back, whatever its length.
+    """A `SoundFile` that reads a file from a pipe, from start to end.
 
     Raises:
         OSError: the file cannot be read.
-        LibsndfileError: it is no MP3.
+        LibsndfileError: it is not an MP3 file.
     """
     errors: list[OSError] = []
 

@@ -1,4 +1,4 @@
-"""Files of binary piano rolls: `.mat`, and the original `.pickle`, read without trusting them.
+"""Files of binary piano rolls, `.mat` and the original `.pickle`, read as untrusted input.
 
 The splits are those of Boulanger-Lewandowski et al. 2012, "Modeling Temporal Dependencies in
 High-Dimensional Sequences", arXiv:1206.6392. One row is a frame, column `c` is MIDI note `c + 21`.
@@ -41,14 +41,14 @@ def read_parts(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
     """Read the piano rolls of train, valid and test from a file.
 
     Args:
-        path: a `.mat`, `.pickle` or `.pkl` file; a pickle is read without running anything in it.
+        path: a `.mat`, `.pickle` or `.pkl` file. Reading a pickle runs none of its code.
 
     Returns:
-        uint8 arrays of shape (T_i, 88), of each part.
+        A dict from each part to uint8 arrays of shape (T_i, 88).
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a folder, a file of another kind, or a damaged file.
+        FileNotFoundError: the file does not exist.
+        ValueError: the path is a folder, or the file is of another format or damaged.
 
     Example:
         read_parts("Nottingham.mat")["test"][0].shape

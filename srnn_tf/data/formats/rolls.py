@@ -1,4 +1,4 @@
-"""What a piano roll is."""
+"""The definition of a piano roll, and its check."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def check_roll(roll: np.ndarray, what: str, path: str | None = None) -> np.ndarr
     """Return `roll` as a uint8 piano roll of shape (T, 88) with values 0 and 1.
 
     Args:
-        roll: array of numbers or booleans, one row a frame, column `c` is MIDI note `c + 21`.
-        what: what the array is, for the error message.
-        path: the file it came from, if any, put in front of the error message.
+        roll: array of numbers or booleans, one row per frame; column `c` is MIDI note `c + 21`.
+        what: a description of the array, for the error message.
+        path: the file of the array, if any, for the error message.
 
     Raises:
-        ValueError: another shape, no frame, or a value other than 0 and 1.
+        ValueError: the array has another shape, no frames, or values other than 0 and 1.
 
     Example:
         check_roll(np.eye(88), "roll").shape  # (88, 88)

@@ -1,4 +1,4 @@
-"""How the numbers of a data set were made from its signal."""
+"""The standardization of a data set: from its signal to its values, and back."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Standardization:
-    """How the numbers of a data set were made from its signal, and back.
+    """The affine map, and permutation, from the signal of a data set to its values.
 
         frame = ((signal - mean) / std)[permutation]
 
     Args:
-        mean, std: of each value of a frame, or one for all.
-        permutation: the order of the values of a frame; None for their own.
+        mean, std: one number for each value of a frame, or one for all.
+        permutation: the order of the values in a frame; None for no permutation.
 
     Example:
         >>> scale = Standardization((2.0,), (4.0,))
@@ -28,12 +28,12 @@ class Standardization:
     permutation: tuple[int, ...] | None = None
 
     def apply(self, frames: np.ndarray) -> np.ndarray:
-        """(T, D) of the signal to (T, D) of the data set."""
+        """Standardize frames of the signal, (T, D)."""
         frames = (frames - np.asarray(self.mean)) / np.asarray(self.std)
         return frames if self.permutation is None else frames[..., list(self.permutation)]
 
     def undo(self, frames: np.ndarray) -> np.ndarray:
-        """(T, D) of the data set, or of a sample, to (T, D) of the signal, float64."""
+        """The signal of standardized frames or samples, (T, D) float64: the inverse of `apply`."""
         frames = np.asarray(frames, np.float64)
         if self.permutation is not None:
             frames = frames[..., np.argsort(self.permutation)]

@@ -1,4 +1,4 @@
-"""Handwriting from files: the moves of a pen as rows (pen_up, dx, dy), y growing upwards."""
+"""Files of handwriting as pen moves: rows (pen_up, dx, dy), with y pointing up."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _LARGEST_MOVE = 32767  # moves are stored in 16 bits
 
 
 def moves(strokes: Sequence[np.ndarray], what: object) -> np.ndarray:
-    """Rows (pen_up, dx, dy), int16 (T, 3), of strokes given by their points.
+    """Convert strokes to pen moves: rows (pen_up, dx, dy), int16 (T, 3).
 
-    pen_up is 1 at the last point of a stroke. The first point has no move, so there is a row less
-    than there are points, as in the paper's code.
+    pen_up is 1 at the last point of a stroke. The first point has no move, so that there is one row
+    less than there are points, as in the paper's code.
 
     Args:
-        strokes: arrays (n, 2) of x and y, whole numbers, y growing upwards.
+        strokes: arrays (n, 2) of x and y, integers, with y pointing up.
         what: the file, for errors.
 
     Raises:
-        ValueError: fewer than two points, or a move of more than 32,767 units.
+        ValueError: there are fewer than two points, or a move is larger than 32,767 units.
 
     Example:
         >>> moves([np.array([[0, 0], [1, 2]]), np.array([[5, 5]])], "x").tolist()
@@ -45,11 +45,11 @@ def moves(strokes: Sequence[np.ndarray], what: object) -> np.ndarray:
 
 
 def read_iam(path: str | Path) -> list[np.ndarray]:
-    """The strokes of an IAM-OnDB `lineStrokes` file, arrays (n, 2), y turned to grow upwards.
+    """Read the strokes of an IAM-OnDB `lineStrokes` file: arrays (n, 2), with y pointing up.
 
     Raises:
         ImportError: defusedxml is not installed.
-        ValueError: not such a file, cut off, or one that declares entities.
+        ValueError: the file is of another format, truncated, or declares entities.
 
     Example:
         moves(read_iam("a01-000u-01.xml"), "a01-000u-01.xml").shape  # (567, 3)
@@ -81,16 +81,17 @@ def _point(path, point) -> tuple[int, int]:
 
 
 def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.ndarray]:
-    """The strokes of a UNIPEN file, arrays (n, 2) of its X and Y.
+    """Read the strokes of a UNIPEN file: arrays (n, 2) of X and Y.
 
-    A file whose points are elsewhere names them by `.INCLUDE`, a path below the folder `include`.
+    A file may name other files with points by `.INCLUDE`, a path below the folder `include`.
 
     Args:
         path: the file.
-        include: where included files are; None if all is in `path`.
+        include: the folder of included files; None if the file includes none.
 
     Raises:
-        ValueError: not such a file, a path that leaves `include`, a missing file, no strokes.
+        ValueError: the file is of another format, an included path leaves `include` or is missing,
+            or there are no strokes.
 
     Example:
         read_unipen("data/8/bba/ajcr/ajcr101.dat", "include")[0].shape
@@ -143,20 +144,20 @@ def _pen_down(path) -> list[np.ndarray]:
 
 
 def read_rows(path: str | Path, columns: str | None = None) -> tuple[np.ndarray, float]:
-    """Rows (pen_up, dx, dy) of an `.npy` file of moves: int16 (T, 3), and the unit of dx and dy.
+    """Read pen moves from an `.npy` file: rows (pen_up, dx, dy) int16 (T, 3), and their scale.
 
     Args:
         path: an array (T, 3) of moves, not of positions.
-        columns: what the columns are, "pen,dx,dy" in some order; by default the one column of 0
-            and 1 is the pen and the other two are dx and dy.
+        columns: the order of the columns, such as "dx,dy,pen". By default the only column of 0 and
+            1 is the pen, and the other two are dx and dy.
 
     Returns:
-        Rows, and the number that dx and dy are to be multiplied by: 1 for whole numbers, else the
-        largest move is 32,767 units.
+        The rows, and the factor by which to multiply dx and dy. It is 1 for integers; otherwise
+        moves are scaled so that the largest is 32,767.
 
     Raises:
-        ValueError: another file or shape, no or several columns that can be the pen, numbers that
-            are not finite.
+        ValueError: the file has another format or shape, no column or several columns can be the
+            pen, or a number is not finite.
 
     Example:
         read_rows("style-0-strokes.npy")[0].shape
@@ -204,7 +205,7 @@ def _order(path, rows, columns: str | None) -> list[int]:
 
 
 def strokes_of(options: Any, path: Path) -> tuple[np.ndarray, float]:
-    """Rows and their unit of a file of any accepted kind."""
+    """Read pen moves and their scale from a file of any accepted format."""
     if path.suffix.lower() == ".npy":
         return read_rows(path, options.columns)
     read = read_iam if path.suffix.lower() == ".xml" else read_unipen

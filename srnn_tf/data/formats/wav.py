@@ -1,4 +1,4 @@
-"""Sound files from frames of speech."""
+"""Sound files of frames of speech."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def write_wav(
     standardization: Standardization | None = None,
     sample_rate: int = 16000,
 ) -> None:
-    """Write frames of speech as a WAV file of 16-bit samples; louder than full scale is clipped.
+    """Write frames of speech as a WAV file of 16-bit samples, clipped to full scale.
 
     Args:
-        frames: (T, D), or (n,) samples.
-        path: the file to write, replaced only once the new one is whole.
-        standardization: of the data set, `splits.standardization`, which is undone; None if the
-            numbers are samples in [-1, 1].
-        sample_rate: in Hz, `splits.sample_rate`.
+        frames: frames (T, D), or samples (n,).
+        path: the file to write; an existing file is replaced atomically.
+        standardization: the standardization to undo, `splits.standardization`; None if the values
+            are samples in [-1, 1].
+        sample_rate: the sample rate in Hz, `splits.sample_rate`.
 
     Raises:
         ImportError: soundfile is not installed.
-        ValueError: another shape, numbers that are not finite, a rate below 1.
+        ValueError: the frames have another shape or are not finite, or the rate is below 1.
         OSError: `path` cannot be written.
 
     Example:
@@ -49,10 +49,10 @@ def write_wav(
 
 
 def finite(frames: Any, dimensions: tuple[int, ...], accepted: str) -> np.ndarray:
-    """The frames in float64.
+    """Check frames and return them in float64.
 
     Raises:
-        ValueError: another number of dimensions, no numbers, or numbers that are not finite.
+        ValueError: the frames have another rank, or are not finite numbers.
     """
     frames = np.asarray(frames, np.float64)
     if frames.ndim not in dimensions or not frames.size:

@@ -1,4 +1,4 @@
-"""Shards by Apache Beam, for corpora that take many machines: the same tasks, the same bytes."""
+"""Shards written by Apache Beam, for large corpora: the same tasks, the same bytes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ def run(
 ) -> None:
     """Write all shards in a Beam pipeline and wait for its end.
 
-    Source and output must be folders that all workers see.
+    Source and output must be folders that all workers can access.
 
     Args:
-        write: from a task to the shard that it wrote.
-        tasks: the shards.
-        runner: such as "DirectRunner" or "FlinkRunner".
+        write: a function that writes the shard of a task and returns its name.
+        tasks: the tasks.
+        runner: the runner, such as "DirectRunner" or "FlinkRunner".
         extra_arguments: options of Beam, as on its command line.
 
     Raises:
         ImportError: apache-beam is not installed.
-        ValueError: a bad file, or what else stopped a worker.
+        ValueError: a file is invalid, or a worker failed for another reason.
     """
     try:
         import apache_beam

@@ -1,4 +1,4 @@
-"""What a prepared data set is: its `dataset_info.json`, and the sizes that the paper prints."""
+"""The description of a prepared data set, `dataset_info.json`, and the sizes in the paper."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _TOLERANCE = 0.005  # Table 5 prints three digits
 def make(
     name: str, reports: dict[str, Any], listing: Found, options: Options, skipped: list[list[str]]
 ) -> dict[str, Any]:
-    """The content of `dataset_info.json`, but for the checksum of the index.
+    """The content of `dataset_info.json`, without the checksum of the index.
 
     Args:
-        name: of the corpus.
-        reports: of the shards, in order.
+        name: the name of the corpus.
+        reports: the reports of the shards, in order.
         listing: the items of the corpus.
-        options: how they were read.
-        skipped: (name, reason) of what was left out.
+        options: the options with which they were read.
+        skipped: (name, reason) for each item that was left out.
 
     Raises:
-        ValueError: a part without a sequence, or a signal that never changes.
+        ValueError: a part has no sequence, or the signal is constant.
     """
     corpus = corpora.get(name)
     kind = modality.get(corpus.kind)
@@ -79,7 +79,7 @@ def _entries(reports, part) -> list[records.Entry]:
 
 
 class NothingToLearn(ValueError):
-    """A training part without variance: its shards are of no use to a later run."""
+    """A training part without variance, whose shards a later run cannot use."""
 
 
 def _counts(part: str, entries: list[records.Entry], frame: int) -> dict[str, int]:
@@ -118,10 +118,10 @@ PERMUTED = ("perm_timit", "perm_speech_commands")
 
 
 def permutation_of(name: str, options: Options) -> tuple[int, ...] | None:
-    """The order of the samples of a step, of data sets that permute them.
+    """The order of the samples in a step, for data sets that permute them.
 
     Raises:
-        ValueError: the file holds no permutation of 0 to D - 1.
+        ValueError: the file does not contain a permutation of 0 to D - 1.
     """
     if name not in PERMUTED:
         return None
@@ -139,16 +139,16 @@ def permutation_of(name: str, options: Options) -> tuple[int, ...] | None:
 
 
 def versions(kind: str) -> dict[str, str]:
-    """What made the files of a kind of data: this package and the libraries that decode."""
+    """The versions of this package and of the libraries that decode a modality."""
     own = {"srnn_tf": importlib.metadata.version("srnn-tf")}
     return own | modality.get(kind).versions()
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The checked content of a folder's `dataset_info.json`.
+    """Read and check a folder's `dataset_info.json`.
 
     Raises:
-        ValueError: no prepared data set, a damaged one, or one of another version.
+        ValueError: the folder is not a prepared data set, is damaged, or is of another version.
     """
     if not (path / FILE).is_file():
         raise ValueError(f"{path} is not a prepared data set: it holds no {FILE}")
@@ -177,7 +177,7 @@ def verify(path: Path) -> None:
     """Compare every file with its checksum.
 
     Raises:
-        ValueError: one differs.
+        ValueError: a checksum differs.
     """
     content = read(path)
     expected = {file: shard["sha256"] for file, shard in content["shards"].items()}
@@ -187,15 +187,15 @@ def verify(path: Path) -> None:
 
 
 def load(name: str | None, path: Path, down_sample: int = 1) -> Splits:
-    """The sequences of a prepared folder, still on disk.
+    """Load a prepared folder; its sequences stay on disk until they are sliced.
 
     Args:
-        name: what it must hold; None for anything.
+        name: the data set that it must contain; None for any.
         path: the folder.
-        down_sample: k, above 1 each sequence is read as its k interleaved parts.
+        down_sample: k. Above 1 each sequence is read as its k interleaved parts.
 
     Raises:
-        ValueError: another data set, or a damaged one.
+        ValueError: the folder contains another data set, or is damaged.
     """
     content = read(path)
     if name not in (None, content["name"]):
@@ -236,7 +236,7 @@ def _index(path: Path, content: dict[str, Any]) -> dict[str, list[list[Any]]]:
 
 
 def describe(content: dict[str, Any]) -> str:
-    """Statistics of a prepared data set, beside the size that the paper's Table 5 prints."""
+    """The statistics of a prepared data set, with its size in Table 5 of the paper."""
     frame, total = content["frame_size"], {"sequences": 0, "steps": 0, "values": 0}
     lines = [
         f"{content['name']} {content['edition']}".rstrip() + f": {content['kind']}, frames of "
@@ -259,7 +259,7 @@ def describe(content: dict[str, Any]) -> str:
 
 
 def skipped_lines(skipped: Sequence[Sequence[str]]) -> list[str]:
-    """What was skipped, in words; a list of a whole corpus may name thousands."""
+    """Lines that describe what was skipped; long lists are shortened."""
     lines = [f"skipped: {key}: {reason}" for key, reason in skipped[:_SHOWN]]
     more = len(skipped) - _SHOWN
     return lines + ([f"skipped: {more} more, all of them in {FILE}"] if more > 0 else [])

@@ -1,4 +1,4 @@
-"""From a corpus on disk to shards that training reads: `prepare`."""
+"""`prepare`: from a corpus on disk to shards for training."""
 
 from __future__ import annotations
 
@@ -35,25 +35,26 @@ def prepare(
 ) -> Path:
     """Read a corpus once and write it as shards with their statistics: a folder for `load`.
 
-    The folder appears when it is whole. A run that is killed goes on where it stopped; the bytes
-    are the same whatever the number of workers, and with Beam.
+    The folder appears when it is complete. The same call resumes a run that was killed. The bytes
+    do not depend on the number of workers or on Beam.
 
     Args:
-        name: of the corpus.
-        source: the folder it was unpacked to; None for bach.
-        out: the folder to make; it must not exist.
-        workers: processes that read files.
-        skip_bad: go on without files that cannot be read; the folder lists them.
-        runner: of Apache Beam, such as "DirectRunner"; None for none.
+        name: the name of the corpus.
+        source: the folder of the unpacked corpus; None for bach.
+        out: the folder to create; it must not exist.
+        workers: the number of processes that read files.
+        skip_bad: skip files that cannot be read; `dataset_info.json` lists them.
+        runner: a runner of Apache Beam, such as "DirectRunner"; None for no Beam.
         runner_options: extra arguments for Beam.
-        options: those of `corpora.Options` that the corpus takes.
+        options: the options of `corpora.Options` that the corpus accepts.
 
     Returns:
         `out`.
 
     Raises:
-        ValueError: an unknown name or option, a source that is not the corpus, a bad file.
-        OSError: `out` is in use, is something else, or cannot be written.
+        ValueError: the name or an option is unknown, the source is not the corpus, or a file is
+            invalid.
+        OSError: `out` is in use, exists, or cannot be written.
 
     Example:
         prepare("timit", "/corpora/TIMIT", "timit", workers=8)
@@ -82,7 +83,7 @@ def prepare(
 
 
 def options_of(name: str, given: dict[str, Any]) -> Options:
-    """The user's options, checked against what the corpus takes."""
+    """The user's options, checked against those that the corpus accepts."""
     corpus, given = corpora.get(name), {k: v for k, v in given.items() if v is not None}
     strange = sorted(set(given) - set(corpus.options))
     if strange:
@@ -114,7 +115,7 @@ def _std(value: Any) -> float:
 
 
 def source_of(name: str, corpus: Corpus, source: Any) -> Path | None:
-    """The folder of a corpus, checked; None for one that needs none."""
+    """The source folder of a corpus, checked; None for a corpus without one."""
     if not corpus.needs_source:
         if source is not None:
             raise ValueError(f"source={str(source)!r}: {name} comes with a package; omit it")
@@ -145,7 +146,7 @@ def _check_free(out: Path) -> None:
 
 
 def check_found(listing: Found, source: Any, skip_bad: bool) -> None:
-    """Refuse a corpus that lacks what its lists name, or all of a part."""
+    """Check that a corpus has all files in its lists, and items in each part."""
     if listing.missing and not skip_bad:
         key, reason = listing.missing[0]
         more = f", and {len(listing.missing) - 1} more" if len(listing.missing) > 1 else ""

@@ -1,4 +1,4 @@
-"""Shards: TFRecord files of sequences, written whole or not at all, read without being loaded."""
+"""Shards: TFRecord files of sequences, written atomically."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _CHUNK = 1 << 20  # numbers squared at once
 
 
 class Entry(NamedTuple):
-    """Where a sequence is in a shard, and the sums that its statistics are made of.
+    """The position of a sequence in a shard, and the sums for its statistics.
 
     Args:
         key: its name.
-        offset: of its first number, in bytes.
-        size: how many numbers.
-        scale: of a number.
-        sums, squares: of the stored numbers, per column; whole numbers, so that the statistics do
-            not depend on the order in which they are added.
+        offset: the position of its first value, in bytes.
+        size: its number of values.
+        scale: the factor by which stored values are multiplied.
+        sums, squares: the sums of the stored values and of their squares, per column. They are
+            integers, so that statistics do not depend on the order of summation.
     """
 
     key: str
@@ -42,18 +42,18 @@ class Entry(NamedTuple):
 
 
 def write_shard(path: Path, records: Iterable[Record], columns: int) -> list[Entry]:
-    """Write records to a TFRecord file of `tf.train.Example`s and tell where each is.
+    """Write records to a TFRecord file of `tf.train.Example`s, and return their entries.
 
-    The features of an example: `id`, `values` (the numbers' bytes, little-endian), `scale`.
+    The features of an example are `id`, `values` (bytes, little-endian) and `scale`.
 
     Args:
         path: the file.
-        records: int16 or uint8 arrays.
-        columns: width of the frames that statistics are told apart by; 1 for samples.
+        records: the records, with int16 or uint8 arrays.
+        columns: the number of columns with separate statistics; 1 for samples.
 
     Raises:
-        OSError: it cannot be written, for instance because the disk is full.
-        ValueError: an error of a reader of `records`.
+        OSError: the file cannot be written, for instance because the disk is full.
+        ValueError: a reader of `records` failed.
     """
     entries, position = [], 0
     with replacing(path) as temporary:
@@ -116,7 +116,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: the file is not JSON.
         OSError: it cannot be read.
     """
     try:
@@ -126,10 +126,10 @@ def read_json(path: Path) -> Any:
 
 
 def say(text: str) -> None:
-    """Progress, on standard error, so that output can be piped."""
+    """Print progress on standard error, so that output can be piped."""
     print(printable(text), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
-    """The text with what is no text escaped: names of files may be any bytes."""
+    """The text with undecodable bytes escaped: file names may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

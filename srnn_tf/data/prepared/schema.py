@@ -1,4 +1,4 @@
-"""What the JSON files of a prepared data set must look like: they may come from anywhere."""
+"""The schema of the JSON files of a prepared data set, which are untrusted input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST = 1 << 40  # numbers of a sequence, samples a second, bytes: above it, it 
 
 
 def wrong_field(content: dict[str, Any]) -> str | None:
-    """The first field of `dataset_info.json` that is not what it must be."""
+    """The first invalid field of `dataset_info.json`, or None."""
     frame: Any = content.get("frame_size")
     if not _whole(frame, least=1) or frame > MOST_VALUES:
         return "frame_size"

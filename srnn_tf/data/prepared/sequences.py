@@ -13,15 +13,15 @@ from srnn_tf.data.formats.standardization import Standardization
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How stored numbers are to be seen; all sequences of a part share one.
+    """The conversion from stored values to frames; all sequences of a part share one.
 
     Args:
         frame_size: D.
-        dtype: of the file.
-        standardization: of the data set.
-        down_sample: k, above 1 the signal is read as its k interleaved parts, one after another.
-        unscaled: values of a frame, from the first on, that a sequence's scale is not for: the bit
-            of a pen.
+        dtype: the dtype in the file.
+        standardization: the standardization of the data set.
+        down_sample: k. Above 1 the signal is read as its k interleaved parts, one after another.
+        unscaled: the number of leading values of a frame that are not scaled, such as the bit of a
+            pen.
     """
 
     frame_size: int
@@ -33,15 +33,15 @@ class View:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Stored:
-    """A sequence of a prepared data set: an array (T, D), float32, read from disk where sliced.
+    """A sequence of a prepared data set: an array (T, D), float32, read from disk when sliced.
 
     Args:
         path: the file.
-        offset: of its first number, in bytes.
-        size: how many numbers it has.
-        scale: what a stored number is multiplied by.
+        offset: the position of its first value, in bytes.
+        size: its number of values.
+        scale: the factor by which stored values are multiplied.
         view: see `View`.
-        first, last: the frames of it that are meant; all by default.
+        first, last: the range of frames; all by default.
 
     Example:
         sequence[10:20].shape  # (10, D)
@@ -58,7 +58,7 @@ class Stored:
 
     @property
     def num_values(self) -> int:
-        """Numbers that a stream may read; above T * D where an incomplete frame ends the signal."""
+        """The number of values that a stream may read: above T * D if the last frame is partial."""
         if self.last is not None or self.view.standardization.permutation is not None:
             return len(self) * self.view.frame_size
         return self._whole() - self.first * self.view.frame_size
@@ -94,7 +94,7 @@ class Stored:
         return dataclasses.replace(self, first=self.first + start, last=self.first + stop)
 
     def values(self, start: int, stop: int) -> np.ndarray:
-        """Numbers `start` to `stop` of the frames laid end to end, float32, standardized."""
+        """The values `start` to `stop` of the flattened frames, float32, standardized."""
         standardization, width = self.view.standardization, self.view.frame_size
         # Means and permutations are per place in a frame, so whole frames are read.
         low, high = start // width, -(-stop // width)

@@ -1,4 +1,4 @@
-"""The shards of a data set as tasks: planned, then written here, in processes or with Beam."""
+"""The shards of a data set as tasks, written in this process, in several, or with Beam."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ SHARD_BYTES = 1 << 26  # of source files that go into one shard
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One shard to be written: what any worker, here or elsewhere, needs to know.
+    """A shard to write: all that a worker needs.
 
     Args:
-        name: of the corpus.
-        file: the shard's name.
-        folder: where it is written.
-        items: what it holds.
-        options: of the user.
-        skip_bad: leave out what cannot be read.
-        module: that registers the corpus, for workers that have not imported it; None for ours.
+        name: the name of the corpus.
+        file: the name of the shard.
+        folder: the folder to write it to.
+        items: the items of the shard.
+        options: the user's options.
+        skip_bad: skip items that cannot be read.
+        module: the module that registers the corpus, for workers to import; None for the corpora of
+            this package.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Task:
 
     @property
     def identity(self) -> str:
-        """A digest of what makes the shard's bytes, so that a changed source is read again."""
+        """A digest of all that the shard's bytes depend on, to detect a changed source."""
         corpus = corpora.get(self.name)
         sources = [(i.key, [_stamp(path) for path in corpus.files_of(i)]) for i in self.items]
         versions = info.versions(corpus.kind)  # another decoder, other samples
@@ -58,7 +59,7 @@ class Task:
         return self.folder / f"{self.file}.json"
 
     def done(self) -> bool:
-        """Whether an earlier run wrote it."""
+        """Whether an earlier run wrote the shard."""
         try:
             report = records.read_json(self.report)
             same = report["identity"] == self.identity and (self.skip_bad or not report["skipped"])
@@ -76,7 +77,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def plan(name: str, listing: Found, folder: Path, options: Options, skip_bad: bool) -> list[Task]:
-    """The shards: items in the order of their keys, cut by the size of the source files."""
+    """Plan the shards: items in the order of their keys, cut by the size of the source files."""
     tasks, module = [], corpora.module_of(name)
     for part in PARTS:
         groups, size = [[]], 0
@@ -152,7 +153,7 @@ def run(
     runner: str | None = None,
     runner_options: Sequence[str] = (),
 ) -> None:
-    """Write the shards that no earlier run has written: here, in processes, or with Beam."""
+    """Write the shards that no earlier run has written, in processes or with Beam."""
     total, tasks = len(tasks), [task for task in tasks if not task.done()]
     done = total - len(tasks)
     if done:

@@ -1,4 +1,4 @@
-"""The corpora as data sets of TensorFlow Datasets: the same readers, splits and statistics."""
+"""The corpora as TensorFlow Datasets builders: the same readers and splits."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from srnn_tf.data.prepared import preparation
 
 
 def builder(name: str, data_dir: str | None = None, **options: Any) -> Any:
-    """A `tfds.core.GeneratorBasedBuilder` of a corpus, which is read from `manual_dir`.
+    """A `tfds.core.GeneratorBasedBuilder` of a corpus, which it reads from `manual_dir`.
 
-    The corpus is unpacked to the folder `manual_dir/NAME`, by default
-    `~/tensorflow_datasets/downloads/manual/NAME`. Examples are `id`, `values` as they are in the
-    files, int16 samples or rows (pen_up, dx, dy), or uint8 keys, and `scale`, what `values` are to
-    be multiplied by. Nothing is standardized: for that, and for training, there is `prepare`.
+    Unpack the corpus to the folder `manual_dir/NAME`, by default
+    `~/tensorflow_datasets/downloads/manual/NAME`. An example has `id`, `values` and `scale`.
+    `values` are those of the files: int16 samples, int16 rows (pen_up, dx, dy), or uint8 keys.
+    Multiply them by `scale`. They are not standardized; to train, use `prepare`.
 
     Args:
-        name: of the corpus.
-        data_dir: where TensorFlow Datasets keeps what it has prepared.
-        options: those of `corpora.Options` that the corpus takes.
+        name: the name of the corpus.
+        data_dir: the folder in which TensorFlow Datasets stores prepared data sets.
+        options: the options of `corpora.Options` that the corpus accepts.
 
     Raises:
         ImportError: tensorflow-datasets is not installed.
-        ValueError: an unknown name or option; when it is prepared, a source that is not the corpus.
+        ValueError: the name or an option is unknown; in `download_and_prepare`, the source is not
+            the corpus.
 
     Example:
         built = builder("timit")
