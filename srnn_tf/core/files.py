@@ -1,5 +1,6 @@
-"""Atomic writes of files."""
+"""Atomic writes of files, and views of what is in them."""
 
+import mmap
 import os
 import secrets
 from collections.abc import Iterator
@@ -39,3 +40,24 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         raise OSError(error.errno, f"cannot write {path}: {reason}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def place_of(path: str | os.PathLike, mark: bytes, start: int = 0) -> int:
+    """Where a file holds some bytes first, from a place on; -1 where it does not.
+
+    Args:
+        path: the file, which is not loaded into memory.
+        mark: the bytes.
+        start: the first place that counts.
+
+    Raises:
+        OSError: it cannot be read.
+
+    Example:
+        place_of("song.flac", b"fLaC")  # 0
+    """
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:  # an empty file cannot be mapped
+            return -1
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(mark, start)
