@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from srnn_tf.core import files
+from srnn_tf.core.files import shortened
+
 SUFFIXES = (".xml", ".dat", ".npy")
 COLUMNS = ("pen", "dx", "dy")
 MOST_POINTS = 10_000_000  # of one file
+MOST_BYTES = 1 << 25  # of a file that is text, and of those that it includes together
+_DEEPEST = 16  # levels of IAM-OnDB's XML, which has five
 _LARGEST_MOVE = 32767  # moves are stored in 16 bits
 
 
@@ -60,23 +67,50 @@ def read_iam(path: str | Path) -> list[np.ndarray]:
         raise ImportError(
             "IAM-OnDB's XML is read with defusedxml: pip install 'srnn-tf[handwriting]'"
         ) from error
+    content = io.BytesIO(files.read_bytes(path, MOST_BYTES))
+    strokes: list[list[tuple[int, int]]] = []
+    depth, inside, count = 0, 0, 0  # `inside`: the depth of the stroke that is open
     try:
-        root = ElementTree.parse(path, forbid_dtd=True).getroot()
+        # One element after another, none of which is kept.
+        for event, element in ElementTree.iterparse(content, ("start", "end"), forbid_dtd=True):
+            stroke = element.tag == "Stroke"
+            if event == "start":
+                depth += 1
+                if depth > _DEEPEST or (stroke and inside):
+                    raise _Unsound(f"it is nested deeper than {_DEEPEST} levels, or a Stroke is")
+                if stroke:
+                    inside = depth
+                    strokes.append([])
+                continue
+            if element.tag == "Point" and inside:
+                count += 1
+                if count > MOST_POINTS:
+                    raise _Unsound(f"it has more than {MOST_POINTS:,} points")
+                strokes[-1].append(_point(element))
+            if stroke:
+                inside = 0
+            depth -= 1
+            element.clear()
+    except _Unsound as error:
+        raise ValueError(f"{path}: {error}") from error
     except (ElementTree.ParseError, LookupError, ValueError, DefusedXmlException) as error:
-        reason = error if isinstance(error, ElementTree.ParseError) else type(error).__name__
+        plain = isinstance(error, ElementTree.ParseError)
+        reason = str(error)[:200] if plain else type(error).__name__
         raise ValueError(f"{path}: is not sound XML ({reason})") from error
-    strokes = [
-        [_point(path, point) for point in stroke.iter("Point")] for stroke in root.iter("Stroke")
-    ]
     if not any(strokes):
         raise ValueError(f"{path}: holds no Stroke with a Point")
     return [np.array(stroke, np.int64).reshape(-1, 2) * (1, -1) for stroke in strokes]
 
 
-def _point(path, point) -> tuple[int, int]:
+class _Unsound(ValueError):
+    """What XML may be, and handwriting never is."""
+
+
+def _point(point) -> tuple[int, int]:
     x, y = point.get("x", ""), point.get("y", "")
     if not (re.fullmatch(r"-?\d{1,9}", x) and re.fullmatch(r"-?\d{1,9}", y)):
-        raise ValueError(f"{path}: a Point has x={x!r}, y={y!r}; accepted are whole numbers")
+        x, y = shortened(x), shortened(y)
+        raise _Unsound(f"a Point has x={x}, y={y}; accepted are whole numbers")
     return int(x), int(y)
 
 
@@ -90,14 +124,26 @@ def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.
         include: where included files are; None if all is in `path`.
 
     Raises:
-        ValueError: not such a file, a path that leaves `include`, a missing file, no strokes.
+        ValueError: not such a file, a path that leaves `include`, a missing file, one that is
+            included twice, no strokes, more than 32 MiB.
 
     Example:
         read_unipen("data/8/bba/ajcr/ajcr101.dat", "include")[0].shape
     """
     strokes: list[np.ndarray] = []
+    left, seen = MOST_BYTES, {Path(path).resolve()}
     for name in [None, *included(path, include)]:
-        file = path if name is None else Path(include or "") / name
+        file = Path(path if name is None else Path(include or "") / name)
+        if name is not None and file.resolve() in seen:
+            raise ValueError(f"{path}: includes {name[:200]} twice, or itself")
+        seen.add(file.resolve())
+        try:
+            left -= len(files.read_bytes(file, left))
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: it and the files it includes have more than {MOST_BYTES:,} bytes, or are "
+                f"no regular files ({error})"
+            ) from error
         strokes += _pen_down(file)
     if not strokes:
         raise ValueError(f"{path}: holds no points after .PEN_DOWN, nor do the files it includes")
@@ -105,7 +151,7 @@ def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.
 
 
 def _text(path) -> str:
-    return Path(path).read_bytes().decode("latin1")
+    return files.read_bytes(path, MOST_BYTES).decode("latin1")
 
 
 def included(path, include) -> list[str]:
@@ -114,11 +160,15 @@ def included(path, include) -> list[str]:
     names = [name for name in names if not name.endswith((".lex", ".doc"))]
     for name in names:
         if include is None:
-            raise ValueError(f"{path}: includes {name}, but the folder `include` is not given")
+            raise ValueError(
+                f"{path}: includes {name[:200]}, but the folder `include` is not given"
+            )
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ValueError(f"{path}: includes {name}, which leaves the folder {include}")
-        if not (Path(include) / name).is_file():
-            raise ValueError(f"{path}: includes {name}, which is not in {include}")
+            raise ValueError(
+                f"{path}: includes {name[:200]}, which leaves the folder {include}"
+            )
+        if not os.path.isfile(Path(include) / name):
+            raise ValueError(f"{path}: includes {name[:200]}, which is not in {include}")
     return names
 
 
@@ -130,7 +180,7 @@ def _pen_down(path) -> list[np.ndarray]:
         try:
             stroke = [[int(v) for v in row.split()] for row in points.split("\n") if row.strip()]
         except ValueError as error:
-            raise ValueError(f"{path}: after .PEN_DOWN: {error}") from error
+            raise ValueError(f"{path}: after .PEN_DOWN: {str(error)[:200]}") from error
         if not closed or not stroke or {len(row) for row in stroke} != {2}:
             raise ValueError(
                 f"{path}: a stroke is cut off, empty, or not in two columns, X and Y; "
@@ -175,6 +225,9 @@ def read_rows(path: str | Path, columns: str | None = None) -> tuple[np.ndarray,
 
 def _array(path) -> np.ndarray:
     try:
+        files.check_regular(path)
+        with open(path, "rb") as file:
+            files.check_npy(file, os.stat(path).st_size)
         rows = np.load(path, allow_pickle=False, mmap_mode="r")
     except Exception as error:  # NumPy parses the header, and raises what its parsers do
         raise ValueError(f"{path}: is not readable as an .npy file ({error})") from error
