@@ -167,7 +167,8 @@ class Run:
             options = {name: config.get(name) for name in OPTIONS}
             return cls(path, recipe, config["steps"], config["seed"], dtype, **options)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{path / 'run.json'} is not a run's: {config}") from error
+            shown = files.shortened(config, 200)
+            raise ValueError(f"{path / 'run.json'} is not a run's: {shown}") from error
 
     @property
     def checkpoint(self) -> Path:

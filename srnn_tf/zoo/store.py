@@ -72,8 +72,15 @@ def _folder(path: str | os.PathLike, name: str) -> Path:
 
 
 def published() -> dict[str, Any]:
-    """What can be downloaded: name -> {"versions": {version: SHA-256 of its card}} or an alias."""
-    return files.read_json(_PUBLISHED)
+    """What can be downloaded: name -> {"versions": {version: SHA-256 of its card}} or an alias.
+
+    Raises:
+        ValueError: the package's own list is damaged.
+    """
+    index = files.read_json(_PUBLISHED)
+    if not isinstance(index, dict) or not all(isinstance(entry, dict) for entry in index.values()):
+        raise ValueError(f"{_PUBLISHED} is damaged: it must hold an object for each name")
+    return index
 
 
 def card_sha256(name: str, version: int, folder: Path) -> str | None:
@@ -135,7 +142,7 @@ def alias(name: str, root: str | os.PathLike | None = None) -> Alias | None:
 
 
 def _alias_card(path: Path, name: str) -> dict[str, Any]:
-    card = artifacts.read_card(path, "alias of a published model")
+    card = artifacts.read_card(path, "substitute's card")
     target = card.get("alias_of")
     if not isinstance(target, str) or not artifacts.NAME.fullmatch(target):
         shown = files.shortened(target)

@@ -36,7 +36,10 @@ _NAMES = "i1 u1 i2 u2 i4 u4 f4 f8 i8 u8".split()
 _STORED = dict(zip((1, 2, 3, 4, 5, 6, 7, 9, 12, 13), _NAMES, strict=True))
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _NUMERIC, _IS_COMPLEX = 1, range(6, 16), 0x0800
-_LARGEST = 2**28  # bytes of a file, and of its three variables; of the published ones, 22 million
+# Bytes of a file, and of its three variables: the largest published ones have 35 million, and
+# eight times that where each note is a double.
+_LARGEST = 5 * 2**26
+_CHUNK = 2**20  # bytes that are unpacked at once
 _HEAD = 4096  # bytes of a variable that its name is within
 _MOST_NOTES = 128  # of a frame, as many as MIDI has
 _MOST_FRAMES = 5_000_000  # of a file, and no more than it has bytes: each takes one at least
@@ -114,11 +117,8 @@ def _mat_variables(data: bytes, wanted: list[str]) -> dict[str, Any]:
             head = zlib.decompressobj().decompress(content, _HEAD)
             if not any(name.encode() in head for name in wanted):
                 continue
-            inflate = zlib.decompressobj()
-            inflated = inflate.decompress(content, left)
-            if not inflate.eof:
-                raise ValueError(f"a variable is cut, or all have over {_LARGEST} bytes")
-            left = max(1, left - len(inflated))
+            inflated = _inflated(content, left)
+            left -= len(inflated)
             kind, content = next(_elements(memoryview(inflated), order), (0, content))
         if kind == _MATRIX:
             name, value = _matrix(content, order, wanted)
@@ -126,6 +126,19 @@ def _mat_variables(data: bytes, wanted: list[str]) -> dict[str, Any]:
                 raise ValueError(f"it has the variable {name} twice")
             variables[name] = value
     return variables
+
+
+def _inflated(content: memoryview, most: int) -> bytearray:
+    """A compressed variable, of at most `most` bytes, with no room made for more."""
+    inflate, inflated = zlib.decompressobj(), bytearray()
+    rest: Any = content
+    while not inflate.eof:
+        part = inflate.decompress(rest, _CHUNK)
+        rest = inflate.unconsumed_tail
+        inflated += part
+        if len(inflated) > most or not (part or rest or inflate.eof):
+            raise ValueError(f"a variable is cut, or all have over {_LARGEST} bytes")
+    return inflated
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:

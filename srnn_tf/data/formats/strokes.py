@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from srnn_tf.core.files import shortened
 SUFFIXES = (".xml", ".dat", ".npy")
 COLUMNS = ("pen", "dx", "dy")
 MOST_POINTS = 10_000_000  # of one file
-MOST_BYTES = 1 << 25  # of a file that is text, and of those that it includes together
+MOST_BYTES = 1 << 25  # of a UNIPEN file, and of those that it includes, together
+_MOST_XML = 1 << 24  # bytes of IAM-OnDB's, of which each is one line of text
 _DEEPEST = 16  # levels of IAM-OnDB's XML, which has five
 _LARGEST_MOVE = 32767  # moves are stored in 16 bits
 
@@ -62,48 +62,59 @@ def read_iam(path: str | Path) -> list[np.ndarray]:
         moves(read_iam("a01-000u-01.xml"), "a01-000u-01.xml").shape  # (567, 3)
     """
     try:
-        from defusedxml import DefusedXmlException, ElementTree
+        from defusedxml import DefusedXmlException
+        from defusedxml.ElementTree import DefusedXMLParser, ParseError
     except ImportError as error:
         raise ImportError(
             "IAM-OnDB's XML is read with defusedxml: pip install 'srnn-tf[handwriting]'"
         ) from error
-    content = io.BytesIO(files.read_bytes(path, MOST_BYTES))
-    strokes: list[list[tuple[int, int]]] = []
-    depth, inside, count = 0, 0, 0  # `inside`: the depth of the stroke that is open
+    content, reader = files.read_bytes(path, _MOST_XML), _Reader()
+    parser = DefusedXMLParser(target=reader, forbid_dtd=True)
     try:
-        # One element after another, none of which is kept.
-        for event, element in ElementTree.iterparse(content, ("start", "end"), forbid_dtd=True):
-            stroke = element.tag == "Stroke"
-            if event == "start":
-                depth += 1
-                if depth > _DEEPEST or (stroke and inside):
-                    raise _Unsound(f"it is nested deeper than {_DEEPEST} levels, or a Stroke is")
-                if stroke:
-                    inside = depth
-                    strokes.append([])
-                continue
-            if element.tag == "Point" and inside:
-                count += 1
-                if count > MOST_POINTS:
-                    raise _Unsound(f"it has more than {MOST_POINTS:,} points")
-                strokes[-1].append(_point(element))
-            if stroke:
-                inside = 0
-            depth -= 1
-            element.clear()
+        parser.feed(content)  # at once: of chunks, a long name would be parsed anew with each
+        parser.close()
     except _Unsound as error:
         raise ValueError(f"{path}: {error}") from error
-    except (ElementTree.ParseError, LookupError, ValueError, DefusedXmlException) as error:
-        plain = isinstance(error, ElementTree.ParseError)
-        reason = str(error)[:200] if plain else type(error).__name__
+    except (ParseError, LookupError, ValueError, DefusedXmlException) as error:
+        reason = str(error)[:200] if isinstance(error, ParseError) else type(error).__name__
         raise ValueError(f"{path}: is not sound XML ({reason})") from error
-    if not any(strokes):
+    if not any(reader.strokes):
         raise ValueError(f"{path}: holds no Stroke with a Point")
-    return [np.array(stroke, np.int64).reshape(-1, 2) * (1, -1) for stroke in strokes]
+    return [np.array(stroke, np.int64).reshape(-1, 2) * (1, -1) for stroke in reader.strokes]
 
 
 class _Unsound(ValueError):
     """What XML may be, and handwriting never is."""
+
+
+class _Reader:
+    """What a parser of XML tells, element by element: it keeps the points of strokes alone."""
+
+    def __init__(self) -> None:
+        self.strokes: list[list[tuple[int, int]]] = []
+        self.depth, self.count, self.inside = 0, 0, False
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise _Unsound(f"its elements are nested deeper than {_DEEPEST} levels")
+        if tag == "Stroke":
+            if self.inside:
+                raise _Unsound("it has a Stroke within a Stroke")
+            self.inside = True
+            self.strokes.append([])
+        if tag == "Point" and self.inside:
+            self.count += 1
+            if self.count > MOST_POINTS:
+                raise _Unsound(f"it has more than {MOST_POINTS:,} points")
+            self.strokes[-1].append(_point(attributes))
+
+    def end(self, tag: str) -> None:
+        self.depth -= 1
+        self.inside = self.inside and tag != "Stroke"
+
+    def close(self) -> None:
+        pass
 
 
 def _point(point) -> tuple[int, int]:
@@ -131,12 +142,12 @@ def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.
         read_unipen("data/8/bba/ajcr/ajcr101.dat", "include")[0].shape
     """
     strokes: list[np.ndarray] = []
-    left, seen = MOST_BYTES, {Path(path).resolve()}
+    left, seen = MOST_BYTES, {os.path.realpath(path)}
     for name in [None, *included(path, include)]:
         file = Path(path if name is None else Path(include or "") / name)
-        if name is not None and file.resolve() in seen:
+        if name is not None and os.path.realpath(file) in seen:
             raise ValueError(f"{path}: includes {name[:200]} twice, or itself")
-        seen.add(file.resolve())
+        seen.add(os.path.realpath(file))
         try:
             left -= len(files.read_bytes(file, left))
         except ValueError as error:
@@ -164,9 +175,7 @@ def included(path, include) -> list[str]:
                 f"{path}: includes {name[:200]}, but the folder `include` is not given"
             )
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ValueError(
-                f"{path}: includes {name[:200]}, which leaves the folder {include}"
-            )
+            raise ValueError(f"{path}: includes {name[:200]}, which leaves the folder {include}")
         if not os.path.isfile(Path(include) / name):
             raise ValueError(f"{path}: includes {name[:200]}, which is not in {include}")
     return names
