@@ -48,7 +48,7 @@ def evaluation(run: runs.Run) -> dict[str, Any]:
     path = run.folder / "evaluation.json"
     if not path.is_file():
         raise ValueError(f"{path} is missing: run `srnn-tf evaluate {run.folder}` first")
-    evaluated = artifacts.read_json(path, "evaluation")
+    evaluated = artifacts.read_json(path, "evaluation", finite=False)  # what is not is said later
     if evaluated.get("weights_sha256") != artifacts.sha256(run.folder / "best.weights.h5"):
         raise ValueError(f"{path} is of other weights: run `srnn-tf evaluate` again")
     return evaluated
@@ -108,7 +108,8 @@ def write(
         return cards.card(run, evaluated, version, model, others)
 
     _place(target, make)
-    (target.parent / artifacts.CARD).unlink(missing_ok=True)
+    for file in (artifacts.CARD, artifacts.CARD_SHA256):
+        (target.parent / file).unlink(missing_ok=True)
     return target
 
 
@@ -139,7 +140,7 @@ def again(name: str, root: Path = ROOT) -> Path:
 def _newest(name: str, root: Path) -> artifacts.Artifact:
     if not (numbers := cards.versions(root / name)):
         raise ValueError(f"{name} is neither a run's folder nor published in {root}")
-    artifact = artifacts.Artifact.open(root / name / str(numbers[-1]))
+    artifact = artifacts.Artifact.open(root / name / str(numbers[-1]), name, numbers[-1])
     artifact.verify()
     return artifact
 
@@ -151,7 +152,7 @@ def _place(target: Path, make: Callable[[Path], dict[str, Any]]) -> Path:
     try:
         card = make(part)
         card["files"] = artifacts.checksums(part)
-        (part / "assets.extra" / artifacts.CARD).write_text(artifacts.to_json(card))
+        artifacts.write_card(part / "assets.extra" / artifacts.CARD, card)
         artifacts.Artifact.open(part).load()
         page = pages.readme(card)  # before anything is in place
         os.replace(part, target)
@@ -183,7 +184,7 @@ def add_seeds(name: str, seeds: Sequence[runs.Run], root: Path = ROOT) -> Path:
         **artifact.card,
         "seeds": _other_seeds(name, training, training["candidate"], seeds),
     }
-    runs.write_text(artifact.folder / "assets.extra" / artifacts.CARD, artifacts.to_json(card))
+    artifacts.write_card(artifact.folder / "assets.extra" / artifacts.CARD, card)
     runs.write_text(root / name / "README.md", pages.readme(card))
     return artifact.folder
 

@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import data, recipes, zoo
-from srnn_tf.core import checks
+from srnn_tf.core import checks, files
 from srnn_tf.core.files import replacing
 from srnn_tf.data.batching.transposition import LARGEST
 from srnn_tf.data.formats.rolls import NUM_NOTES
@@ -170,7 +170,8 @@ class Run:
             options = {name: config.get(name) for name in OPTIONS}
             return cls(path, recipe, config["steps"], config["seed"], dtype, **options)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{path / 'run.json'} is not a run's: {config}") from error
+            shown = files.shortened(config, 200)
+            raise ValueError(f"{path / 'run.json'} is not a run's: {shown}") from error
 
     @property
     def checkpoint(self) -> Path:
@@ -333,18 +334,18 @@ def load_weights(model: SequenceModel, path: Path) -> None:
         ValueError: the file is damaged or of another model.
     """
     try:
+        files.check_regular(path)
+        files.check_hdf5(path, path.stat().st_size)
         model.load_weights(path)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged or of another model: {error}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file.
+    """Read a JSON file, which may hold numbers that are not finite.
 
     Raises:
         ValueError: the file is not valid JSON.
+        OSError: the file cannot be read.
     """
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    return files.read_json(path, finite=False)

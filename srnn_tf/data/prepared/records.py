@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from srnn_tf.core import files
 from srnn_tf.core.files import replacing
 from srnn_tf.data.corpora.base import Record
 
 _HEAD = 12  # bytes in front of a record: its length and a checksum
 _TAIL = 4
+_MOST_JSON = 1 << 28  # bytes; an index has about 60 for a sequence
 _CHUNK = 1 << 20  # numbers squared at once
 
 
@@ -120,9 +122,9 @@ def read_json(path: Path) -> Any:
         OSError: it cannot be read.
     """
     try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: not JSON ({error})") from error
+        return files.read_json(path, _MOST_JSON)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def say(text: str) -> None:
