@@ -68,7 +68,7 @@ class Calls:
         try:
             score = answer["metadata"]["signature_def"]["signature_def"]["score"]
             sizes = [axis["size"] for axis in score["inputs"]["frames"]["tensor_shape"]["dim"]]
-            sizes = [int(size) if isinstance(size, str) else size for size in sizes]
+            sizes = [int(s) if isinstance(s, str) and s.isdecimal() else s for s in sizes]
             return Facts.checked(sizes, list(score.get("outputs") or ()))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             raise ServingError(f"{self.base} is not a model of srnn_tf", "NOT_FOUND") from None
