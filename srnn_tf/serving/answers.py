@@ -228,9 +228,10 @@ def _sequences(values: Any, rank: int, name: str) -> list[np.ndarray]:
     try:
         listed = hasattr(values, "__len__") and not hasattr(values, "shape") and len(values)
         several = listed and np.ndim(values[0]) == rank
-        arrays = [np.asarray(array) for array in values] if several else [np.asarray(values)]
+        members = list(values) if several else [values]
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(f"`{name}` must be {accepted}; received another nesting") from error
+    arrays = [checks.reals(member, name, accepted) for member in members]
     if not several:
         (whole,) = arrays
         arrays = list(whole) if whole.ndim == rank + 1 else arrays if whole.size else []
