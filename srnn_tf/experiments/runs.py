@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import data, recipes, zoo
-from srnn_tf.core import checks, files
+from srnn_tf.core import checks, reading
 from srnn_tf.core.files import replacing
 from srnn_tf.data.batching.transposition import LARGEST
 from srnn_tf.data.formats.rolls import NUM_NOTES
@@ -170,7 +170,7 @@ class Run:
             options = {name: config.get(name) for name in OPTIONS}
             return cls(path, recipe, config["steps"], config["seed"], dtype, **options)
         except (KeyError, TypeError) as error:
-            shown = files.shortened(config, 200)
+            shown = reading.shortened(config, 200)
             raise ValueError(f"{path / 'run.json'} is not a run's: {shown}") from error
 
     @property
@@ -334,8 +334,8 @@ def load_weights(model: SequenceModel, path: Path) -> None:
         ValueError: the file is damaged or of another model.
     """
     try:
-        files.check_regular(path)
-        files.check_hdf5(path, path.stat().st_size)
+        reading.check_regular(path)
+        reading.check_hdf5(path, path.stat().st_size)
         model.load_weights(path)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged or of another model: {error}") from error
@@ -348,4 +348,4 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: the file is not valid JSON.
         OSError: the file cannot be read.
     """
-    return files.read_json(path, finite=False)
+    return reading.read_json(path, finite=False)

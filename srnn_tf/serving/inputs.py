@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srnn_tf import serving, zoo
-from srnn_tf.core import files
+from srnn_tf.core import reading
 from srnn_tf.data import modality
 from srnn_tf.data.corpora import Options
 
@@ -124,7 +124,7 @@ def check(sequence: Sequence, card: Mapping[str, Any]) -> None:
 def _load(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file, by name; no more than `MOST_BYTES` of them."""
     try:
-        files.check_regular(path)
+        reading.check_regular(path)
         size = path.stat().st_size
         if archived := zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as file:
@@ -136,10 +136,10 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     try:
         if archived:
             with zipfile.ZipFile(path) as file:
-                files.check_arrays(file, max(_FLOOR, _MOST_EXPANSION * path.stat().st_size))
+                reading.check_arrays(file, max(_FLOOR, _MOST_EXPANSION * path.stat().st_size))
         else:
             with path.open("rb") as file:
-                files.check_npy(file, size)
+                reading.check_npy(file, size)
         content = np.load(path, allow_pickle=False)
         return {"": content} if isinstance(content, np.ndarray) else dict(content)
     except Exception as error:  # numpy and zipfile raise nearly any type on damaged files

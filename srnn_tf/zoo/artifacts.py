@@ -17,7 +17,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from srnn_tf.core import files as checked
+from srnn_tf.core import files as atomic
+from srnn_tf.core import reading
 from srnn_tf.model import SequenceModel
 from srnn_tf.zoo import stored
 
@@ -53,14 +54,14 @@ def read_json(path: Path, kind: str, finite: bool = True) -> dict[str, Any]:
             format.
     """
     try:
-        values = checked.read_json(path, finite=finite)
+        values = reading.read_json(path, finite=finite)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(f"{path} is missing: the folder holds no {kind}") from error
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is not a {kind}: {error}") from error
     received = values.get("format") if isinstance(values, dict) else None
     if type(received) is not int or received != FORMAT:
-        shown = checked.shortened(received)
+        shown = reading.shortened(received)
         raise ValueError(f"{path} is of format {shown}; this version reads {FORMAT}")
     return values
 
@@ -76,7 +77,7 @@ def write_card(path: Path, card: dict[str, Any]) -> None:
     # Between the two writes neither old nor new would fit: better none, which says nothing.
     sums.unlink(missing_ok=True)
     for target, content in ((path, text), (sums, f"{digest}  {CARD}\n")):
-        with checked.replacing(target) as temporary:
+        with atomic.replacing(target) as temporary:
             temporary.write_text(content)
 
 
@@ -95,7 +96,7 @@ def read_card(path: Path, kind: str, expected: str | None = None) -> dict[str, A
     sums, digest = path.with_name(CARD_SHA256), sha256(path)
     if os.path.lexists(sums):  # models published before it was written have none
         try:
-            told = checked.read_bytes(sums, 1000).decode("ascii")
+            told = reading.read_bytes(sums, 1000).decode("ascii")
         except (OSError, ValueError) as error:
             raise ValueError(f"{sums} is not readable as a checksum: {error}") from error
         if told != f"{digest}  {CARD}\n":
@@ -165,7 +166,7 @@ class Artifact:
             if type(card.get(key)) is not type(value) or card[key] != value:
                 raise ValueError(
                     f"{path} must be that of {key} {value!r}, as its folder is; its {key} is "
-                    f"{checked.shortened(card.get(key))}"
+                    f"{reading.shortened(card.get(key))}"
                 )
         if not isinstance(card.get("stand_in", False), bool) or card.get("stand_in"):
             raise ValueError(f"{path}: `stand_in` must be false for a model with weights")

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from srnn_tf import objectives, recipes
-from srnn_tf.core import checks, files
+from srnn_tf.core import checks, reading
 from srnn_tf.core.registry import unknown
 from srnn_tf.data import Standardization
 from srnn_tf.model import SequenceModel
@@ -115,7 +115,7 @@ def load(
         _compile(model, options)
     except Exception as error:  # of whatever kind values of other types raise
         path = artifact.folder / "assets.extra" / artifacts.CONFIG
-        shown = files.shortened(options, 200)
+        shown = reading.shortened(options, 200)
         raise ValueError(f"{path}: its `compile`, {shown}, is none: {error}") from error
     if artifact.card.get("stand_in") and name not in _warned:
         _warned.add(name)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from srnn_tf.core import files
+from srnn_tf.core import reading
 from srnn_tf.zoo import artifacts
 
 _registered: list[Path] = []
@@ -77,7 +77,7 @@ def published() -> dict[str, Any]:
     Raises:
         ValueError: the package's own list is damaged.
     """
-    index = files.read_json(_PUBLISHED)
+    index = reading.read_json(_PUBLISHED)
     if not isinstance(index, dict) or not all(isinstance(entry, dict) for entry in index.values()):
         raise ValueError(f"{_PUBLISHED} is damaged: it must hold an object for each name")
     return index
@@ -145,19 +145,19 @@ def _alias_card(path: Path, name: str) -> dict[str, Any]:
     card = artifacts.read_card(path, "substitute's card")
     target = card.get("alias_of")
     if not isinstance(target, str) or not artifacts.NAME.fullmatch(target):
-        shown = files.shortened(target)
+        shown = reading.shortened(target)
         raise ValueError(f"{path} must name a model under `alias_of`; received {shown}")
     wrong = [k for k, v in card.items() if k not in _ALIAS or type(v) is not _ALIAS[k]]
     wrong += [k for k in _ALIAS if k not in card] + ["stand_in"] * (card.get("stand_in") is False)
     if wrong:
         raise ValueError(
             f"{path}: an alias has {', '.join(_ALIAS)}, `stand_in` true; received for "
-            f"{files.shortened(wrong[0])} {files.shortened(card.get(wrong[0]))}"
+            f"{reading.shortened(wrong[0])} {reading.shortened(card.get(wrong[0]))}"
         )
     if card["name"] != name:
         raise ValueError(
             f"{path} must be that of name {name!r}, as its folder is; its name is "
-            f"{files.shortened(card['name'])}"
+            f"{reading.shortened(card['name'])}"
         )
     return card
 

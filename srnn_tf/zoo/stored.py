@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf.core import files
+from srnn_tf.core import reading
 from srnn_tf.model import SequenceModel
 
 Shapes = Sequence[Sequence[int]]
@@ -48,12 +48,12 @@ def check(config: Any, shapes: Shapes) -> None:
         ValueError: one is; the error names it.
     """
     if not isinstance(config, Mapping):
-        raise ValueError(f"its model must be an object; received {files.shortened(config)}")
+        raise ValueError(f"its model must be an object; received {reading.shortened(config)}")
     numbers = sum(math.prod(shape) for shape in shapes)
     limits = {name: numbers for name in _SIZES} | {name: len(shapes) for name in _COUNTS}
     for name, most in _LARGEST.items():
         limits[name] = min(limits.get(name, most), most)
-    below: list[Any] = [config]  # files are not nested deeply, `files.parse_json` sees to it
+    below: list[Any] = [config]  # files are not nested deeply, `reading.parse_json` sees to it
     while below:
         value = below.pop()
         below += [v for v in value.values() if isinstance(v, Mapping)]
@@ -61,8 +61,8 @@ def check(config: Any, shapes: Shapes) -> None:
             size = value.get(name)
             if isinstance(size, int) and size > most:
                 raise ValueError(
-                    f"`{name}` is {files.shortened(size)}; accepted are up to {most:,}, of a model "
-                    f"whose {len(shapes)} weights have {numbers:,} values"
+                    f"`{name}` is {reading.shortened(size)}; accepted are up to {most:,}, of a "
+                    f"model whose {len(shapes)} weights have {numbers:,} values"
                 )
 
 
@@ -103,7 +103,7 @@ class Checkpoint:
         try:
             # TensorFlow would wait for a pipe, whichever part of the checkpoint it is.
             for file in prefix.parent.iterdir():
-                files.check_regular(file, _INDEX if file == index else None)
+                reading.check_regular(file, _INDEX if file == index else None)
             room = data.stat().st_size
             reader = tf.train.load_checkpoint(str(prefix))
             shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
@@ -167,7 +167,7 @@ def read_keras(path: Path) -> SequenceModel:
         kind = config.get("class_name")
         known = keras.saving.get_registered_object(str(config.get("registered_name")))
         if not isinstance(known, type) or not issubclass(known, SequenceModel):
-            raise ValueError(f"it holds a {files.shortened(kind)}; a SequenceModel is needed")
+            raise ValueError(f"it holds a {reading.shortened(kind)}; a SequenceModel is needed")
         check(model, shapes)
         _check_room(planned(model, _all_weights), shapes)
         loaded = keras.saving.load_model(path, compile=False)
@@ -178,16 +178,16 @@ def read_keras(path: Path) -> SequenceModel:
 
 def _contents(path: Path) -> tuple[Any, Shapes]:
     """The config of a `.keras` file, and the shapes of its arrays."""
-    files.check_regular(path)
+    reading.check_regular(path)
     with zipfile.ZipFile(path) as archive, tempfile.TemporaryFile() as unpacked:
-        files.check_members(archive, files.MOST_JSON, (_CONFIG, "metadata.json"))
-        files.check_members(archive, files.most_unpacked(path.stat().st_size))
-        config = files.parse_json(archive.read(_CONFIG))
+        reading.check_members(archive, reading.MOST_JSON, (_CONFIG, "metadata.json"))
+        reading.check_members(archive, reading.most_unpacked(path.stat().st_size))
+        config = reading.parse_json(archive.read(_CONFIG))
         if not isinstance(config, Mapping):
             raise ValueError(f"its {_CONFIG} is no object")
         with archive.open(_WEIGHTS) as member:
             shutil.copyfileobj(member, unpacked)
-        return config, files.check_hdf5(unpacked, unpacked.tell())
+        return config, reading.check_hdf5(unpacked, unpacked.tell())
 
 
 def _check_room(plan: Mapping[str, Any], shapes: Shapes) -> None:

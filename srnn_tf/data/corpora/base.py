@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srnn_tf.core.files import MOST_JSON, read_bytes
+from srnn_tf.core.reading import MOST_JSON, read_bytes
 from srnn_tf.data.corpora.splits import PARTS
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srnn_tf.core import files
+from srnn_tf.core import reading
 from srnn_tf.data.corpora import base
 from srnn_tf.data.corpora.base import Corpus, Found, Item, Options, Record
 from srnn_tf.data.corpora.splits import PARTS
@@ -68,9 +68,9 @@ def read_npz(path: Path, part: str) -> Iterator[Record]:
     """
     names = ("strokes", "lengths", "split", "source")
     try:
-        files.check_regular(path)
+        reading.check_regular(path)
         with zipfile.ZipFile(path) as archive:
-            files.check_arrays(archive, _LARGEST)
+            reading.check_arrays(archive, _LARGEST)
         with np.load(path, allow_pickle=False) as content:
             rows, lengths, split, source = (content[name] for name in names)
     except Exception as error:  # of the zip reader, of NumPy's, or of the parsers of its headers

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf.core.files import place_of
+from srnn_tf.core.reading import place_of
 from srnn_tf.data.formats import mp3, ogg, riff
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".sph")

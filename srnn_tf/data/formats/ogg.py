@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
-from srnn_tf.core.files import place_of
+from srnn_tf.core.reading import place_of
 
 _HEAD = 27  # bytes of a page in front of the table of its segments
 _FIRST, _LAST = 2, 4  # marks of the first and the last page of a stream

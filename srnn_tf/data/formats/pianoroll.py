@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from srnn_tf.core import files
-from srnn_tf.core.files import shortened
+from srnn_tf.core import reading
+from srnn_tf.core.reading import shortened
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES, check_roll
 
 PARTS = ("train", "valid", "test")  # as the files name them
@@ -77,7 +77,7 @@ def _read_mat(path: Path) -> dict[str, list[np.ndarray]]:
     """Read the three cell arrays of a MATLAB file, and nothing else in it."""
     variables = [part + "data" for part in PARTS]
     try:
-        content = _mat_variables(files.read_bytes(path, _LARGEST), variables)
+        content = _mat_variables(reading.read_bytes(path, _LARGEST), variables)
     except (ValueError, zlib.error, OSError) as error:
         raise ValueError(
             f"{path} is not readable as a MATLAB file ({error}); {ACCEPTED}"
@@ -325,7 +325,7 @@ def _check_opcodes(data: bytes) -> None:
 def _read_pickle(path: Path) -> dict[str, list[np.ndarray]]:
     """Read a pickle of lists of notes through the restricted unpickler."""
     try:
-        data = files.read_bytes(path, _LARGEST)
+        data = reading.read_bytes(path, _LARGEST)
         _check_opcodes(data)
         content = _RollUnpickler(io.BytesIO(data)).load()
     except Exception as error:  # a damaged pickle can raise nearly any type

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf.core import files
-from srnn_tf.core.files import shortened
+from srnn_tf.core import reading
+from srnn_tf.core.reading import shortened
 
 SUFFIXES = (".xml", ".dat", ".npy")
 COLUMNS = ("pen", "dx", "dy")
@@ -68,7 +68,7 @@ def read_iam(path: str | Path) -> list[np.ndarray]:
         raise ImportError(
             "IAM-OnDB's XML is read with defusedxml: pip install 'srnn-tf[handwriting]'"
         ) from error
-    content, reader = files.read_bytes(path, _MOST_XML), _Reader()
+    content, reader = reading.read_bytes(path, _MOST_XML), _Reader()
     parser = DefusedXMLParser(target=reader, forbid_dtd=True)
     try:
         parser.feed(content)  # at once: of chunks, a long name would be parsed anew with each
@@ -149,7 +149,7 @@ def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.
             raise ValueError(f"{path}: includes {name[:200]} twice, or itself")
         seen.add(os.path.realpath(file))
         try:
-            left -= len(files.read_bytes(file, left))
+            left -= len(reading.read_bytes(file, left))
         except ValueError as error:
             raise ValueError(
                 f"{path}: it and the files it includes have more than {MOST_BYTES:,} bytes, or are "
@@ -162,7 +162,7 @@ def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.
 
 
 def _text(path) -> str:
-    return files.read_bytes(path, MOST_BYTES).decode("latin1")
+    return reading.read_bytes(path, MOST_BYTES).decode("latin1")
 
 
 def included(path, include) -> list[str]:
@@ -234,9 +234,9 @@ def read_rows(path: str | Path, columns: str | None = None) -> tuple[np.ndarray,
 
 def _array(path) -> np.ndarray:
     try:
-        files.check_regular(path)
+        reading.check_regular(path)
         with open(path, "rb") as file:
-            files.check_npy(file, os.stat(path).st_size)
+            reading.check_npy(file, os.stat(path).st_size)
         rows = np.load(path, allow_pickle=False, mmap_mode="r")
     except Exception as error:  # NumPy parses the header, and raises what its parsers do
         raise ValueError(f"{path}: is not readable as an .npy file ({error})") from error

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from srnn_tf.core import files
+from srnn_tf.core import reading
 from srnn_tf.core.registry import unknown
 from srnn_tf.data import corpora, modality
 from srnn_tf.data.corpora import Found, Options
@@ -128,7 +128,7 @@ def permutation_of(name: str, options: Options) -> tuple[int, ...] | None:
         return None
     path = options.permutation or Path(__file__).with_name("permutation_200.txt")
     try:
-        text = files.read_bytes(path, files.MOST_JSON).decode("ascii")
+        text = reading.read_bytes(path, reading.MOST_JSON).decode("ascii")
         order = tuple(int(word) for word in text.split())
     except (OSError, ValueError) as error:
         raise ValueError(f"permutation={path} cannot be read as numbers ({error})") from error
@@ -161,7 +161,7 @@ def read(path: Path) -> dict[str, Any]:
     wrong = schema.wrong_field(content)
     if wrong is not None:
         reason = (
-            f"{path / FILE} is damaged: its {wrong} is {files.shortened(content.get(wrong), 200)}"
+            f"{path / FILE} is damaged: its {wrong} is {reading.shortened(content.get(wrong), 200)}"
         )
         raise ValueError(reason + (_unregistered(content) if wrong == "name" else ""))
     for file, expected in content["shards"].items():

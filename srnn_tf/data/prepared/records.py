@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf.core import files
+from srnn_tf.core import reading
 from srnn_tf.core.files import replacing
 from srnn_tf.data.corpora.base import Record
 
@@ -122,7 +122,7 @@ def read_json(path: Path) -> Any:
         OSError: it cannot be read.
     """
     try:
-        return files.read_json(path, _MOST_JSON)
+        return reading.read_json(path, _MOST_JSON)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
 
