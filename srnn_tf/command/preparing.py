@@ -62,7 +62,7 @@ def _corpus_options(command: Any) -> Any:
 @click.option("--source", help="The folder that the corpus was unpacked to.")
 @click.option("--out", required=True, help="The folder to make.")
 @click.option("--workers", default=1, show_default=True, help="Processes that read.")
-@click.option("--skip-bad", is_flag=True, help="Go on without files that are bad.")
+@click.option("--skip-bad", is_flag=True, help="Go on without bad files, and list them.")
 @click.option("--runner", help="Of Apache Beam, such as DirectRunner; further options go to it.")
 @_corpus_options
 @click.pass_context

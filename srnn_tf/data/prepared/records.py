@@ -58,7 +58,7 @@ def write_shard(path: Path, records: Iterable[Record], columns: int) -> list[Ent
     entries, position = [], 0
     with replacing(path) as temporary:
         try:
-            with tf.io.TFRecordWriter(str(temporary)) as writer:
+            with tf.io.TFRecordWriter(os.fsencode(temporary)) as writer:
                 for record in records:
                     values = np.ascontiguousarray(record.values)
                     payload = values.astype(values.dtype.newbyteorder("<")).tobytes()
