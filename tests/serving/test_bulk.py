@@ -188,6 +188,16 @@ def test_outputs_that_are_refused(tmp_path, output):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_device_or_a_link_is_not_replaced(tmp_path):
+    pytest.importorskip("apache_beam")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "scores.complete").symlink_to(tmp_path / "nowhere")
+    for name, message in (("fifo", "is a device, a FIFO"), ("scores", "scores.complete exists")):
+        with pytest.raises(FileExistsError, match=message):
+            bulk.score_files(NAME, ["a.npz"], f"{tmp_path}/{name}")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def whole(folder):
     """Whether a job is complete; there are never rows without dead letters, nor half a job."""
     held = [len(list(folder.glob(f"scores{kind}-*.jsonl"))) for kind in ("", ".dead")]
@@ -257,8 +267,10 @@ def test_what_killed_jobs_left_is_removed_and_what_others_need_is_not(tmp_path):
         folder.mkdir()
     with bulk._workplace(f"{tmp_path}/scores") as first:
         assert not abandoned.exists() and Path(first).is_dir()
-        with bulk._workplace(f"{tmp_path}/scores") as second:  # a job beside it
-            assert Path(first).is_dir() and Path(second).is_dir()
+        refused = pytest.raises(FileExistsError, match="another run is writing")
+        with refused, bulk._workplace(f"{tmp_path}/scores"):
+            pass
+        assert Path(first).is_dir()
     assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
