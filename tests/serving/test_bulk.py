@@ -158,12 +158,12 @@ def test_names_that_are_no_utf8(tmp_path):
     """Their sequences are scored, and damaged files are dead letters; ids have escapes."""
     pytest.importorskip("apache_beam")
     good, _ = make(tmp_path, 6, 2)
-    latin = os.fsencode(tmp_path) + b"/caf\xe9.npz"
+    latin = os.fsencode(tmp_path) + b"/\xe9tude.npz"
     os.rename(tmp_path / "in1.npz", latin)
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.npz")).write_bytes(b"no arrays")
     app.main(["bulk", *words(tmp_path)])
     found = {row["id"] for row in rows(tmp_path, "scores")}
-    assert found == {key.replace("in1.npz", "caf\\xe9.npz") for key in good}
+    assert found == {key.replace("in1.npz", "\\xe9tude.npz") for key in good}
     (dead,) = rows(tmp_path, "scores.dead")
     assert dead["id"] == f"{tmp_path}/\\xff.npz" and dead["error"].startswith(dead["id"])
 
