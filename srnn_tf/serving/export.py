@@ -68,7 +68,7 @@ def export(
         srnn_tf.serving.export.export(model, "exported/1")
     """
     path = Path(path)
-    if path.exists():
+    if os.path.lexists(path):  # a link to nowhere too
         raise FileExistsError(f"path={path} exists; name a folder that does not")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={path}: the folder {path.parent} does not exist")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
 
@@ -272,6 +273,12 @@ def test_errors_before_anything_is_written(tmp_path):
     model = harness.build(case_of("rnn", "factorized", "bernoulli", False))
     with pytest.raises(FileExistsError, match="exists"):
         export.export(model, tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo"):  # neither is replaced
+        with pytest.raises(FileExistsError, match="exists"):
+            export.export(model, tmp_path / name)
+        (tmp_path / name).unlink()
     with pytest.raises(FileNotFoundError, match="the folder .*nowhere does not exist"):
         export.export(model, tmp_path / "nowhere" / "model")
     with pytest.raises(ValueError, match="`sample_rate` needs a `standardization`"):
