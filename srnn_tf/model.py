@@ -504,7 +504,7 @@ class SequenceModel(keras.Model):
             ValueError: a size is below 1, or `num_particles` is given for a model without latents.
         """
         checks.sizes(batch_size=batch_size)
-        checks.count(batch_size, "`batch_size`", 2**24)
+        checks.count(batch_size, "`batch_size`")
         checks.sizes(minimum=0, seed=seed)
         if not self.latent_size:
             if num_particles is not None:
@@ -515,7 +515,7 @@ class SequenceModel(keras.Model):
             return self._streamer.initial_states(batch_size, None, seed)
         num_particles = 16 if num_particles is None else num_particles
         checks.sizes(num_particles=num_particles)
-        checks.count(batch_size * num_particles, "`batch_size` x `num_particles`", 2**24)
+        checks.count(batch_size * num_particles, "`batch_size` x `num_particles`")
         return self._streamer.initial_states(batch_size, num_particles, seed)
 
     def score_step(
@@ -581,15 +581,14 @@ class SequenceModel(keras.Model):
             (B, T, D) float32.
 
         Raises:
-            ValueError: `batch_size` or `num_steps` is below 1, the prefix is invalid, or
-                `temperature` is not positive.
+            ValueError: `batch_size` or `num_steps` is below 1, they are too large together, the
+                prefix is invalid, or `temperature` is not positive.
         """
         checks.sizes(batch_size=batch_size, num_steps=num_steps)
         checks.sizes(minimum=0, seed=seed)
         checks.temperature(temperature)
-        per_step = self.event_size + self.latent_size * self.steps_per_frame
-        what = "`batch_size` x `num_steps`, with the values and latents of a frame,"
-        checks.count(batch_size * num_steps * per_step, what)
+        latents = self.latent_size * self.steps_per_frame
+        checks.sample_size(batch_size, num_steps, max(self.event_size, latents))
         if prefix is not None:
             prefix = self._frames(prefix, "prefix")
             if prefix.shape[0] != batch_size:
