@@ -47,7 +47,7 @@ class Programs:
         """
         if not tf.executing_eagerly():
             return function
-        settings = (function.__qualname__, snapshot(self.density), *key)  # ty: ignore[unresolved-attribute]
+        settings = (function.__qualname__, snapshot(self.density), *key)  # ty: ignore[missing-attribute]
 
         def call(*arguments):
             return self._run(function, settings, arguments)
