@@ -25,6 +25,8 @@ from srnn_tf.objectives import Objective
 from srnn_tf.training import inputs, update
 from srnn_tf.training.metrics import Metrics
 
+# In a `tf.function` of the caller, AutoGraph would rewrite all that these call, to no purpose.
+plain = tf.autograph.experimental.do_not_convert
 # What a call returns per frame; flat models sum it over the values of a frame.
 PER_FRAME = ("log_likelihood", "kl", "auxiliary", "log_ratio")
 
@@ -403,6 +405,7 @@ class SequenceModel(keras.Model):
         with inputs.our_errors():
             return super().evaluate(x, batch_size=batch_size, **kwargs)
 
+    @plain
     def log_prob(
         self,
         frames: Array,
@@ -416,8 +419,11 @@ class SequenceModel(keras.Model):
     ) -> tf.Tensor:
         """log p(x) of each sequence in nats: exact without latents, a lower bound with latents.
 
+        Of a tensor of frames it can be differentiated. Inside a `tf.function` it becomes a part of
+        that; "fivo" then needs static B and T, and XLA drops the checks of values.
+
         Args:
-            frames: (B, T, D).
+            frames: (B, T, D), real numbers of at most 1e9 in magnitude.
             mask: (B, T) bool, true where a frame is real; right-padded. All real by default.
             num_samples: K, the number of draws of "elbo" and "iwae", or of particles of "fivo"; 1
                 by default. "elbo" is the mean over the draws.
@@ -461,6 +467,7 @@ class SequenceModel(keras.Model):
         )
         return self._scorer(frames, mask, objective, Protocol(protocol, self.window), seeds)
 
+    @plain
     def posterior(
         self, frames: Array, mask: Array | None = None, seed: int | None = None
     ) -> Posterior:
@@ -504,7 +511,7 @@ class SequenceModel(keras.Model):
             ValueError: a size is below 1, or `num_particles` is given for a model without latents.
         """
         checks.sizes(batch_size=batch_size)
-        checks.count(batch_size, "`batch_size`", 2**24)
+        checks.count(batch_size, "`batch_size`")
         checks.sizes(minimum=0, seed=seed)
         if not self.latent_size:
             if num_particles is not None:
@@ -515,9 +522,10 @@ class SequenceModel(keras.Model):
             return self._streamer.initial_states(batch_size, None, seed)
         num_particles = 16 if num_particles is None else num_particles
         checks.sizes(num_particles=num_particles)
-        checks.count(batch_size * num_particles, "`batch_size` x `num_particles`", 2**24)
+        checks.count(batch_size * num_particles, "`batch_size` x `num_particles`")
         return self._streamer.initial_states(batch_size, num_particles, seed)
 
+    @plain
     def score_step(
         self, frame: Array, states: dict[str, State]
     ) -> tuple[tf.Tensor, dict[str, State]]:
@@ -558,6 +566,7 @@ class SequenceModel(keras.Model):
                 raise ValueError("`frame` must have a static number of rows; received None")
         return self._streamer(frame, states)
 
+    @plain
     def sample(
         self,
         batch_size: int,
@@ -581,15 +590,14 @@ class SequenceModel(keras.Model):
             (B, T, D) float32.
 
         Raises:
-            ValueError: `batch_size` or `num_steps` is below 1, the prefix is invalid, or
-                `temperature` is not positive.
+            ValueError: `batch_size` or `num_steps` is below 1, they are too large together, the
+                prefix is invalid, or `temperature` is not positive.
         """
         checks.sizes(batch_size=batch_size, num_steps=num_steps)
         checks.sizes(minimum=0, seed=seed)
         checks.temperature(temperature)
-        per_step = self.event_size + self.latent_size * self.steps_per_frame
-        what = "`batch_size` x `num_steps`, with the values and latents of a frame,"
-        checks.count(batch_size * num_steps * per_step, what)
+        latents = self.latent_size * self.steps_per_frame
+        checks.sample_size(batch_size, num_steps, max(self.event_size, latents))
         if prefix is not None:
             prefix = self._frames(prefix, "prefix")
             if prefix.shape[0] != batch_size:

@@ -21,6 +21,8 @@ MARK = "srnn_tf:"
 # The largest magnitude of a value that is accepted. Densities square values: float32 overflows from
 # about 1e19 on, or well before that where a scale is small.
 LARGEST = 1e9
+# The most values of a sample, 2 GiB of float32, and the most rows or particles of streams.
+MOST_VALUES, MOST_STREAMS = 2**29, 2**24
 # Libraries whose containers NumPy would read without their mask, index, missing values or zeros.
 _CONTAINERS = ("pandas", "polars", "pyarrow", "scipy", "sparse")
 _SPARSE = (tf.SparseTensor, tf.RaggedTensor, tf.IndexedSlices)
@@ -94,10 +96,16 @@ def bound(name: str, value: object, latent_size: int) -> None:
         )
 
 
-def count(values: int, what: str, most: int = 2**29) -> None:
-    """Check that an array of this many numbers can be asked for, before it is allocated."""
-    if values > most:
-        raise ValueError(f"{what} must be at most {most:,} numbers; that is {values:,}")
+def count(value: int, what: str, most: int = MOST_STREAMS) -> None:
+    """Check a size that memory must hold, before it is allocated."""
+    if value > most:
+        raise ValueError(f"{what} must be at most {most}; received {value}")
+
+
+def sample_size(batch_size: int, num_steps: int, width: int) -> None:
+    """Check that memory can hold a sample: `width` numbers for each step of each row."""
+    most = MOST_VALUES // width
+    count(batch_size * num_steps, "`batch_size` x `num_steps`, the steps of a sample,", most)
 
 
 def reals(values: Array, name: str, accepted: str = "a numeric array") -> np.ndarray:
@@ -186,7 +194,7 @@ def frames(
     if array.dtype == bool and not all(binary):
         raise ValueError(f"`{name}` must be real numbers in this model; received booleans")
     if array.dtype.kind not in "biu":
-        if array.dtype.kind != "f":  # bfloat16 and the like, of which NumPy knows less
+        if array.dtype.kind != "f" or array.dtype.itemsize < 4:  # bfloat16 and the like
             array = array.astype(np.float32)
         bad = ~np.isfinite(array)
         if bad.any():
