@@ -100,6 +100,19 @@ def frame_shape(shape: Shape, event_size: int, name: str = "frames", axes: str =
         raise ValueError(f"`{name}` must have {event_size} values per step; received shape {shape}")
 
 
+def dense(name: str, value: object) -> None:
+    """Check that the argument `name` is not a ragged or a sparse tensor."""
+    if isinstance(value, tf.RaggedTensor):
+        raise ValueError(
+            f"`{name}` must not be ragged: pass `{name}.to_tensor()` as `{name}`, and "
+            f"`tf.sequence_mask({name}.row_lengths())` as `mask`; received shape {value.shape}"
+        )
+    if isinstance(value, tf.SparseTensor):
+        raise ValueError(
+            f"`{name}` must be dense: pass `tf.sparse.to_dense({name})`; received a SparseTensor"
+        )
+
+
 def frames(
     values: Array,
     event_size: int,
@@ -120,10 +133,14 @@ def frames(
         ValueError: the frames have a wrong rank or width, are empty, NaN or infinite, or are not 0
             or 1 where the likelihood is Bernoulli.
     """
+    dense(name, values)
     try:
         array = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"`{name}` must be a numeric array ({axes}, {event_size})") from error
+        raise ValueError(
+            f"`{name}` must be a numeric array ({axes}, {event_size}), sequences of unequal length "
+            "padded to one and with a mask"
+        ) from error
     frame_shape(array.shape, event_size, name, axes)
     if 0 in array.shape:
         raise ValueError(f"`{name}` must not be empty; received shape {array.shape}")
@@ -151,6 +168,7 @@ def mask(values: Array, shape: tuple[int, int]) -> np.ndarray:
         ValueError: the mask has a wrong shape or values other than 0 and 1, or a row has no real
             step or a hole.
     """
+    dense("mask", values)
     array = np.asarray(values)
     if array.shape != tuple(shape):
         raise ValueError(f"`mask` must have shape (B, T) = {shape}; received {array.shape}")
@@ -178,6 +196,8 @@ def check_batch(
     `empty` a batch may have no rows, as a worker's part of the last batch may.
     """
     batch, conditions = dict(batch), []
+    for name, values in batch.items():
+        dense(name, values)
     for name in ("frames", "previous"):
         if name in batch:
             batch[name], more = _checked_frames(batch[name], event_size, binary, name, empty)
