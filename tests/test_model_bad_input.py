@@ -214,7 +214,7 @@ ARGUMENTS = [
     (lambda m, x: m.fit(x, x), "`y` must be None"),
     (lambda m, x: m.evaluate(x, x), "`y` must be None"),
     (lambda m, x: m.fit(x, validation_split=1.5), r"`validation_split` .* \(0, 1\); received 1.5"),
-    (lambda m, x: m.fit(x, validation_split=0.1), "`validation_split` .* received 0.1 for 3 rows"),
+    (lambda m, x: m.fit(x, validation_split=0.9), "`validation_split` .* received 0.9 for 3 rows"),
     (lambda m, x: m.fit(dataset(x), validation_split=0.5), "`validation_split` needs arrays"),
     (lambda m, x: m.fit(x, sample_weight=np.ones(3)), "`sample_weight` is not supported"),
     (lambda m, x: m.fit({"frames": x, "msk": x}), r"accepted|must be .*received keys .*msk"),

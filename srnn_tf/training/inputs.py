@@ -228,10 +228,12 @@ def _iterated(density, data) -> tf.data.Dataset:
         raise ValueError(f"the {type(data).__name__} is empty: it holds no batch") from None
     names = list(one_batch(density, first))
     # The batch that was read to know the names is that of the first iterator.
-    waiting = [itertools.chain([first], started)]
+    waiting, count = [itertools.chain([first], started)], _length(data)
 
     def generate():
+        found = 0
         for batch in waiting.pop() if waiting else _batches_of(data):
+            found += 1
             try:
                 arrays = one_batch(density, batch)
                 if list(arrays) != names:
@@ -240,6 +242,9 @@ def _iterated(density, data) -> tf.data.Dataset:
                 # `our_errors` finds it in the text of the pipeline's error, up to a quote.
                 raise ValueError(f"{checks.MARK} {error}".replace("'", '"')) from None
             yield arrays
+        if count is not None and found != count:
+            kind = type(data).__name__
+            raise ValueError(f"{checks.MARK} the {kind} has length {count} and yields {found}")
 
     shapes = {"mask": [None, None]}
     signature = {
@@ -249,7 +254,21 @@ def _iterated(density, data) -> tf.data.Dataset:
         )
         for name in names
     }
-    return tf.data.Dataset.from_generator(generate, output_signature=signature)
+    batches = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    if count is None:
+        return batches
+    # With it Keras does not warn, at the end of an epoch, that data have run out.
+    return batches.apply(tf.data.experimental.assert_cardinality(count))
+
+
+def _length(data) -> int | None:
+    """The number of batches, if it is known."""
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches
+    try:
+        return len(data)
+    except TypeError:
+        return None
 
 
 def _batches_of(data) -> Iterator[Any]:
