@@ -115,6 +115,7 @@ def reals(values: Array, name: str, accepted: str = "a numeric array") -> np.nda
         ValueError: they are anything else that NumPy would make numbers of by dropping something:
             masked, complex, sparse, ragged or symbolic arrays, dates, strings, objects, or tables.
     """
+    dense(name, values)
     _check_container(values, name, accepted)
     try:
         array = np.asarray(values)
@@ -164,6 +165,19 @@ def frame_shape(shape: Shape, event_size: int, name: str = "frames", axes: str =
         )
     if shape[-1] not in (event_size, None):
         raise ValueError(f"`{name}` must have {event_size} values per step; received shape {shape}")
+
+
+def dense(name: str, value: object) -> None:
+    """Check that the argument `name` is not a ragged or a sparse tensor."""
+    if isinstance(value, tf.RaggedTensor):
+        raise ValueError(
+            f"`{name}` must not be ragged: pass `{name}.to_tensor()` as `{name}`, and "
+            f"`tf.sequence_mask({name}.row_lengths())` as `mask`; received shape {value.shape}"
+        )
+    if isinstance(value, tf.SparseTensor):
+        raise ValueError(
+            f"`{name}` must be dense: pass `tf.sparse.to_dense({name})`; received a SparseTensor"
+        )
 
 
 def frames(
@@ -274,6 +288,8 @@ def check_batch(
     `empty` a batch may have no rows, as a worker's part of the last batch may.
     """
     batch, conditions = dict(batch), []
+    for name, values in batch.items():
+        dense(name, values)
     for name in ("frames", "previous"):
         if name in batch:
             batch[name], more = _checked_frames(batch[name], event_size, binary, name, empty)

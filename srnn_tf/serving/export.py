@@ -188,7 +188,7 @@ def write(bundle: Path, out: Path) -> None:
         values = [arrays[str(i)] for i in range(len(arrays.files))]
     for name in sorted(_modules(config["model"])):
         importlib.import_module(name)
-    model = SequenceModel(**config["model"])
+    model = SequenceModel.from_config(config["model"])
     module = Module(model, values)
     signatures = Signatures(model, config["standardization"], config["sample_rate"])
     functions = {
