@@ -1,6 +1,7 @@
 """Compiled programs: never of settings that have changed since, and bounded in number."""
 
 import copy
+import functools
 import warnings
 
 import keras
@@ -167,6 +168,7 @@ def test_settings_are_compared_by_value_and_type():
             vars(self).update(settings)
 
     values = [0, 1, 1.0, True, "1", None, (1, 2), [1, 2], np.ones(2), np.zeros(2), tf.nn.relu]
+    values += [functools.partial(max, n) for n in (1, 2)]
     keys = [snapshot(Part(value=value)) for value in values]
     assert len(set(keys)) == len(keys)
     assert snapshot(Part(value=float("nan"))) == snapshot(Part(value=float("nan")))
