@@ -48,8 +48,11 @@ def evaluation(run: runs.Run) -> dict[str, Any]:
     path = run.folder / "evaluation.json"
     if not path.is_file():
         raise ValueError(f"{path} is missing: run `srnn-tf evaluate {run.folder}` first")
-    evaluated = artifacts.read_json(path, "evaluation")
-    if evaluated.get("weights_sha256") != artifacts.sha256(run.folder / "best.weights.h5"):
+    evaluated = run.read_json(path.name)
+    if evaluated.get("format") != artifacts.FORMAT:
+        received = evaluated.get("format")
+        raise ValueError(f"{path} is of format {received!r}; this version reads {artifacts.FORMAT}")
+    if evaluated.get("weights_sha256") != runs.digest(run.folder / "best.weights.h5"):
         raise ValueError(f"{path} is of other weights: run `srnn-tf evaluate` again")
     return evaluated
 

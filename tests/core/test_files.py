@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, through links and into devices; locks end with processes."""
+"""Files are written whole or not at all, through links and to devices; locks end with processes."""
 
 import errno
 import os
