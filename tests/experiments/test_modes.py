@@ -1,33 +1,13 @@
 """Runs that train in bfloat16: scored in float32, and going on in the mode they began in."""
 
-import dataclasses
 import json
 
 import pytest
 
-from srnn_tf import command, recipes
+from srnn_tf import command
 from srnn_tf.experiments import runs, train
-from tests import harness
 
 NAME = "rnn_hier_jsb"
-
-
-@pytest.fixture
-def arguments(tmp_path, monkeypatch):
-    """The recipe at a size for tests, and its data."""
-    recipe = recipes.get(NAME)
-    small = {"units": 6, "embedding_size": 6}
-    changed = dataclasses.replace(
-        recipe,
-        structure={**recipe.structure, **small},
-        emission={**recipe.emission, **small},
-        window=5,
-        batch_size=4,
-    )
-    monkeypatch.setitem(recipes.RECIPES, NAME, changed)
-    monkeypatch.setattr(runs, "EPOCH", 2)
-    file = harness.write_mat(tmp_path / "JSB_Chorales.mat", lengths=(18, 18))
-    return [NAME, "--data", file, "--edition", "any", "--steps", "4"]
 
 
 def result(folder):

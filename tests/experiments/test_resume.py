@@ -27,7 +27,8 @@ SCRIPT = """
     import dataclasses, functools, json, pathlib, sys, time
     import keras
     from srnn_tf import SequenceModel, recipes
-    from tests import harness, test_resume
+    from tests import harness
+    from tests.experiments import test_resume
     from srnn_tf.command import main
     from srnn_tf.experiments import runs, train
 
