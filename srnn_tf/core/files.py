@@ -18,7 +18,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 # Temporary folders: of which target, and one of how many. A lock in them tells that one is in use.
 _TEMPORARY = re.compile(r"\.srnn_tf-[0-9a-f]{8}-[0-9a-f]{8}")
@@ -52,6 +52,63 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             temporary.write_bytes(b"...")
     """
     path = Path(path)
+    output = _output(path)
+    through, target, old = output.through, output.target, output.old
+    folder = Path(tempfile.gettempdir()) if through else target.parent
+    with _named(path), _workspace(folder, target.name) as workspace:
+        temporary = workspace / target.name
+        yield temporary
+        if through:
+            _write_through(temporary, path, output.descriptor)
+        elif old is not None and old.st_nlink > 1:
+            _overwrite(temporary, target)
+        else:
+            if old is not None:
+                with contextlib.suppress(OSError):  # only an administrator gives files away
+                    os.chown(temporary, old.st_uid, old.st_gid)
+                os.chmod(temporary, stat.S_IMODE(old.st_mode))
+            _sync(temporary)
+            os.replace(temporary, target)
+
+
+def check_output(
+    name: str, path: str | os.PathLike, inputs: Iterable[str | os.PathLike] = ()
+) -> None:
+    """Check that a file can be written, before the work that gives its content.
+
+    Args:
+        name: the name of the argument, for the error.
+        path: the file.
+        inputs: the files that are read, none of which may be the output.
+
+    Raises:
+        ValueError: it is one of the inputs, whatever names and links lead there.
+        OSError: as in `replacing`, as far as that is known before.
+
+    Example:
+        check_output("--output", "scores.csv", ["chorale.mid"])
+    """
+    _output(Path(path))
+    for given in inputs:
+        same = os.path.realpath(path) == os.path.realpath(given)
+        with contextlib.suppress(OSError):
+            # Devices can be read and written: /dev/stdin and /dev/stdout are often one terminal.
+            same = same or os.path.samefile(path, given)
+            same = same and not _is_stream(os.stat(given).st_mode)
+        if same:
+            raise ValueError(f"{name}={path} is the input {given}; name another file")
+
+
+class _Output(NamedTuple):
+    """Where and how a file is written."""
+
+    target: Path
+    old: os.stat_result | None
+    descriptor: int | None
+    through: bool
+
+
+def _output(path: Path) -> _Output:
     descriptor = _descriptor(path)
     with _named(path):
         old = None if descriptor is None and not path.exists() else os.stat(path)
@@ -69,21 +126,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             raise PermissionError(f"path={path} may not be written: its mode does not allow it")
     if not through and not target.parent.is_dir():
         raise FileNotFoundError(f"path={path}: the folder {target.parent} does not exist")
-    folder = Path(tempfile.gettempdir()) if through else target.parent
-    with _named(path), _workspace(folder, target.name) as workspace:
-        temporary = workspace / target.name
-        yield temporary
-        if through:
-            _write_through(temporary, path, descriptor)
-        elif old is not None and old.st_nlink > 1:
-            _overwrite(temporary, target)
-        else:
-            if old is not None:
-                with contextlib.suppress(OSError):  # only an administrator gives files away
-                    os.chown(temporary, old.st_uid, old.st_gid)
-                os.chmod(temporary, stat.S_IMODE(old.st_mode))
-            _sync(temporary)
-            os.replace(temporary, target)
+    return _Output(target, old, descriptor, through)
 
 
 @contextlib.contextmanager
@@ -165,20 +208,32 @@ def locked(path: str | os.PathLike, what: str, wait: float = 0.0) -> Iterator[No
                 os.unlink(path)
 
 
-def check_apart(name: str, out: str | os.PathLike, inputs: Iterable[str | os.PathLike]) -> None:
-    """Check that an output is none of the inputs, whatever names and links lead there.
+@contextlib.contextmanager
+def made(folder: str | os.PathLike) -> Iterator[None]:
+    """A context manager that makes a folder and those it is in.
+
+    Where the block fails, those that it made and that are empty are removed.
 
     Raises:
-        ValueError: it is; the error names both.
+        OSError: the folder cannot be made.
+
+    Example:
+        with made("runs/bach"), creating("runs/bach/1") as temporary:
+            temporary.mkdir()
     """
-    for given in inputs:
-        same = os.path.realpath(out) == os.path.realpath(given)
-        with contextlib.suppress(OSError):
-            # Devices can be read and written: /dev/stdin and /dev/stdout are often one terminal.
-            same = same or os.path.samefile(out, given)
-            same = same and not _is_stream(os.stat(given).st_mode)
-        if same:
-            raise ValueError(f"{name}={out} is the input {given}; name another file")
+    path = Path(folder)
+    missing = [p for p in (path, *path.parents) if not os.path.lexists(p)]
+    try:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise type(error)(f"cannot make the folder {path}: {error.strerror}") from error
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # of one that is not empty, all that it is in stay
+            for empty in missing:
+                empty.rmdir()
+        raise
 
 
 def _acquired(path: Path, what: str, deadline: float, wait: float) -> IO[Any] | None:

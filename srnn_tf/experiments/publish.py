@@ -15,9 +15,6 @@ nothing behind.
 from __future__ import annotations
 
 import math
-import os
-import secrets
-import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf import data, recipes, zoo
-from srnn_tf.core import checks
+from srnn_tf.core import checks, files
 from srnn_tf.core.registry import describe
 from srnn_tf.emissions import chain
 from srnn_tf.experiments import cards, checkout, pages, provenance, runs
@@ -149,19 +146,14 @@ def _newest(name: str, root: Path) -> artifacts.Artifact:
 
 def _place(target: Path, make: Callable[[Path], dict[str, Any]]) -> Path:
     """Publish what `make` writes, with the card that it returns, atomically."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.parent / f".{secrets.token_hex(4)}.{target.name}"
-    try:
-        card = make(part)
-        card["files"] = artifacts.checksums(part)
-        (part / "assets.extra" / artifacts.CARD).write_text(artifacts.to_json(card))
-        artifacts.Artifact.open(part).load()
-        page = pages.readme(card)  # before anything is in place
-        os.replace(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if not any(target.parent.iterdir()):
-            target.parent.rmdir()
+    with files.made(target.parent):
+        files.sweep(target.parent)
+        with files.creating(target) as part:
+            card = make(part)
+            card["files"] = artifacts.checksums(part)
+            (part / "assets.extra" / artifacts.CARD).write_text(artifacts.to_json(card))
+            artifacts.Artifact.open(part).load()
+            page = pages.readme(card)  # before anything is in place
     runs.write_text(target.parent / "README.md", page)
     return target
 

@@ -198,8 +198,8 @@ class Run:
         config, checked = _config(path)
         try:
             recipe, options = recipes.get(config["recipe"]), {n: config.get(n) for n in OPTIONS}
-            options |= {"frames": config.get("frames"), "checked": checked}
-            run = cls(path, recipe, config["steps"], config["seed"], config["dtype"], **options)
+            known = (config["steps"], config["seed"], config["dtype"])
+            run = cls(path, recipe, *known, **options, frames=config.get("frames"), checked=checked)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path / 'run.json'} is not a run's: {config}") from error
         return run if checked or not add_checksums else run._add_checksums()
@@ -425,7 +425,7 @@ def save_weights(model: SequenceModel, path: Path, run: Run | None = None) -> No
     """
     with replacing(path) as temporary:
         model.save_weights(temporary)
-        checksums.append(temporary, run and run.identity)
+        checksums.append(temporary, None if run is None else run.identity)
 
 
 def load_weights(model: SequenceModel, path: Path, run: Run | None = None) -> str:
@@ -511,25 +511,17 @@ def starting(folder: str) -> Iterator[None]:
         ValueError: `folder` is empty.
     """
     path = _folder(folder)
-    missing = [p for p in (path, *path.parents) if not p.exists()]
     before = set(os.listdir(path)) if path.is_dir() else set()
-    try:
-        make_folder(path)
-        with in_use(path):
-            try:
-                yield
-            except Exception:
-                if not any((path / name).exists() for name in WEIGHTS):
-                    for name in {"run.json", "begun.json", "clock.json"} - before:
-                        (path / name).unlink(missing_ok=True)
-                    if "logs" not in before:
-                        shutil.rmtree(path / "logs", ignore_errors=True)
-                raise
-    except Exception:
-        with contextlib.suppress(OSError):  # a folder that is not empty stays
-            for made in missing:
-                made.rmdir()
-        raise
+    with files.made(path), in_use(path):
+        try:
+            yield
+        except Exception:
+            if not any((path / name).exists() for name in WEIGHTS):
+                for name in {"run.json", "begun.json", "clock.json"} - before:
+                    (path / name).unlink(missing_ok=True)
+                if "logs" not in before:
+                    shutil.rmtree(path / "logs", ignore_errors=True)
+            raise
 
 
 def make_folder(path: Path) -> None:

@@ -18,6 +18,7 @@ import io
 import itertools
 import json
 import math
+import os
 import re
 import shutil
 import sys
@@ -30,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from srnn_tf import serving, zoo
+from srnn_tf.core.files import locked
 from srnn_tf.serving import inputs
 
 try:
@@ -179,13 +181,29 @@ def score_files(
     if not files:
         raise ValueError("`files` must name one file at least; received none")
     bound, options = inputs.bound_of(zoo.card(model)), _options(extra_arguments)
-    if "://" not in output and not Path(output).parent.is_dir():
+    here = "://" not in output
+    if not output or output.endswith("/"):
+        raise ValueError(f"`output` must be the beginning of a file's name; received {output!r}")
+    if here and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
+    if here and os.path.exists(output) and not (os.path.isfile(output) or os.path.isdir(output)):
+        raise FileExistsError(f"{output} is a device, a FIFO or a socket: files are written beside")
     begin = glob.escape(output)
     if existing := find(f"{begin}-*-of-*.jsonl") + find(f"{begin}.dead-*-of-*.jsonl"):
         raise FileExistsError(
             f"{existing[0]} exists: an earlier run's rows would stay beside new ones"
         )
+    with contextlib.ExitStack() as stack:
+        if here:
+            lock = Path(output).with_name(f".{Path(output).name}.lock")
+            stack.enter_context(locked(lock, f"output={output}"))
+            stack.callback(_clear, output)  # however it ends
+            _clear(output)  # of a run that was killed
+        _attempt(model, bound, files, output, options)
+
+
+def _attempt(model: str, bound: str, files: Sequence[str], output: str, options: Any) -> None:
+    """The pipeline, until it ends without an error."""
     for left in reversed(range(ATTEMPTS)):
         try:
             _run(model, bound, files, output, options)

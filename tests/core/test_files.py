@@ -257,6 +257,24 @@ def test_an_output_is_no_input(tmp_path):
     for out in ("a", "hard", "soft", "folder/../a", "new"):
         given = [tmp_path / "b", tmp_path / ("new" if out == "new" else "a")]
         with pytest.raises(ValueError, match=r"--out=.* is the input .*; name another file"):
-            files.check_apart("--out", tmp_path / out, given)
-    files.check_apart("--out", tmp_path / "c", [tmp_path / "a", tmp_path / "none"])
-    files.check_apart("--out", "/dev/null", ["/dev/null"])
+            files.check_output("--out", tmp_path / out, given)
+    files.check_output("--out", tmp_path / "c", [tmp_path / "a", tmp_path / "none"])
+    files.check_output("--out", "/dev/null", ["/dev/null"])
+
+
+def test_a_folder_that_was_made_in_vain_is_removed(tmp_path):
+    for fails in (RuntimeError, KeyboardInterrupt):
+        with pytest.raises(fails), files.made(tmp_path / "a" / "b"):
+            raise fails
+        assert not list(tmp_path.iterdir())
+    with pytest.raises(RuntimeError), files.made(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "c").touch()
+        raise RuntimeError
+    with files.made(tmp_path / "a" / "d"):
+        pass
+    assert names(tmp_path / "a") == ["c", "d"]
+    with (
+        pytest.raises(OSError, match="cannot make the folder .*c/e"),
+        files.made(tmp_path / "a" / "c" / "e"),
+    ):
+        pass
