@@ -31,7 +31,7 @@ def test_a_resumed_run_keeps_its_mode_and_its_losses(arguments, tmp_path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(train.KeepBest, "on_epoch_end", killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit):
             command.main(["train", *arguments, "--out", str(cut)])
     # On a machine where float32 is faster, too.
     monkeypatch.setattr(runs, "_fastest", lambda recipe: "float32")
