@@ -214,7 +214,7 @@ def test_24_kills_at_random_moments_change_no_bit(tmp_path):
     assert train(whole) == 0, (tmp_path / "errors").read_text()[-3000:]
     longest, begins = time.monotonic() - began, 0
     while len(stages) < 24:
-        if train(cut, random.uniform(0.0, longest / 2)) == 0:
+        if train(cut, random.uniform(0.0, longest / 5)) == 0:
             shutil.rmtree(cut)  # it was at the end; begin once more
             begins += 1
             continue
