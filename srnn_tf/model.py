@@ -13,6 +13,7 @@ from srnn_tf import emissions, objectives, structures
 from srnn_tf.core import checks
 from srnn_tf.core.random import fold
 from srnn_tf.core.registry import describe
+from srnn_tf.core.snapshot import Settings
 from srnn_tf.core.types import Array, Config, Data, Seeds, State
 from srnn_tf.density import SequenceDensity
 from srnn_tf.inference import scoring
@@ -43,6 +44,13 @@ class Owned(keras.layers.Layer):
         super().__init__(name="objective_state")
         self.owned = list(variables)
         self.built = True
+
+
+def _differentiable(values, array):
+    """The values as float32: themselves where they are a tensor, which a tape may watch."""
+    if tf.is_tensor(values) or isinstance(values, keras.Variable):
+        return tf.cast(tf.convert_to_tensor(values), tf.float32)
+    return array
 
 
 @keras.saving.register_keras_serializable(package="srnn_tf")
@@ -119,10 +127,19 @@ class SequenceModel(keras.Model):
         # "elbo" stands for this one: an old config has its own KL schedule.
         self.default_objective: Objective = objectives.default_of(density)
         self.objective: Objective = self.default_objective
-        programs = Programs(lambda: self.xla)
+        programs = Programs(density, lambda: self.xla)
         self._scorer, self._sampler = Scorer(density, programs), Sampler(density, programs)
         self._streamer = Streamer(density, programs)
+        self._settings = Settings()
         self.build()
+
+    def __setattr__(self, name, value):
+        if name in ("density", "structure", "emission") and getattr(self, "built", False):
+            raise ValueError(
+                f"`{name}` of a built model cannot be replaced: its other parts would not use the "
+                "new one; construct a SequenceModel of it"
+            )
+        super().__setattr__(name, value)
 
     @property
     def latent_size(self) -> int:
@@ -322,6 +339,20 @@ class SequenceModel(keras.Model):
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
 
+    def make_train_function(self, force=False):
+        return super().make_train_function(force or self._changed("train"))
+
+    def make_test_function(self, force=False):
+        return super().make_test_function(force or self._changed("test"))
+
+    def make_predict_function(self, force=False):
+        return super().make_predict_function(force or self._changed("predict"))
+
+    def _changed(self, name: str) -> bool:
+        """Whether anything that Keras' function of this name was traced from has changed."""
+        said = (self.clipnorm, self.loss_per, self.xla) if self.compiled else ()
+        return self._settings.changed(name, self.density, self.objective, self.seed, *said)
+
     @property
     def metrics(self):
         return self.means.all
@@ -473,6 +504,7 @@ class SequenceModel(keras.Model):
             ValueError: a size is below 1, or `num_particles` is given for a model without latents.
         """
         checks.sizes(batch_size=batch_size)
+        checks.count(batch_size, "`batch_size`", 2**24)
         checks.sizes(minimum=0, seed=seed)
         if not self.latent_size:
             if num_particles is not None:
@@ -483,6 +515,7 @@ class SequenceModel(keras.Model):
             return self._streamer.initial_states(batch_size, None, seed)
         num_particles = 16 if num_particles is None else num_particles
         checks.sizes(num_particles=num_particles)
+        checks.count(batch_size * num_particles, "`batch_size` x `num_particles`", 2**24)
         return self._streamer.initial_states(batch_size, num_particles, seed)
 
     def score_step(
@@ -512,7 +545,17 @@ class SequenceModel(keras.Model):
             >>> nats.shape
             TensorShape([1])
         """
-        frame = checks.frame(frame, self.event_size, self.binary)
+        if tf.executing_eagerly():
+            array = checks.frame(frame, self.event_size, self.binary)
+            frame = _differentiable(frame, array)
+        else:
+            frame = tf.convert_to_tensor(frame)
+            checks.frame_shape(frame.shape, self.event_size, "frame", axes="B")
+            frame = checks.traced_frames(frame[:, None], self.event_size, self.binary, "frame")[
+                :, 0
+            ]
+            if frame.shape[0] is None:
+                raise ValueError("`frame` must have a static number of rows; received None")
         return self._streamer(frame, states)
 
     def sample(
@@ -544,19 +587,34 @@ class SequenceModel(keras.Model):
         checks.sizes(batch_size=batch_size, num_steps=num_steps)
         checks.sizes(minimum=0, seed=seed)
         checks.temperature(temperature)
+        per_step = self.event_size + self.latent_size * self.steps_per_frame
+        what = "`batch_size` x `num_steps`, with the values and latents of a frame,"
+        checks.count(batch_size * num_steps * per_step, what)
         if prefix is not None:
-            prefix = checks.frames(prefix, self.event_size, self.binary, "prefix")
-            if len(prefix) != batch_size:
+            prefix = self._frames(prefix, "prefix")
+            if prefix.shape[0] != batch_size:
                 raise ValueError(
-                    f"`prefix` must have `batch_size` = {batch_size} rows; received {len(prefix)}"
+                    f"`prefix` must have `batch_size` = {batch_size} rows; received "
+                    f"{prefix.shape[0]}"
                 )
         return self._sampler(batch_size, num_steps, seed, prefix, temperature)
 
     def _checked(self, frames, mask, seed):
-        frames = checks.frames(frames, self.event_size, self.binary)
+        frames = self._frames(frames)
         if seed is not None:
-            checks.seeds(seed, len(frames))
-        return frames, None if mask is None else checks.mask(mask, frames.shape[:2])
+            checks.seeds(seed, frames.shape[0])
+        if mask is None:
+            return frames, None
+        if tf.executing_eagerly():
+            return frames, checks.mask(mask, tuple(frames.shape[:2]))
+        return frames, checks.traced_mask(mask, frames)
+
+    def _frames(self, values, name="frames"):
+        """Checked frames: an array, or of a tensor a tensor, which can be differentiated."""
+        if not tf.executing_eagerly():
+            return checks.traced_frames(values, self.event_size, self.binary, name)
+        array = checks.frames(values, self.event_size, self.binary, name)
+        return _differentiable(values, array)
 
     def get_config(self):
         schedule = self.default_objective.get_config().get("kl_schedule")

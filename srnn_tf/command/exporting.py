@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import click
-import keras
 
 from srnn_tf import zoo
 from srnn_tf.command import options
@@ -56,10 +55,4 @@ def _own(file: Path) -> SequenceModel:
     """The model of a file that Keras saved."""
     if not file.is_file():
         raise FileNotFoundError(f"{file} is not a file")
-    try:
-        loaded = keras.saving.load_model(file, compile=False)
-    except Exception as error:  # Keras raises many types on damaged files and unknown classes
-        raise ValueError(f"{file}: Keras cannot load it: {error}") from error
-    if not isinstance(loaded, SequenceModel):
-        raise ValueError(f"{file} holds a {type(loaded).__name__}; a SequenceModel is needed")
-    return loaded
+    return zoo.read(file)

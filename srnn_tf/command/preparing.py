@@ -78,7 +78,7 @@ def _corpus_options(command: Any) -> Any:
     help="The folder to make; the same command goes on with it.",
 )
 @click.option("--workers", default=1, show_default=True, help="The processes that read files.")
-@click.option("--skip-bad", is_flag=True, help="Go on without files that are bad, and list them.")
+@click.option("--skip-bad", is_flag=True, help="Go on without bad files, and list them.")
 @click.option(
     "--runner",
     help="Read by Apache Beam, with this runner, such as DirectRunner; further options go to it.",

@@ -18,6 +18,12 @@ from srnn_tf.core.types import Array, Shape, Temperature
 
 # Marks an error of ours inside the InvalidArgumentError that a failing pipeline raises.
 MARK = "srnn_tf:"
+# The largest magnitude of a value that is accepted. Densities square values: float32 overflows from
+# about 1e19 on, or well before that where a scale is small.
+LARGEST = 1e9
+# Libraries whose containers NumPy would read without their mask, index, missing values or zeros.
+_CONTAINERS = ("pandas", "polars", "pyarrow", "scipy", "sparse")
+_SPARSE = (tf.SparseTensor, tf.RaggedTensor, tf.IndexedSlices)
 
 
 def sizes(minimum: int = 1, **values: int) -> None:
@@ -33,7 +39,7 @@ def seeds(values: int | Sequence[int] | np.ndarray, rows: int) -> None:
     """Check that the argument `seed` is an integer of at least 0, or one for each row."""
     if not np.ndim(values):
         return sizes(minimum=0, seed=cast("int", values))
-    array = np.asarray(values)
+    array = reals(values, "seed")
     if array.shape != (rows,) or array.dtype.kind not in "iu" or array.min() < 0:
         raise ValueError(
             f"`seed` must be an integer of at least 0, or one for each of the {rows} rows; "
@@ -88,6 +94,58 @@ def bound(name: str, value: object, latent_size: int) -> None:
         )
 
 
+def count(values: int, what: str, most: int = 2**29) -> None:
+    """Check that an array of this many numbers can be asked for, before it is allocated."""
+    if values > most:
+        raise ValueError(f"{what} must be at most {most:,} numbers; that is {values:,}")
+
+
+def reals(values: Array, name: str, accepted: str = "a numeric array") -> np.ndarray:
+    """Real numbers or booleans as an array of their own dtype, not copied if they are one.
+
+    Raises:
+        ValueError: they are anything else that NumPy would make numbers of by dropping something:
+            masked, complex, sparse, ragged or symbolic arrays, dates, strings, objects, or tables.
+    """
+    _check_container(values, name, accepted)
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # any library may raise here, and any type
+        raise ValueError(f"`{name}` must be {accepted}: {error}") from error
+    if not is_real(array.dtype):
+        raise ValueError(f"`{name}` must be {accepted} of real numbers; received {array.dtype}")
+    return array
+
+
+def is_real(dtype: np.dtype | tf.DType) -> bool:
+    """Whether a dtype is of real numbers or booleans, bfloat16 and the like included."""
+    try:
+        dtype = tf.as_dtype(dtype)
+    except TypeError:  # TensorFlow has none: long double is the only real one
+        return getattr(dtype, "kind", "") == "f"
+    return (dtype.is_floating or dtype.is_integer or dtype.is_bool) and not dtype.is_quantized
+
+
+def _check_container(values, name, accepted):
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(
+            f"`{name}` must be {accepted}; received a masked array, whose mask would be ignored: "
+            "give its `.data`, and `mask` for steps that are padding"
+        )
+    library = type(values).__module__.split(".")[0]
+    if isinstance(values, _SPARSE) or library in _CONTAINERS:
+        raise ValueError(
+            f"`{name}` must be {accepted}; received a {library} {type(values).__name__}: convert "
+            "it to a dense array first"
+        )
+    if tf.is_tensor(values) and not hasattr(values, "numpy"):
+        raise ValueError(f"`{name}` must have values here; received a symbolic tensor, {values}")
+    if isinstance(values, (list, tuple)):  # NumPy would drop the masks of members too
+        for member in values:
+            if not isinstance(member, (int, float)):
+                _check_container(member, name, accepted)
+
+
 def frame_shape(shape: Shape, event_size: int, name: str = "frames", axes: str = "B, T") -> None:
     """Check that the static shape is (B, T, D); `axes` names all axes but the last."""
     rank = shape.rank if isinstance(shape, tf.TensorShape) else len(shape)
@@ -117,24 +175,35 @@ def frames(
         axes: the names of all axes but the last, for errors; their number is checked.
 
     Raises:
-        ValueError: the frames have a wrong rank or width, are empty, NaN or infinite, or are not 0
+        ValueError: the frames are no real numbers (booleans only where all values are 0 or 1), have
+            a wrong rank or width, are empty, NaN, infinite or above 1e9 in magnitude, or are not 0
             or 1 where the likelihood is Bernoulli.
     """
-    try:
-        array = np.asarray(values, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"`{name}` must be a numeric array ({axes}, {event_size})") from error
+    array = reals(values, name, f"a numeric array ({axes}, {event_size})")
     frame_shape(array.shape, event_size, name, axes)
     if 0 in array.shape:
         raise ValueError(f"`{name}` must not be empty; received shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"`{name}` must be finite; received NaN or infinity at {_where(array)}")
+    if array.dtype == bool and not all(binary):
+        raise ValueError(f"`{name}` must be real numbers in this model; received booleans")
+    if array.dtype.kind not in "biu":
+        if array.dtype.kind != "f":  # bfloat16 and the like, of which NumPy knows less
+            array = array.astype(np.float32)
+        bad = ~np.isfinite(array)
+        if bad.any():
+            raise ValueError(f"`{name}` must be finite; received NaN or infinity at {_where(bad)}")
+    large = (array > LARGEST) | (array < -LARGEST)
+    if large.any():
+        raise ValueError(
+            f"`{name}` must be from {-LARGEST:g} to {LARGEST:g}, beyond which float32 overflows; "
+            f"received {array[large][0]} at {_where(large)}: standardize the data"
+        )
+    array = array.astype(np.float32, copy=False)
     if any(binary):
         bad = ~np.isin(array, (0.0, 1.0)) & np.asarray(binary)
         if bad.any():
             raise ValueError(
                 f"`{name}` must be 0 or 1 for a Bernoulli likelihood; received {array[bad][0]} "
-                f"at {tuple(int(i) for i in np.argwhere(bad)[0])}"
+                f"at {_where(bad)}"
             )
     return array
 
@@ -151,7 +220,7 @@ def mask(values: Array, shape: tuple[int, int]) -> np.ndarray:
         ValueError: the mask has a wrong shape or values other than 0 and 1, or a row has no real
             step or a hole.
     """
-    array = np.asarray(values)
+    array = reals(values, "mask", "a boolean array (B, T)")
     if array.shape != tuple(shape):
         raise ValueError(f"`mask` must have shape (B, T) = {shape}; received {array.shape}")
     if not np.isin(array, (0, 1)).all():
@@ -167,6 +236,25 @@ def mask(values: Array, shape: tuple[int, int]) -> np.ndarray:
             f"row {holes[0]} has a hole"
         )
     return array
+
+
+def traced_frames(
+    values: Array, event_size: int, binary: Sequence[bool], name: str = "frames"
+) -> tf.Tensor:
+    """`frames` inside a `tf.function`, which knows no values: its checks run there.
+
+    XLA drops those of values.
+    """
+    x, conditions = _checked_frames(tf.convert_to_tensor(values), event_size, binary, name, False)
+    return _asserted({name: x}, conditions)[name]
+
+
+def traced_mask(values: Array, frames: tf.Tensor) -> tf.Tensor:
+    """`mask` inside a `tf.function`, as `traced_frames`."""
+    mask, message = tf.convert_to_tensor(values), "`mask` must have the shape (B, T) of `frames`"
+    same = _same_shape(mask, frames.shape[:2], tf.shape(frames)[:2], message)
+    mask, conditions = _checked_mask(mask)
+    return _asserted({"mask": mask}, [(same, message), *conditions])["mask"]
 
 
 def check_batch(
@@ -193,20 +281,29 @@ def check_batch(
         conditions.append((same, message))
         batch["mask"], more = _checked_mask(batch["mask"])
         conditions += more
-    asserts = []
-    for ok, text in conditions:
-        with tf.control_dependencies(asserts):  # in this order: the first mistake is the one told
-            asserts.append(tf.debugging.Assert(ok, [f"{MARK} {text}"]))
-    with tf.control_dependencies(asserts):
-        result = {name: tf.identity(x) for name, x in batch.items()}
+    result = _asserted(batch, conditions)
     for name in {"frames", "previous"} & set(result):
         result[name].set_shape([None, None, event_size])
     return result
 
 
+def _asserted(tensors, conditions):
+    """The tensors, once the conditions hold."""
+    asserts = []
+    for ok, text in conditions:
+        with tf.control_dependencies(asserts):  # in this order: the first mistake is the one told
+            asserts.append(tf.debugging.Assert(ok, [f"{MARK} {text}"]))
+    with tf.control_dependencies(asserts):
+        return {name: tf.identity(x) for name, x in tensors.items()}
+
+
 def _checked_frames(x, event_size, binary, name, empty):
-    if not (x.dtype.is_floating or x.dtype.is_integer or x.dtype.is_bool):
+    if isinstance(x, _SPARSE):
+        raise ValueError(f"`{name}` must be a dense tensor; received a {type(x).__name__}")
+    if not is_real(x.dtype):
         raise ValueError(f"`{name}` must be numeric; received {x.dtype.name}")
+    if x.dtype.is_bool and not all(binary):
+        raise ValueError(f"`{name}` must be real numbers in this model; received booleans")
     if x.shape.rank is None:
         raise ValueError(f"`{name}` must have rank 3, (B, T, {event_size}); its rank is not known")
     frame_shape(x.shape, event_size, name)
@@ -217,6 +314,10 @@ def _checked_frames(x, event_size, binary, name, empty):
         (
             tf.reduce_all(tf.math.is_finite(x)),
             f"`{name}` must be finite; received NaN or infinity",
+        ),
+        (
+            tf.reduce_all(tf.abs(x) <= LARGEST),
+            f"`{name}` must be from {-LARGEST:g} to {LARGEST:g}, beyond which float32 overflows",
         ),
     ]
     if any(binary):
@@ -229,6 +330,8 @@ def _checked_frames(x, event_size, binary, name, empty):
 
 
 def _checked_mask(mask):
+    if isinstance(mask, _SPARSE) or not is_real(mask.dtype):
+        raise ValueError(f"`mask` must be a boolean tensor; received {mask}")
     boolean = tf.cast(mask, tf.bool)
     exact = tf.reduce_all(tf.cast(boolean, tf.float32) == tf.cast(mask, tf.float32))
     holes = tf.reduce_any(boolean[:, 1:] & ~boolean[:, :-1])
@@ -246,5 +349,5 @@ def _same_shape(x, static, dynamic, message):
     return tf.reduce_all(tf.shape(x) == dynamic)
 
 
-def _where(array: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+def _where(wrong: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.argwhere(wrong)[0])

@@ -55,9 +55,19 @@ def shift(frames: tf.Tensor, first: tf.Tensor | None = None) -> tf.Tensor:
     return tf.concat([first[:, None], frames[:, :-1]], axis=1)
 
 
+# Where a window that is longer than a sequence is padded to: up to here to its own length, so that
+# sequences of many lengths share one program.
+_PADDED = 1 << 16
+
+
 def windows(array: tf.Tensor, length: int) -> tf.Tensor:
-    """Cut (B, T, ...) into windows of `length` steps, (B * N, length, ...), the last padded."""
+    """Cut (B, T, ...) into windows of `length` steps, (B * N, length, ...), the last padded.
+
+    A window that is far longer than the array is no longer than it, or than `_PADDED`.
+    """
     steps = size(array, 1)
+    if isinstance(steps, int):
+        length = min(length, max(steps, _PADDED))
     count = -(-steps // length)
     padding = [[0, 0], [0, count * length - steps]] + [[0, 0]] * (array.shape.rank - 2)
     rest = array.shape[2:]

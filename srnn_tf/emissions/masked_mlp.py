@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import keras
@@ -150,10 +151,22 @@ class MaskedDense(keras.layers.Layer):
     def __init__(self, widths: list[int], unbiased: list[int], **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.event_size = len(widths)
+        self.widths, self.unbiased = widths, unbiased
         self.offsets = np.concatenate([[0], np.cumsum(widths)]).tolist()
-        columns = [np.arange(w) < w - u for w, u in zip(widths, unbiased, strict=True)]
-        self.biased = np.concatenate(columns)
-        self.value = np.repeat(np.arange(self.event_size), widths)  # that each output is for
+
+    # What has a number for each output is made when it is needed: a config may ask for more outputs
+    # than there is room for, which is to be told before.
+
+    @functools.cached_property
+    def biased(self) -> np.ndarray:
+        """Which outputs have a bias."""
+        pairs = zip(self.widths, self.unbiased, strict=True)
+        return np.concatenate([np.arange(w) < w - u for w, u in pairs])
+
+    @functools.cached_property
+    def value(self) -> np.ndarray:
+        """The value that each output is for."""
+        return np.repeat(np.arange(self.event_size), self.widths)
 
     def build(self, input_shape):
         width, total = input_shape[-1], self.offsets[-1]
@@ -165,7 +178,7 @@ class MaskedDense(keras.layers.Layer):
             name="kernel", shape=(self.event_size - 1, total), initializer=start
         )
         self.bias = self.add_weight(
-            name="bias", shape=(int(self.biased.sum()),), initializer="zeros"
+            name="bias", shape=(total - sum(self.unbiased),), initializer="zeros"
         )
 
     def call(self, context, x):
@@ -194,7 +207,7 @@ class MaskedDense(keras.layers.Layer):
         return tf.concat(blocks, axis=1)
 
     def _whole_bias(self):
-        if self.biased.all():
+        if not any(self.unbiased):
             return tf.cast(self.bias, self.compute_dtype)
         place = np.where(self.biased)[0][:, None]
         bias = tf.scatter_nd(place, tf.convert_to_tensor(self.bias), [self.biased.size])

@@ -14,7 +14,7 @@ from srnn_tf.core.registry import MODULE
 from srnn_tf.data import corpora
 from srnn_tf.experiments import checkout, pages, provenance, runs
 from srnn_tf.model import SequenceModel
-from srnn_tf.zoo import artifacts
+from srnn_tf.zoo import artifacts, store
 
 PUBLISHED = Path(artifacts.__file__).with_name("published.json")
 MIDI = (
@@ -161,23 +161,25 @@ def write_substitute(name: str, target: str, root: Path) -> None:
         raise ValueError(f"{name} is published in {root}, with weights of its own")
     alias = substitute(name, target)
     (root / name).mkdir(exist_ok=True)
-    runs.write_text(root / name / artifacts.CARD, artifacts.to_json(alias))
+    artifacts.write_card(root / name / artifacts.CARD, alias)
     runs.write_text(root / name / "README.md", pages.substitute(alias))
 
 
 def versions(folder: Path) -> list[int]:
     """The versions in a model's folder, in order."""
-    return sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal())
+    return sorted(store.numbers(folder))
 
 
 def newest(root: Path) -> dict[str, dict[str, Any]]:
     """The card of the newest version of each published model, and of each substitute, by name."""
     cards = {}
     for folder in sorted(p for p in root.iterdir() if artifacts.NAME.fullmatch(p.name)):
+        name = folder.name
         if numbers := versions(folder):
-            cards[folder.name] = artifacts.Artifact.open(folder / str(numbers[-1])).card
-        elif (folder / artifacts.CARD).is_file():
-            cards[folder.name] = artifacts.read_json(folder / artifacts.CARD, "alias")
+            version = folder / str(numbers[-1])
+            cards[name] = artifacts.Artifact.open(version, name, numbers[-1]).card
+        elif alias := store.alias(name, root):
+            cards[name] = alias.card
     return cards
 
 

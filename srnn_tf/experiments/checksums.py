@@ -14,6 +14,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from srnn_tf.core import reading
+
 KEY = "sha256"
 _ZEROS = "0" * 64
 _IN_JSON = re.compile(rb'"sha256": "([0-9a-f]{64})"\n\}\n\Z')
@@ -57,18 +59,18 @@ def read_json(path: Path, required: bool = False) -> tuple[dict[str, Any], bool]
     Raises:
         ValueError: the file is damaged.
     """
+    content = reading.read_bytes(path, reading.MOST_JSON)
+    found = _IN_JSON.search(content)
+    if found:
+        start, end = found.span(1)
+        zeros = content[:start] + _ZEROS.encode() + content[end:]
+        if hashlib.sha256(zeros).hexdigest() != found[1].decode():
+            raise ValueError(f"{path} is damaged: its SHA-256 is not the one in it")
+    elif required:
+        raise ValueError(f"{path} is damaged, or of an earlier version: it has no checksum")
     try:
-        content = path.read_bytes()
-        found = _IN_JSON.search(content)
-        if found:
-            start, end = found.span(1)
-            zeros = content[:start] + _ZEROS.encode() + content[end:]
-            if hashlib.sha256(zeros).hexdigest() != found[1].decode():
-                raise ValueError(f"{path} is damaged: its SHA-256 is not the one in it")
-        elif required:
-            raise ValueError(f"{path} is damaged, or of an earlier version: it has no checksum")
-        values = json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        values = reading.parse_json(content, finite=False)
+    except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} must be a JSON object; received {type(values).__name__}")

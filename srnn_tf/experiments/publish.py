@@ -108,7 +108,8 @@ def write(
         return cards.card(run, evaluated, version, model, others)
 
     _place(target, make)
-    (target.parent / artifacts.CARD).unlink(missing_ok=True)
+    for file in (artifacts.CARD, artifacts.CARD_SHA256):
+        (target.parent / file).unlink(missing_ok=True)
     return target
 
 
@@ -139,7 +140,7 @@ def again(name: str, root: Path = ROOT) -> Path:
 def _newest(name: str, root: Path) -> artifacts.Artifact:
     if not (numbers := cards.versions(root / name)):
         raise ValueError(f"{name} is neither a run's folder nor published in {root}")
-    artifact = artifacts.Artifact.open(root / name / str(numbers[-1]))
+    artifact = artifacts.Artifact.open(root / name / str(numbers[-1]), name, numbers[-1])
     artifact.verify()
     return artifact
 
@@ -151,7 +152,8 @@ def _place(target: Path, make: Callable[[Path], dict[str, Any]]) -> Path:
         with files.creating(target) as part:
             card = make(part)
             card["files"] = artifacts.checksums(part)
-            (part / "assets.extra" / artifacts.CARD).write_text(artifacts.to_json(card))
+            card["sizes"] = {name: (part / name).stat().st_size for name in artifacts.FILES}
+            artifacts.write_card(part / "assets.extra" / artifacts.CARD, card)
             artifacts.Artifact.open(part).load()
             page = pages.readme(card)  # before anything is in place
     runs.write_text(target.parent / "README.md", page)
@@ -178,7 +180,7 @@ def add_seeds(name: str, seeds: Sequence[runs.Run], root: Path = ROOT) -> Path:
         **artifact.card,
         "seeds": _other_seeds(name, training, training["candidate"], seeds),
     }
-    runs.write_text(artifact.folder / "assets.extra" / artifacts.CARD, artifacts.to_json(card))
+    artifacts.write_card(artifact.folder / "assets.extra" / artifacts.CARD, card)
     runs.write_text(root / name / "README.md", pages.readme(card))
     return artifact.folder
 

@@ -24,7 +24,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import data, recipes, zoo
-from srnn_tf.core import checks, files
+from srnn_tf.core import checks, files, reading
 from srnn_tf.core.files import replacing
 from srnn_tf.data.batching.transposition import LARGEST
 from srnn_tf.data.formats.rolls import NUM_NOTES
@@ -201,7 +201,8 @@ class Run:
             known = (config["steps"], config["seed"], config["dtype"])
             run = cls(path, recipe, *known, **options, frames=config.get("frames"), checked=checked)
         except (KeyError, TypeError) as error:
-            raise ValueError(f"{path / 'run.json'} is not a run's: {config}") from error
+            shown = reading.shortened(config, 200)
+            raise ValueError(f"{path / 'run.json'} is not a run's: {shown}") from error
         return run if checked or not add_checksums else run._add_checksums()
 
     def _add_checksums(self) -> Run:
@@ -440,11 +441,13 @@ def load_weights(model: SequenceModel, path: Path, run: Run | None = None) -> st
         ValueError: the file is damaged, or of another model or run.
     """
     try:
+        reading.check_regular(path)
         while True:
             before = _stamp(path)
             sealed = checksums.verify(path, run is not None and run.checked)
             if run is not None and sealed.identity is not None and sealed.identity != run.identity:
                 raise ValueError(f"it is of the run {sealed.identity}; this one is {run.identity}")
+            reading.check_hdf5(path, path.stat().st_size)
             model.load_weights(path)
             if _stamp(path) == before:  # else a training has just replaced the file
                 return sealed.digest

@@ -1,32 +1,95 @@
-"""Compiled `tf.function`s, one per function and shape."""
+"""Compiled `tf.function`s, one per function, settings and shapes, in bounded number."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+
+from srnn_tf.core.snapshot import snapshot
+from srnn_tf.density import Density
+
+# The most programs that XLA compiles for a model. It never gives the memory of one back.
+MOST_COMPILED = 48
+# The most programs for any shape that are kept.
+MOST_GENERAL = 32
 
 
 class Programs:
-    """A cache of `tf.function`s, compiled with XLA or not.
+    """A cache of `tf.function`s: one for each function, settings of the density, and shapes.
+
+    When a layer is quantized or replaced, or an attribute changes, the next call has a new program.
+    XLA compiles one per shape. It keeps what it compiled until the process ends; so, after
+    `MOST_COMPILED` of them, new shapes share one program without XLA, whose memory is given back
+    when it has not been used for long.
 
     Args:
+        density: the density that the functions read.
         xla: a function that says, at each call, whether to compile with XLA.
     """
 
-    def __init__(self, xla: Callable[[], bool]):
-        self.xla = xla
-        self.made: dict[tuple, Any] = {}
+    def __init__(self, density: Density, xla: Callable[[], bool]):
+        self.density, self.xla = density, xla
+        self.compiled: dict[tuple, Any] = {}
+        self.general: OrderedDict[tuple, Any] = OrderedDict()
 
     def __call__(self, function: Callable, *key: Any) -> Callable:
-        """The `tf.function` of `function`; `key` distinguishes functions of one name."""
-        xla = self.xla()
-        key = (function.__qualname__, xla, *key)  # ty: ignore[missing-attribute]
-        if key not in self.made:
-            # Loops and branches are TensorFlow's already; AutoGraph would only take time.
-            program = tf.function(function, jit_compile=xla, autograph=False)
-            # Every new shape is compiled, on purpose: TensorFlow need not warn of it.
-            program._omit_frequent_tracing_warning = True
-            self.made[key] = program
-        return self.made[key]
+        """The program of `function`, which takes arrays, integers and hashable options.
+
+        Inside a `tf.function` of the caller it is `function` itself, which becomes a part of that.
+
+        Args:
+            function: the function.
+            key: what distinguishes functions of one name, and the sizes that must be static.
+        """
+        if not tf.executing_eagerly():
+            return function
+        settings = (function.__qualname__, snapshot(self.density), *key)  # ty: ignore[missing-attribute]
+
+        def call(*arguments):
+            return self._run(function, settings, arguments)
+
+        return call
+
+    def _run(self, function, settings, arguments):
+        if self.xla():
+            shapes = (settings, _signature(arguments))
+            if shapes not in self.compiled and len(self.compiled) < MOST_COMPILED:
+                self.compiled[shapes] = _function(function, jit_compile=True)
+            if shapes in self.compiled:
+                return self.compiled[shapes](*arguments)
+        if settings not in self.general:
+            self.general[settings] = _function(function, reduce_retracing=True)
+        self.general.move_to_end(settings)
+        while len(self.general) > MOST_GENERAL:
+            self.general.popitem(last=False)
+        return self.general[settings](*map(_as_tensor, arguments))
+
+
+def _function(function, **options):
+    # Loops and branches are TensorFlow's already; AutoGraph would only take time.
+    program = tf.function(function, autograph=False, **options)
+    # Every new shape is compiled, on purpose: TensorFlow need not warn of it.
+    program._omit_frequent_tracing_warning = True
+    return program
+
+
+def _signature(arguments):
+    """What TensorFlow traces anew for: shapes and dtypes of arrays, other arguments as such."""
+    structure = tf.nest.map_structure(lambda _: None, arguments)
+    return repr(structure), tuple(map(_spec, tf.nest.flatten(arguments)))
+
+
+def _spec(x):
+    if tf.is_tensor(x) or isinstance(x, np.ndarray):
+        return tuple(x.shape), tf.as_dtype(x.dtype).name
+    return type(x), x
+
+
+def _as_tensor(x):
+    """Sizes as tensors, so that one program is for all of them; nests stay as they are."""
+    is_size = isinstance(x, int) and not isinstance(x, bool)
+    return tf.constant(x) if is_size or isinstance(x, np.ndarray) else x

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from srnn_tf.core import draws, nn, random
+from srnn_tf.core import frames as framing
 from srnn_tf.core.types import Size
 from srnn_tf.density import Density
 from srnn_tf.inference.programs import Programs
@@ -22,14 +23,10 @@ class Sampler:
         self.density, self.programs = density, programs
 
     def __call__(self, batch_size, num_steps, seed, prefix, temperature) -> tf.Tensor:
-        length = 0 if prefix is None else prefix.shape[1]
-
-        def draw(*args):
-            return self.draw(batch_size, num_steps * self.density.steps_per_frame, *args)
-
-        program = self.programs(draw, batch_size, num_steps, length)
+        program = self.programs(self.draw, prefix is None)
+        steps = num_steps * self.density.steps_per_frame
         seed = random.fold_in(draws.request_seed(seed, draws.SAMPLES), 0)
-        return program(prefix, seed, tf.constant(temperature, tf.float32))
+        return program(batch_size, steps, prefix, seed, tf.constant(temperature, tf.float32))
 
     def draw(self, rows: Size, steps: Size, prefix, seed, temperature) -> tf.Tensor:
         """Draw sequences, (rows, steps / steps_per_frame, D), in `steps` steps of the structure.
@@ -67,5 +64,5 @@ class Sampler:
         if prefix is None:
             return tf.zeros([rows, density.frame_size]), density.initial_states(rows)
         batch = density.batch(prefix)
-        noise = density.noise(rows, batch.steps.shape[1], random.Key(seed))
+        noise = density.noise(rows, framing.size(batch.steps, 1), random.Key(seed))
         return batch.steps[:, -1], density.terms(batch, noise).states

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any, NamedTuple
 
@@ -11,7 +12,8 @@ import tensorflow as tf
 from srnn_tf.core import draws
 from srnn_tf.core import frames as framing
 from srnn_tf.core.random import Key
-from srnn_tf.core.types import Seeds
+from srnn_tf.core.snapshot import snapshot
+from srnn_tf.core.types import Array, Seeds
 from srnn_tf.density import Batch, Density
 from srnn_tf.inference.programs import Programs
 from srnn_tf.objectives import FIVO, Objective, functions
@@ -48,18 +50,21 @@ class Scorer:
 
     def __call__(
         self,
-        frames: np.ndarray,
-        mask: np.ndarray | None,
+        frames: Array,
+        mask: Array | None,
         objective: Objective,
         protocol: Protocol,
         seed: Seeds,
     ) -> tf.Tensor:
         """The bound of each row, (B,)."""
-        return objective.score(Job(self, *_padded(frames, mask), protocol, seed))
+        least = 1
+        if protocol.name == "paper" and self.density.steps_per_frame == 1:
+            least = 2  # of which the first is context only, so that none is scored
+        return objective.score(Job(self, *_padded(frames, mask, least), protocol, seed))
 
-    def latents(self, frames: np.ndarray, mask: np.ndarray | None, seed: int | None) -> tuple:
+    def latents(self, frames: Array, mask: Array | None, seed: int | None) -> tuple:
         """Mean, log variance and KL of each latent at each step, (B, S, Z) each."""
-        steps = frames.shape[1] * self.density.steps_per_frame
+        steps = framing.size(frames, 1) * self.density.steps_per_frame
         frames, mask = _padded(frames, mask)
         latents = self.programs(self.posterior)(frames, mask, draws.draw_seed(seed), seed is None)
         return tuple(x[:, :steps] for x in latents)
@@ -96,7 +101,8 @@ class Scorer:
 
     def advance(self, objective, batch, evidence, states, seed, groups) -> tuple:
         """The sum of log p_hat over a block of steps, (B,) nats, and the states after it."""
-        steps, size, k = batch.steps.shape[1], self.density.latent_size, objective.num_particles
+        steps, size = framing.size(batch.steps, 1), self.density.latent_size
+        k = objective.num_particles
         if seed.shape.rank == 2:
             drawn = draws.filter_noise_of_each(seed, size, steps, k)
         else:
@@ -156,16 +162,16 @@ class Job:
     """
 
     scorer: Scorer
-    frames: np.ndarray
-    mask: np.ndarray
+    frames: Any
+    mask: Any
     protocol: Protocol
     seed: Seeds
 
     @property
     def num_steps(self) -> int:
-        """The number of steps of the structure in all rows."""
+        """The steps of the structure in all rows; a size that is not static counts as 1."""
         rows, frames = self.mask.shape
-        return rows * frames * self.scorer.density.steps_per_frame
+        return (rows or 1) * (frames or 1) * self.scorer.density.steps_per_frame
 
     def bound(self, objective: Objective) -> tf.Tensor:
         """The sum of `objective.bound` over the windows of each sequence, (B,) nats.
@@ -176,12 +182,13 @@ class Job:
         if isinstance(self.seed, np.ndarray):
             raise ValueError("`seed` must be one integer, or None, for this bound")
         scorer, protocol = self.scorer, self.protocol  # a program must not keep the request
+        objective = copy.copy(objective)  # nor change with the caller's object
 
         def score(frames, mask, seed):
             batch, _ = scorer._batch(frames, mask, protocol)
             return objective.bound(scorer.density, batch, None if seed is None else Key(seed))
 
-        program = scorer.programs(score, _key_of(objective), protocol, self.seed is None)
+        program = scorer.programs(score, snapshot(objective), protocol, self.seed is None)
         seed = None if self.seed is None else draws.draw_seed(self.seed)
         return self.sum_windows(program(self.frames, self.mask, seed))
 
@@ -192,23 +199,29 @@ class Job:
 
     def log_weights(self, seeds: tf.Tensor) -> tf.Tensor:
         """Importance weights of each window, (K, windows), one draw per seed."""
-        program = self.scorer.programs(self.scorer.log_weights)
+        # The number of draws is a static size of a chunk.
+        program = self.scorer.programs(self.scorer.log_weights, seeds.shape[0])
         return program(self.frames, self.mask, seeds, self.seed is None, self.protocol)
 
     def sum_windows(self, values: tf.Tensor) -> tf.Tensor:
         """Sum over the windows of each sequence: (windows,) to (B,)."""
-        return tf.reduce_sum(tf.reshape(values, [len(self.frames), -1]), axis=1)
+        return tf.reduce_sum(tf.reshape(values, [framing.size(self.frames, 0), -1]), axis=1)
 
     def filtered(self, objective: FIVO) -> tf.Tensor:
         """The bound of a particle filter, (B,) nats, in blocks of rows, which limits memory."""
-        rows, k = len(self.frames), objective.num_particles
+        (rows, steps), k = self.frames.shape[:2], objective.num_particles
+        if rows is None or steps is None:
+            raise ValueError(
+                "`frames` must have static B and T inside a `tf.function` for FIVO; received shape "
+                f"{self.frames.shape}"
+            )
         size = min(rows, max(1, MAX_PARTICLES // (self._num_windows() * k)))
         totals = []
         for start in range(0, rows, size):
             index = np.minimum(np.arange(start, start + size), rows - 1)  # always `size` rows
             seed = self.seed[index] if isinstance(self.seed, np.ndarray) else self.seed
             part = dataclasses.replace(
-                self, frames=self.frames[index], mask=self.mask[index], seed=seed
+                self, frames=_rows(self.frames, index), mask=_rows(self.mask, index), seed=seed
             )
             totals.append(part.sum_windows(part._advanced(objective, start)))
         return tf.concat(totals, axis=0)[:rows]
@@ -221,14 +234,16 @@ class Job:
         )
         count, steps = batch.steps.shape[:2]
         states = objective.filter(scorer.density).initial_states(count)
-        windows, group = count // len(self.frames), None if shared else group
+        windows, group = count // self.frames.shape[0], None if shared else group
         groups = windows if shared else count
         length = min(BLOCK, rounded(steps))
+
+        objective = copy.copy(objective)  # a program must not change with the caller's object
 
         def advance(*request):
             return scorer.advance(objective, *request)
 
-        program = programs(advance, _key_of(objective))
+        program = programs(advance, snapshot(objective))
         total = tf.zeros([count])
         for start in range(0, steps, length):
             block = tf.nest.map_structure(
@@ -246,22 +261,30 @@ class Job:
         return -(-(self.frames.shape[1] * spf - 1) // (window * spf))
 
 
-def _key_of(objective: Objective) -> Any:
-    """The key of an objective's program: its settings, if it owns no variables."""
-    return (id(objective), objective) if objective.variables else objective
-
-
 def rounded(steps: int) -> int:
     """`steps` rounded up to 3 significant bits, so that few lengths are ever compiled."""
     unit = max(1, 2 ** (steps.bit_length() - 3))
     return -(-steps // unit) * unit
 
 
-def _padded(frames, mask):
-    rows, steps = frames.shape[:2]
-    mask = np.ones([rows, steps], bool) if mask is None else mask
-    padding = rounded(steps) - steps
-    return np.pad(frames, [(0, 0), (0, padding), (0, 0)]), np.pad(mask, [(0, 0), (0, padding)])
+def _padded(frames, mask, least=1):
+    """Frames and their mask, padded to a length of few; as they are where that is not static."""
+    rows, steps = framing.size(frames, 0), frames.shape[1]
+    if mask is None:
+        shape = [rows, framing.size(frames, 1)]
+        mask = tf.ones(shape, tf.bool) if tf.is_tensor(frames) else np.ones(shape, bool)
+    if steps is None:
+        steps = tf.shape(frames)[1]
+        padding = tf.maximum(least - steps, 0)
+    else:
+        padding = max(rounded(steps), least) - steps
+    pad = tf.pad if tf.is_tensor(frames) else np.pad
+    frames = pad(frames, [(0, 0), (0, padding), (0, 0)])
+    return frames, (tf.pad if tf.is_tensor(mask) else np.pad)(mask, [(0, 0), (0, padding)])
+
+
+def _rows(x, index):
+    return tf.gather(x, index) if tf.is_tensor(x) else x[index]
 
 
 def _block(x, start, length):

@@ -11,10 +11,14 @@ import tensorflow as tf
 
 from srnn_tf.core import draws, nn, random
 from srnn_tf.core import frames as framing
+from srnn_tf.core.snapshot import snapshot
 from srnn_tf.core.types import State
 from srnn_tf.density import Batch, Density
 from srnn_tf.inference.programs import Programs
 from srnn_tf.objectives.particles import ParticleFilter, filtering
+
+# The most numbers of rows and particles whose shapes of states are remembered.
+MOST_WANTED = 256
 
 
 class Streamer:
@@ -31,7 +35,7 @@ class Streamer:
 
     def __init__(self, density: Density, programs: Programs):
         self.density, self.programs = density, programs
-        self.wanted: dict[tuple[int, int | None], Any] = {}
+        self.wanted: dict[tuple, Any] = {}
 
     def initial_states(self, rows: int, num_particles: int | None, seed: int) -> dict[str, State]:
         previous = {"previous": tf.zeros([rows, self.density.frame_size])}
@@ -46,8 +50,10 @@ class Streamer:
         }
 
     def __call__(self, frame, states) -> tuple[tf.Tensor, dict[str, State]]:
-        states = self._checked(states, len(frame))
-        return self.programs(self.step)(tf.constant(frame), states)
+        states = self._checked(states, frame.shape[0])
+        # The number of particles is a static size of the filter.
+        particles = states["log_weights"].shape[1] if "log_weights" in states else None
+        return self.programs(self.step, particles)(frame, states)
 
     def step(self, frame, states) -> tuple[tf.Tensor, dict[str, State]]:
         """log p(x_t | x_<t) of a frame, (B,) nats, and the states after it."""
@@ -110,11 +116,15 @@ class Streamer:
 
     def _wanted(self, rows, count):
         """The expected shapes and dtypes of the states, cached since every step reads them."""
-        if (rows, count) not in self.wanted:
-            self.wanted[rows, count] = tf.nest.map_structure(
-                lambda x: tf.TensorSpec(x.shape, x.dtype), self.initial_states(rows, count, 0)
-            )
-        return self.wanted[rows, count]
+        key = (rows, count, snapshot(self.density))
+        if key not in self.wanted:
+            if len(self.wanted) >= MOST_WANTED:
+                self.wanted.clear()
+            with tf.init_scope():  # also where the caller traces a graph
+                self.wanted[key] = tf.nest.map_structure(
+                    lambda x: tf.TensorSpec(x.shape, x.dtype), self.initial_states(rows, count, 0)
+                )
+        return self.wanted[key]
 
 
 def _check_shapes(name, states, wanted, rows, count):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import abc
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from srnn_tf.core import checks
 from srnn_tf.core.types import Array, Steps
 from srnn_tf.data.formats import audio
+from srnn_tf.serving import outputs as answered
 
 Tensors = dict[str, np.ndarray]
 MOST = 2**24  # steps, and rows, of a sample
@@ -21,7 +22,11 @@ SAMPLE_RATE = 16_000  # of all models of speech
 
 
 class ServingError(RuntimeError):
-    """A request failed; `code` is the status, such as "INVALID_ARGUMENT"."""
+    """A request failed; `code` is the status, such as "INVALID_ARGUMENT".
+
+    It is "INTERNAL" where an answer came that is none: with other names, types or shapes than the
+    signature has, numbers that are not finite, or steps that do not sum to the score.
+    """
 
     def __init__(self, message: str, code: str):
         super().__init__(message, code)  # both, so that it can be pickled
@@ -45,12 +50,16 @@ class Answers(abc.ABC):
         log_likelihood = sum{ log p(x_t | x_<t) : t = 1, ..., T }
 
     Scores are in nats: exact without latents, an ELBO with latents. A sequence's score depends
-    neither on its batch nor on padding.
+    neither on its batch nor on padding. Answers are checked before they are returned. `close()` or
+    the end of a `with` block closes it; what is asked later is refused.
 
     Args:
         batch_size: the most sequences in a request.
         batch_values: the most values in a request, with padding. A longer sequence is sent alone.
     """
+
+    name = ""  # of the model and its place, for errors
+    closed = False
 
     def __init__(self, batch_size: int = 32, batch_values: int = 1 << 22):
         checks.sizes(batch_size=batch_size, batch_values=batch_values)
@@ -60,6 +69,25 @@ class Answers(abc.ABC):
     @abc.abstractmethod
     def event_size(self) -> int:
         """D, the number of values in a frame."""
+
+    @property
+    def latents(self) -> bool | None:
+        """Whether the model has latents, so that a score has `kl`; None where that is not known."""
+        return None
+
+    def close(self) -> None:
+        """Free what is held for requests."""
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ServingError(f"{self.name} is closed", "FAILED_PRECONDITION")
 
     @abc.abstractmethod
     def ask(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
@@ -139,27 +167,39 @@ class Answers(abc.ABC):
         numbers: dict[str, Any] = {
             "num_steps": np.int32(num_steps),
             "batch_size": np.int32(batch_size),
+            "seed": np.array([seed % 2**31, 2], np.int32),
         }
-        return self.ask("sample", {**numbers, "seed": np.array([seed % 2**31, 2], np.int32)})[
-            "frames"
-        ]
+        shape = (batch_size, num_steps, self.event_size)
+        return self._asked("sample", numbers, answered.frames, shape)["frames"]
+
+    def _asked(
+        self, signature: str, inputs: Mapping[str, np.ndarray], check: Callable, *args: Any
+    ) -> Tensors:
+        """The outputs of a request, once they have passed a check."""
+        outputs = self.ask(signature, inputs)
+        try:
+            check(outputs, *args)
+        except ValueError as error:
+            message = f"{signature} of {self.name}: INTERNAL: the answer is not believed: {error}"
+            raise ServingError(message, "INTERNAL") from None
+        return outputs
 
     def _scores(self, signature: str, name: str, sequences: list[np.ndarray]) -> Scores:
         """The scores of all batches, in the order of the sequences."""
         samples = 1 if signature == "score" else self.event_size  # of a step
         total, kl = np.zeros(len(sequences), np.float32), np.zeros(len(sequences), np.float32)
         steps: list[np.ndarray] = [np.zeros(0, np.float32)] * len(sequences)
-        latents = False
+        latents = self.latents
         for members in self.plan(sequences):
             inputs = padded(name, [sequences[i] for i in members])
-            outputs = self.ask(signature, inputs)
-            per_step = outputs["log_likelihood_per_step"]
+            counts = [len(sequences[i]) // samples for i in members]
+            outputs = self._asked(signature, inputs, answered.scores, counts, latents)
+            latents = "kl" in outputs  # of all requests, or of none
             total[members] = outputs["log_likelihood"]
-            latents = "kl" in outputs
             if latents:
                 kl[members] = outputs["kl"]
             for row, i in enumerate(members):  # a server may have padded further
-                steps[i] = per_step[row, : len(sequences[i]) // samples]
+                steps[i] = outputs["log_likelihood_per_step"][row, : counts[row]]
         return Scores(total, steps, kl if latents else None)
 
     def plan(self, sequences: Sequence[np.ndarray]) -> Iterator[list[int]]:
@@ -188,9 +228,10 @@ def _sequences(values: Any, rank: int, name: str) -> list[np.ndarray]:
     try:
         listed = hasattr(values, "__len__") and not hasattr(values, "shape") and len(values)
         several = listed and np.ndim(values[0]) == rank
-        arrays = [np.asarray(array) for array in values] if several else [np.asarray(values)]
+        members = list(values) if several else [values]
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(f"`{name}` must be {accepted}; received another nesting") from error
+    arrays = [checks.reals(member, name, accepted) for member in members]
     if not several:
         (whole,) = arrays
         arrays = list(whole) if whole.ndim == rank + 1 else arrays if whole.size else []

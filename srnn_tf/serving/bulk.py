@@ -5,7 +5,9 @@
 It reads the files that `srnn-tf score` reads. Sequence i of a file has the id FILE#i. Rows are
 written to `out/scores-00000-of-00001.jsonl`, with id, steps, log_likelihood in nats, the bound, and
 kl for models with latents. Sequences and files that cannot be scored are written to the dead-letter
-file `out/scores.dead-...jsonl`, with the reason. Extra arguments are options of Beam, such as
+file `out/scores.dead-...jsonl`, with the reason. All appear at the end of the job, the file
+`out/scores.complete` last: where it is, they are whole. Bytes of a file's name that are no UTF-8
+are escaped in ids, as in `caf\\xe9.npz#0`. Extra arguments are options of Beam, such as
 `--direct_num_workers 2 --direct_running_mode multi_processing`, or those of Flink, Spark and
 Dataflow. Their workers must have access to the files and this package installed.
 """
@@ -13,6 +15,7 @@ Dataflow. Their workers must have access to the files and this package installed
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import io
 import itertools
@@ -20,6 +23,7 @@ import json
 import math
 import os
 import re
+import secrets
 import shutil
 import sys
 import tempfile
@@ -31,7 +35,6 @@ from typing import Any
 import numpy as np
 
 from srnn_tf import serving, zoo
-from srnn_tf.core.files import locked
 from srnn_tf.serving import inputs
 
 try:
@@ -49,6 +52,10 @@ except ImportError:  # the extra `beam`; `score_files` says so
     base: Any = types.SimpleNamespace(ModelHandler=object)
 
 
+# The kinds of output files, each with what its names have after the prefix: in this order they
+# appear, so that there are never rows without their dead letters.
+PARTS = (("dead", ".dead"), ("rows", ""))
+COMPLETE = ".complete"  # the end of the name of the file that appears last
 DEAD = "dead"  # the tag of dead-letter rows: what cannot be scored
 ATTEMPTS = 3  # runs of the pipeline: the DirectRunner gives up where a worker process is gone
 BATCH = 256  # sequences that a worker sorts by length and scores at once, in smaller batches
@@ -122,14 +129,25 @@ def find(pattern: str) -> list[str]:
         raise ValueError(f"{pattern}: Beam cannot list it: {error}") from error
 
 
-def read(path: str, model: str) -> Iterator[Any]:
+def read(name: str | bytes, model: str) -> Iterator[Any]:
     """Pairs of an id and a sequence; a file that cannot be read yields a `DEAD` output."""
+    path = os.fsdecode(name)
     try:
         with here(path) as file:
             for sequence in inputs.read(file, model):
-                yield f"{path}#{sequence.index}", sequence.values
+                yield _plain(f"{path}#{sequence.index}"), sequence.values
     except (ValueError, OSError) as error:
-        yield beam.pvalue.TaggedOutput(DEAD, {"id": path, "error": " ".join(str(error).split())})
+        row = {"id": _plain(path), "error": _plain(" ".join(str(error).split()))}
+        yield beam.pvalue.TaggedOutput(DEAD, row)
+
+
+def _plain(text: str) -> str:
+    """Text with escapes for the bytes of a file's name that are no UTF-8: Beam encodes it."""
+    try:
+        content = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        content = text.encode("utf-8", "backslashreplace")
+    return content.decode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
@@ -167,11 +185,11 @@ def score_files(
 
     Raises:
         ImportError: apache-beam is not installed.
-        ValueError: the model is unknown, there are no files, or an extra argument is not an option
-            of the DirectRunner.
-        ChildProcessError: the pipeline failed `ATTEMPTS` times.
+        ValueError: the model is unknown, there are no files, `output` is no prefix of names, or an
+            extra argument is not an option of the DirectRunner.
+        ChildProcessError: the pipeline failed `ATTEMPTS` times, or lost files.
         FileNotFoundError: the folder of the output does not exist.
-        FileExistsError: output files with this prefix exist.
+        FileExistsError: output files with this prefix exist, whole or of an interrupted run.
 
     Example:
         score_files("f_rnn_bach", glob.glob("rolls/*.npz"), "out/scores")
@@ -181,48 +199,135 @@ def score_files(
     if not files:
         raise ValueError("`files` must name one file at least; received none")
     bound, options = inputs.bound_of(zoo.card(model)), _options(extra_arguments)
-    here = "://" not in output
-    if not output or output.endswith("/"):
-        raise ValueError(f"`output` must be the beginning of a file's name; received {output!r}")
-    if here and not Path(output).parent.is_dir():
+    _check_output(output)
+    with _workplace(output) as part:
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                _run(model, bound, files, part, options)
+                break
+            except RuntimeError as error:  # on other engines only what is lost is done again
+                text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+                if not left:
+                    said = f"the pipeline failed {ATTEMPTS} times: {text}"
+                    raise ChildProcessError(said) from error
+                print(f"the pipeline failed and is restarted: {text}", file=sys.stderr, flush=True)
+                _empty(part)
+        _publish(model, part, output)
+
+
+def _check_output(output: str) -> None:
+    """Check that output files can be made, and that there are none."""
+    if not output or output.endswith("/") or _plain(output) != output:
+        raise ValueError(
+            f"`output` must be the beginning of the paths of files, in UTF-8; received {output!r}"
+        )
+    if "://" not in output and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
-    if here and os.path.exists(output) and not (os.path.isfile(output) or os.path.isdir(output)):
-        raise FileExistsError(f"{output} is a device, a FIFO or a socket: files are written beside")
+    if "://" not in output and os.path.exists(output):
+        if not os.path.isfile(output) and not os.path.isdir(output):
+            raise ValueError(
+                f"{output} is a device, a FIFO or a socket; files are written beside it"
+            )
     begin = glob.escape(output)
-    if existing := find(f"{begin}-*-of-*.jsonl") + find(f"{begin}.dead-*-of-*.jsonl"):
+    found = [found for _, prefix in PARTS for found in find(f"{begin}{prefix}-*-of-*.jsonl")]
+    done = find(begin + COMPLETE)
+    if found and not done:
+        raise FileExistsError(
+            f"{found[0]} exists, {output}{COMPLETE} does not: it is of an interrupted run or of an "
+            "older version; remove it: an earlier run's rows would stay beside new ones"
+        )
+    if existing := found + done:
         raise FileExistsError(
             f"{existing[0]} exists: an earlier run's rows would stay beside new ones"
         )
-    with contextlib.ExitStack() as stack:
-        if here:
-            lock = Path(output).with_name(f".{Path(output).name}.lock")
-            stack.enter_context(locked(lock, f"output={output}"))
-            stack.callback(_clear, output)  # however it ends
-            _clear(output)  # of a run that was killed
-        _attempt(model, bound, files, output, options)
 
 
-def _attempt(model: str, bound: str, files: Sequence[str], output: str, options: Any) -> None:
-    """The pipeline, until it ends without an error."""
-    for left in reversed(range(ATTEMPTS)):
+@contextlib.contextmanager
+def _workplace(output: str) -> Iterator[str]:
+    """A folder beside the output for files that are not finished, removed at the end."""
+    if "://" in output:
+        part = f"{output}.{secrets.token_hex(4)}.part"
+        FileSystems.mkdirs(part)
         try:
-            _run(model, bound, files, output, options)
-            return
-        except RuntimeError as error:  # on other engines only what is lost is done again
-            _clear(output)
-            text = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            if not left:
-                raise ChildProcessError(f"the pipeline failed {ATTEMPTS} times: {text}") from error
-            print(f"the pipeline failed and is restarted: {text}", file=sys.stderr, flush=True)
+            yield part
+        finally:
+            FileSystems.delete([part])
+        return
+    parent, name = Path(output).parent, Path(output).name
+    _remove_abandoned(parent, name)
+    while (lock := _locked(folder := parent / f".{name}.{secrets.token_hex(4)}.part")) is None:
+        pass  # another run took it, before it was locked, for an abandoned one
+    try:
+        yield str(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
 
 
-def _clear(output: str) -> None:
-    """Remove what Beam leaves of rows that were not finished."""
-    if "://" not in output:
-        name = re.compile(rf"beam-temp-{re.escape(Path(output).name)}(\.dead)?-[0-9a-f]{{32}}")
-        for folder in Path(output).parent.iterdir():
-            if name.fullmatch(folder.name):
-                shutil.rmtree(folder, ignore_errors=True)
+def _locked(folder: Path) -> int | None:
+    """Make a folder that is locked as long as this process lives; None where it is gone."""
+    folder.mkdir()
+    with contextlib.suppress(FileNotFoundError):
+        lock = os.open(folder, os.O_RDONLY)
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():
+            return lock
+        os.close(lock)
+    return None
+
+
+def _remove_abandoned(parent: Path, name: str) -> None:
+    """Remove the folders of runs that were killed, those that no process has locked."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.part")
+    for folder in parent.iterdir():
+        if pattern.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+            with contextlib.suppress(OSError):
+                lock = os.open(folder, os.O_RDONLY)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+                finally:
+                    os.close(lock)
+
+
+def _empty(part: str) -> None:
+    """Remove what a failed pipeline left."""
+    if "://" in part:
+        FileSystems.delete([part])
+        FileSystems.mkdirs(part)
+        return
+    for path in Path(part).iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _publish(model: str, part: str, output: str) -> None:
+    """Move finished files to their places: dead letters, rows, and then the file that says so."""
+    moves: list[tuple[str, str]] = []
+    for name, prefix in PARTS:
+        written = find(f"{glob.escape(part)}/{name}-*-of-*.jsonl")
+        if not written or not written[0].endswith(f"-of-{len(written):05d}.jsonl"):
+            raise ChildProcessError(f"the pipeline wrote {len(written)} files of {name}, not all")
+        moves += [(w, output + prefix + w.removeprefix(f"{part}/{name}")) for w in written]
+    mark = f"{part}/complete"
+    with FileSystems.create(mark) as file:
+        names = [target.rsplit("/", 1)[-1] for _, target in moves]
+        file.write(json.dumps({"model": model, "files": names}).encode() + b"\n")
+    moves.append((mark, output + COMPLETE))
+    _check_output(output)  # again: what another run has written since is not replaced
+    moved = []
+    try:
+        for source, target in moves:
+            moved.append(target)
+            FileSystems.rename([source], [target])
+    except BaseException:
+        for target in reversed(moved):
+            with contextlib.suppress(Exception):
+                FileSystems.delete([target])
+        raise
 
 
 def _options(extra_arguments: Sequence[str]) -> Any:
@@ -245,12 +350,13 @@ def _options(extra_arguments: Sequence[str]) -> Any:
     return options
 
 
-def _run(model: str, bound: str, files: Sequence[str], output: str, options: Any) -> None:
-    """The pipeline, once."""
+def _run(model: str, bound: str, files: Sequence[str], part: str, options: Any) -> None:
+    """The pipeline, once, with its files in a folder."""
+    names = [os.fsencode(file) for file in dict.fromkeys(files)]  # Beam takes no other text
     with beam.Pipeline(options=options) as pipeline:
         loaded = (
             pipeline
-            | "files" >> beam.Create(list(dict.fromkeys(files)))
+            | "files" >> beam.Create(names)
             | "spread" >> beam.Reshuffle()
             | "read" >> beam.FlatMap(read, model).with_outputs(DEAD, main="sequences")
         )
@@ -261,14 +367,11 @@ def _run(model: str, bound: str, files: Sequence[str], output: str, options: Any
             | "sort out" >> beam.FlatMap(_sorted_out, bound).with_outputs(DEAD, main="rows")
         )
         dead_letters = (loaded[DEAD], scored[DEAD]) | "all dead-letter" >> beam.Flatten()
-        for name, rows, prefix in (
-            ("rows", scored.rows, output),
-            ("dead-letter", dead_letters, f"{output}.dead"),
-        ):
+        for name, rows in (("rows", scored.rows), ("dead", dead_letters)):
             _ = (
                 rows
                 | f"{name} as JSON" >> beam.Map(json.dumps)
-                | f"write {name}" >> beam.io.WriteToText(prefix, file_name_suffix=".jsonl")
+                | f"write {name}" >> beam.io.WriteToText(f"{part}/{name}", ".jsonl")
             )
 
 

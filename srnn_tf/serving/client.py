@@ -10,7 +10,7 @@ import numpy as np
 
 from srnn_tf.serving import grpc_calls, rest_calls
 from srnn_tf.serving.answers import Answers, Tensors
-from srnn_tf.serving.target import Target
+from srnn_tf.serving.target import Facts, Target
 
 
 class Client(Answers):
@@ -18,16 +18,17 @@ class Client(Answers):
 
     A request is retried with exponential backoff if the server did not accept it, because it is
     starting, overloaded or unreachable. A request that the server refused is not retried. A client
-    is thread-safe. `close()` or the end of a `with` block closes it. A server with batching does
-    not support `sample`, whose inputs have no rows.
+    is thread-safe. Over REST it may also be shared with a process that is forked, which then has
+    connections of its own; over gRPC such a process is refused. A server with batching does not
+    support `sample`, whose inputs have no rows.
 
     Args:
         address: "host:8500" or "dns:///host:8500" for gRPC, "http://host:8501" or "https://..." for
             REST.
         model: the name of the model on the server.
         version: the version; the server's choice by default.
-        timeout: the timeout of a request in seconds: over gRPC with all retries, over REST for each
-            try.
+        timeout: the deadline of a request in seconds, from connecting to the last byte of the
+            answer, with all retries. Over REST the lookup of a host's name has the system's own.
         retries: the most retries of a request; at most 4 over gRPC.
         credentials: the credentials for TLS. Over gRPC `grpc.ssl_channel_credentials(...)`; over
             REST the path of a file of trusted certificates, the default ones by default.
@@ -57,21 +58,26 @@ class Client(Answers):
         super().__init__(**kwargs)
         headers = tuple(headers.items() if isinstance(headers, Mapping) else headers)
         target = Target(address, model, version, timeout, retries, credentials, headers)
+        self.name = str(target)
         self._calls = (rest_calls if target.rest else grpc_calls).Calls(target)
 
     @functools.cached_property
+    def _facts(self) -> Facts:
+        self._check_open()
+        return self._calls.facts()
+
+    @property
     def event_size(self) -> int:
-        return self._calls.event_size()
+        return self._facts.event_size
+
+    @property
+    def latents(self) -> bool | None:
+        return self._facts.latents
 
     def ask(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
+        self._check_open()
         return self._calls.predict(signature, inputs)
 
     def close(self) -> None:
-        """Close the connection."""
+        super().close()
         self._calls.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()

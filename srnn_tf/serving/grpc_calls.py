@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import message
 
 from srnn_tf.serving.answers import ServingError, Tensors, short
-from srnn_tf.serving.target import Target
+from srnn_tf.serving.target import Facts, Target
 
 RETRIED = ("UNAVAILABLE", "ABORTED")
 MOST_RETRIES = 4  # that gRPC makes
@@ -32,6 +35,7 @@ class Calls:
             self.channel = grpc.secure_channel(target.address, target.credentials, options)
         self._grpc, self._apis = grpc, apis
         self._stub = apis["service"].PredictionServiceStub(self.channel)
+        self._process = os.getpid()
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
         request = self._apis["predict"].PredictRequest()
@@ -40,22 +44,44 @@ class Calls:
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
         response = self._call(self._stub.Predict, request, signature)
-        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+        try:
+            self._check_spec(response.model_spec, signature)
+            return {name: _array(name, value) for name, value in response.outputs.items()}
+        except ValueError as error:
+            said = f"{signature} of {self.target}: INTERNAL: the answer is not believed: {error}"
+            raise ServingError(said, "INTERNAL") from None
 
-    def event_size(self) -> int:
+    def facts(self) -> Facts:
         request = self._apis["metadata"].GetModelMetadataRequest()
         self._address(request.model_spec)
         request.metadata_field.append("signature_def")
         answer = self._call(self._stub.GetModelMetadata, request, "metadata")
         signatures = self._apis["metadata"].SignatureDefMap()
-        answer.metadata["signature_def"].Unpack(signatures)
-        sizes = signatures.signature_def["score"].inputs["frames"].tensor_shape.dim
-        if len(sizes) != 3:
-            raise ServingError(f"{self.target} is not a model of srnn_tf", "NOT_FOUND")
-        return sizes[-1].size
+        try:
+            answer.metadata["signature_def"].Unpack(signatures)
+            score = signatures.signature_def["score"]
+            sizes = [axis.size for axis in score.inputs["frames"].tensor_shape.dim]
+            return Facts.checked(sizes, list(score.outputs))
+        except (ValueError, TypeError, message.DecodeError):
+            said = f"{self.target} is not a model of srnn_tf"
+            raise ServingError(said, "NOT_FOUND") from None
+
+    def _check_spec(self, spec, signature):
+        """Check that an answer is of the model that was asked, where it says so."""
+        said = (
+            ("model", spec.name, self.target.model),
+            ("signature", spec.signature_name, signature),
+        )
+        for what, received, wanted in said:
+            if received not in ("", wanted):
+                raise ValueError(f"it must be of the {what} {wanted!r}; received {received!r}")
+        version = spec.version.value
+        if self.target.version is not None and version not in (0, self.target.version):
+            raise ValueError(f"it must be of version {self.target.version}; received {version}")
 
     def close(self) -> None:
-        self.channel.close()
+        if self._process == os.getpid():
+            self.channel.close()
 
     def _address(self, spec):
         spec.name = self.target.model
@@ -63,12 +89,40 @@ class Calls:
             spec.version.value = self.target.version
 
     def _call(self, method, request, what):
+        if self._process != os.getpid():  # its threads are not here: a call may never end
+            raise ServingError(
+                f"{what} of {self.target}: FAILED_PRECONDITION: gRPC's connections do not survive "
+                "a fork; make a client in each process, best by the start method 'spawn', or use "
+                "REST",
+                "FAILED_PRECONDITION",
+            )
         try:
             return method(request, timeout=self.target.timeout, metadata=self.metadata)
         except self._grpc.RpcError as error:
             code = error.code().name
-            message = f"{what} of {self.target}: {code}: {short(error.details())}"
-            raise ServingError(message, code) from None
+            said = f"{what} of {self.target}: {code}: {short(error.details() or '')[:2000]}"
+            raise ServingError(said, code) from None
+
+
+def _array(name: str, proto: Any) -> np.ndarray:
+    """An output, with a number for each place of its shape.
+
+    `tf.make_ndarray` repeats the last number where some are missing.
+
+    Raises:
+        ValueError: it is no such tensor of float32.
+    """
+    if proto.dtype != tf.float32.as_datatype_enum:
+        raise ValueError(f"`{name}` must be DT_FLOAT, 1; received type {proto.dtype}")
+    shape = tuple(axis.size for axis in proto.tensor_shape.dim)
+    if proto.tensor_shape.unknown_rank or min(shape, default=0) < 0:
+        raise ValueError(f"`{name}` must have a shape; received {shape}")
+    held = len(proto.float_val) + len(proto.tensor_content) / 4
+    if held != math.prod(shape) or (proto.float_val and proto.tensor_content):
+        raise ValueError(f"`{name}` of shape {shape} holds {held:g} numbers")
+    if proto.tensor_content:
+        return np.frombuffer(proto.tensor_content, "<f4").astype(np.float32).reshape(shape)
+    return np.array(proto.float_val, np.float32).reshape(shape)
 
 
 def _check(target: Target, grpc: Any) -> None:

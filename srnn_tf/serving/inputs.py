@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from srnn_tf import serving, zoo
+from srnn_tf.core import reading
 from srnn_tf.data import modality
 from srnn_tf.data.corpora import Options
 
 ARRAYS = (".npz", ".npy")
 MOST_BYTES = 1 << 31  # of an array file: what is read is not trusted
+_FLOOR = 1 << 28  # bytes that any .npz may unpack to
+_MOST_EXPANSION = 100  # of one that unpacks to more: piano rolls are nearly all zeros
 
 
 class Sequence(NamedTuple):
@@ -120,13 +123,23 @@ def check(sequence: Sequence, card: Mapping[str, Any]) -> None:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file, by name; no more than `MOST_BYTES` of them."""
-    size = path.stat().st_size
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            size = sum(member.file_size for member in file.infolist())
+    try:
+        reading.check_regular(path)
+        size = path.stat().st_size
+        if archived := zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as file:
+                size = sum(member.file_size for member in file.infolist())
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise ValueError(f"{path}: is damaged, or no .npz or .npy of numbers: {error}") from error
     if size > MOST_BYTES:
         raise ValueError(f"{path}: holds {size} bytes; {MOST_BYTES} are accepted: split it")
     try:
+        if archived:
+            with zipfile.ZipFile(path) as file:
+                reading.check_arrays(file, max(_FLOOR, _MOST_EXPANSION * path.stat().st_size))
+        else:
+            with path.open("rb") as file:
+                reading.check_npy(file, size)
         content = np.load(path, allow_pickle=False)
         return {"": content} if isinstance(content, np.ndarray) else dict(content)
     except Exception as error:  # numpy and zipfile raise nearly any type on damaged files

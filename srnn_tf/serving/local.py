@@ -48,7 +48,7 @@ class Local(Answers):
             "permutation": scale.permutation,
         }
         loaded = zoo.load(model, version, root)
-        self.binary = loaded.binary
+        self.binary, self._latents = loaded.binary, bool(loaded.latent_size)
         signatures = Signatures(loaded, standardization, self.card["sample_rate"])
         self._functions = {
             name: (tf.function(function, autograph=False, reduce_retracing=True), specs)
@@ -58,6 +58,14 @@ class Local(Answers):
     @property
     def event_size(self) -> int:
         return self.card["event_size"]
+
+    @property
+    def latents(self) -> bool:
+        return self._latents
+
+    def close(self) -> None:
+        super().close()
+        self._functions = {}
 
     def check(self, values: np.ndarray) -> None:
         """Check that a sequence (T, D), or samples (S,) of speech, can be scored.
@@ -72,6 +80,7 @@ class Local(Answers):
             checks.frames(values[None], self.event_size, self.binary, "frames")
 
     def ask(self, signature: str, inputs: Mapping[str, np.ndarray]) -> Tensors:
+        self._check_open()
         if signature not in self._functions:
             raise ServingError(
                 f"{self.name} has no signature {signature}; it has "

@@ -45,7 +45,7 @@ class Signatures:
     ):
         self.model, self.standardization = model, standardization
         self.sample_rate = sample_rate
-        programs = Programs(lambda: False)
+        programs = Programs(model.density, lambda: False)
         self.scorer, self.sampler = (
             Scorer(model.density, programs),
             Sampler(model.density, programs),

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from srnn_tf import objectives, recipes
-from srnn_tf.core import checks
+from srnn_tf.core import checks, reading
 from srnn_tf.core.registry import unknown
 from srnn_tf.data import Standardization
 from srnn_tf.model import SequenceModel
@@ -111,15 +111,25 @@ def load(
     artifact = _find(name, version, root)
     model = artifact.load()
     options = artifact.config().get("compile", {})
+    try:
+        _compile(model, options)
+    except Exception as error:  # of whatever kind values of other types raise
+        path = artifact.folder / "assets.extra" / artifacts.CONFIG
+        shown = reading.shortened(options, 200)
+        raise ValueError(f"{path}: its `compile`, {shown}, is none: {error}") from error
+    if artifact.card.get("stand_in") and name not in _warned:
+        _warned.add(name)
+        warnings.warn(f"{name} is a substitute: {artifact.card['statement']}", stacklevel=2)
+    return model
+
+
+def _compile(model: SequenceModel, options: dict[str, Any]) -> None:
+    checks.weight(learning_rate=options.get("learning_rate", 1e-4))
     optimizer = keras.optimizers.Adam(options.get("learning_rate", 1e-4))
     kept = {key: options[key] for key in ("clipnorm", "loss_per") if key in options}
     if "objective" in options:  # older artefacts have the KL schedule in the model's config
         kept["objective"] = objectives.get(options["objective"])
     model.compile(optimizer, **kept)
-    if artifact.card.get("stand_in") and name not in _warned:
-        _warned.add(name)
-        warnings.warn(f"{name} is a substitute: {artifact.card['statement']}", stacklevel=2)
-    return model
 
 
 def standardization(
@@ -139,13 +149,14 @@ def standardization(
     """
     artifact = _find(name, version, root)
     artifact.verify()
-    constants = artifact.config().get("standardization")
-    if constants is None:
-        return None
-    order = constants["permutation"]
-    return Standardization(
-        tuple(constants["mean"]), tuple(constants["std"]), order and tuple(order)
-    )
+    config = artifact.config()
+    try:
+        return Standardization.from_config(
+            config.get("standardization"), config["model"]["event_size"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        path = artifact.folder / "assets.extra" / artifacts.CONFIG
+        raise ValueError(f"{path}: its `standardization` is none: {error}") from error
 
 
 def folder(name: str, version: int | None = None, root: str | os.PathLike | None = None) -> Path:
@@ -205,13 +216,17 @@ def _find(name: str, version: int | None, root: str | os.PathLike | None) -> art
         raise unknown("model", name, names(root=root))
     alias = store.alias(name, root)
     if alias is not None:
-        if store.alias(alias["alias_of"], root) is not None:
+        target_name, root = alias.card["alias_of"], alias.root
+        if store.alias(target_name, root) is not None:
+            raise ValueError(f"{name} is an alias of {target_name!r}, which is a substitute itself")
+        if target_name not in names(published=True, root=root):
+            where = "" if root is None else f" in {root}"
             raise ValueError(
-                f"{name} is an alias of {alias['alias_of']!r}, which is a substitute itself"
+                f"{name} is an alias of {target_name!r}, which is not published{where}"
             )
-        target = _find(alias["alias_of"], version, root)
-        card = {**target.card, **{k: v for k, v in alias.items() if k != "format"}}
-        return artifacts.Artifact(target.folder, card)
+        target = _find(target_name, version, root)
+        own = {k: alias.card[k] for k in ("alias_of", "stand_in", "statement")}
+        return artifacts.Artifact(target.folder, {**target.card, **own, "name": name})
     here = store.versions(name, root)
     there = {} if root is not None else _downloadable(name)
     known = sorted({*here, *there})
@@ -223,7 +238,8 @@ def _find(name: str, version: int | None, root: str | os.PathLike | None) -> art
             f"version={version} of {name} does not exist; published: {', '.join(map(str, known))}"
         )
     folder = here[chosen] if chosen in here else store.download(name, chosen, there[chosen])
-    return artifacts.Artifact.open(folder)
+    sha256 = store.card_sha256(name, chosen, folder)
+    return artifacts.Artifact.open(folder, name, chosen, sha256)
 
 
 def _downloadable(name: str) -> dict[int, str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from srnn_tf.core import files
+from srnn_tf.core import files, reading
 from srnn_tf.zoo import artifacts, fetching
 
 _registered: list[Path] = []
@@ -20,6 +20,9 @@ _registered: list[Path] = []
 _PUBLISHED = Path(__file__).with_name("published.json")
 MOST_OF_A_CARD, MOST = 1 << 20, 1 << 30  # bytes
 _CARD = f"assets.extra/{artifacts.CARD}"
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+# All that the card of a name that stands for another one says: it must not change what is checked.
+_ALIAS = {"format": int, "name": str, "alias_of": str, "stand_in": bool, "statement": str}
 
 
 def register(path: str | os.PathLike) -> None:
@@ -41,10 +44,18 @@ def roots(root: str | os.PathLike | None = None) -> list[Path]:
         return [_folder(root, "root")]
     named = filter(None, os.environ.get("SRNN_TF_ZOO", "").split(os.pathsep))
     given = [*_registered, *(_folder(path, "SRNN_TF_ZOO") for path in named)]
+    return list(dict.fromkeys([*given, *filter(Path.is_dir, _own())]))
+
+
+def _own() -> list[Path]:
+    """The folders that this package fills: what they hold is what `published.json` says."""
     checkout = Path(__file__).parents[2] / "saved_models"
-    installed = Path(sys.prefix) / "share" / "srnn_tf" / "saved_models"
-    usual = [path for path in (checkout, installed, cache()) if path.is_dir()]
-    return list(dict.fromkeys([*given, *usual]))
+    return [checkout, Path(sys.prefix) / "share" / "srnn_tf" / "saved_models", cache()]
+
+
+def is_own(root: Path) -> bool:
+    """Whether a folder of published models is one that this package fills."""
+    return any(root.resolve() == own.resolve() for own in _own())
 
 
 def cache() -> Path:
@@ -61,36 +72,94 @@ def _folder(path: str | os.PathLike, name: str) -> Path:
 
 
 def published() -> dict[str, Any]:
-    """The models to download: name -> {"versions": {version: SHA-256 of its card}} or an alias."""
-    return json.loads(_PUBLISHED.read_text())
+    """The models to download: name -> {"versions": {version: SHA-256 of its card}} or an alias.
+
+    Raises:
+        ValueError: the package's own list is damaged.
+    """
+    index = reading.read_json(_PUBLISHED)
+    if not isinstance(index, dict) or not all(isinstance(entry, dict) for entry in index.values()):
+        raise ValueError(f"{_PUBLISHED} is damaged: it must hold an object for each name")
+    return index
+
+
+def card_sha256(name: str, version: int, folder: Path) -> str | None:
+    """The checksum that the card of a version in `folder` must have; None where it is not known.
+
+    What users publish in a folder of their own may have the name of ours.
+    """
+    if not is_own(folder.parents[1]):
+        return None
+    return published().get(name, {}).get("versions", {}).get(str(version))
+
+
+def numbers(folder: Path) -> dict[int, Path]:
+    """The versions in the folder of a name."""
+    found = (p for p in folder.glob("*") if _VERSION.fullmatch(p.name) and p.is_dir())
+    return {int(path.name): path for path in found}
 
 
 def versions(name: str, root: str | os.PathLike | None = None) -> dict[int, Path]:
     """The folder of each version of a model, in the first root that has it."""
     folders: dict[int, Path] = {}
     for folder in roots(root):
-        for path in (folder / name).glob("*"):
-            if path.name.isdecimal() and path.is_dir():
-                folders.setdefault(int(path.name), path)
+        folders = {**numbers(folder / name), **folders}
     return folders
 
 
-def alias(name: str, root: str | os.PathLike | None = None) -> dict[str, Any] | None:
-    """The card of a name that is an alias of another one, or None.
+class Alias(NamedTuple):
+    """A name that is an alias of another one.
+
+    Args:
+        card: what it says.
+        root: the folder that it is in, and its target too; None for any.
+    """
+
+    card: dict[str, Any]
+    root: Path | None
+
+
+def alias(name: str, root: str | os.PathLike | None = None) -> Alias | None:
+    """The alias of a name, or None.
 
     Raises:
-        ValueError: the card is damaged.
+        ValueError: the card is damaged, or that of another name.
     """
+    entry = published().get(name, {})
     for folder in roots(root):
         path = folder / name / artifacts.CARD
-        if path.is_file():
-            card = artifacts.read_json(path, "alias of a published model")
-            target = card.get("alias_of")
-            if not isinstance(target, str) or not artifacts.NAME.fullmatch(target):
-                raise ValueError(f"{path} must name a model under `alias_of`; received {target!r}")
-            return card
-    entry = {} if root is not None else published().get(name, {})
-    return entry if "alias_of" in entry else None
+        if os.path.lexists(path):
+            card = _alias_card(path, name)
+            told = {k: v for k, v in card.items() if k not in ("format", "name")}
+            ours = is_own(folder)
+            if ours and "alias_of" in entry and told != entry:
+                raise ValueError(f"{path} is damaged: it is not what was published of {name}")
+            # What the package publishes may be in a checkout in part, and downloaded for the rest.
+            return Alias(card, folder if root is not None or not ours else None)
+    if root is None and "alias_of" in entry:
+        return Alias(entry, None)
+    return None
+
+
+def _alias_card(path: Path, name: str) -> dict[str, Any]:
+    card = artifacts.read_card(path, "substitute's card")
+    target = card.get("alias_of")
+    if not isinstance(target, str) or not artifacts.NAME.fullmatch(target):
+        shown = reading.shortened(target)
+        raise ValueError(f"{path} must name a model under `alias_of`; received {shown}")
+    wrong = [k for k, v in card.items() if k not in _ALIAS or type(v) is not _ALIAS[k]]
+    wrong += [k for k in _ALIAS if k not in card] + ["stand_in"] * (card.get("stand_in") is False)
+    if wrong:
+        raise ValueError(
+            f"{path}: an alias has {', '.join(_ALIAS)}, `stand_in` true; received for "
+            f"{reading.shortened(wrong[0])} {reading.shortened(card.get(wrong[0]))}"
+        )
+    if card["name"] != name:
+        raise ValueError(
+            f"{path} must be that of name {name!r}, as its folder is; its name is "
+            f"{reading.shortened(card['name'])}"
+        )
+    return card
 
 
 def names(root: str | os.PathLike | None = None) -> set[str]:
@@ -99,7 +168,8 @@ def names(root: str | os.PathLike | None = None) -> set[str]:
     for folder in roots(root):
         for path in folder.iterdir():
             if artifacts.NAME.fullmatch(path.name) and (
-                (path / artifacts.CARD).is_file() or any(p.name.isdecimal() for p in path.glob("*"))
+                os.path.lexists(path / artifacts.CARD)
+                or any(_VERSION.fullmatch(p.name) for p in path.glob("*"))
             ):
                 known.add(path.name)
     return known
@@ -134,7 +204,7 @@ def download(name: str, version: int, card_sha256: str) -> Path:
         deadline = time.monotonic() + seconds
         source = address.below(f"{name}/{version}")
         file = _fetch(source, _CARD, card_sha256, MOST_OF_A_CARD, part, deadline)
-        card = artifacts.Artifact.open(file.parents[1]).card
+        card = artifacts.Artifact.open(file.parents[1], name, version, card_sha256).card
         sizes = card.get("sizes")
         for path, checksum in card["files"].items():
             size = sizes.get(path) if isinstance(sizes, dict) else None

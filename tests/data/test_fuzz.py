@@ -55,6 +55,7 @@ KINDS = {
     ),
     "a.flac": (lambda p: mini.audio(p, mini.noise(0.05)), audio.read_audio),
     "a.mp3": (lambda p: mini.audio(p, mini.noise(0.2)), audio.read_audio),
+    "a.ogg": (lambda p: mini.audio(p, mini.noise(0.2)), audio.read_audio),
     "a.mid": (lambda p: write_midi(mini.roll(6), p), read_midi),
 }
 

@@ -136,7 +136,8 @@ def test_a_saved_model_scores_and_samples_without_python(name, tmp_path):
     case = case_of(name, likelihood="mixture")
     model, x = harness.build(case, scale=0.3), harness.frames(case)
     module = tf.Module()
-    module.model, sampler = model, sampling.Sampler(model.density, Programs(lambda: False))
+    programs = Programs(model.density, lambda: False)
+    module.model, sampler = model, sampling.Sampler(model.density, programs)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, WIDTH])])
     def score(frames):

@@ -110,7 +110,11 @@ def test_a_model_is_published_again_with_the_graph_of_today(copy, capsys, monkey
     first, second = (artifacts.Artifact.open(copy / NAME / v) for v in ("1", "2"))
     same = {f for f in artifacts.FILES if first.card["files"][f] == second.card["files"][f]}
     assert set(artifacts.FILES) - same <= {"saved_model.pb", "fingerprint.pb"}
-    assert {k for k in first.card if first.card[k] != second.card[k]} <= {"version", "files"}
+    assert {k for k in first.card if first.card[k] != second.card[k]} <= {
+        "version",
+        "files",
+        "sizes",
+    }
     assert zoo.card(NAME, root=copy)["version"] == 2
     assert f"# {NAME}, version 2" in (copy / NAME / "README.md").read_text()
     for words in ([NAME, "--again", "--version", "5"], [NAME, "--again", "--seeds", "nowhere"]):

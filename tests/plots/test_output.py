@@ -64,8 +64,6 @@ def test_midi_files_that_are_none(tmp_path):
     path.write_bytes(path.read_bytes()[:-60])
     with pytest.raises(ValueError, match="a.mid: "):
         read_midi(path)
-    with pytest.raises(ValueError, match="a.mid: cut off: the note 60 starts and never ends"):
-        read_midi(midi(path, ("note_on", 60, 0, 0)))
     with pytest.raises(ValueError, match="a.mid: holds no note of a piano"):
         read_midi(midi(path, ("note_on", 36, 0, 9), ("note_off", 36, 9, 9)))
     giant = midi(path, ("note_on", 60, 0, 0), ("note_off", 60, 2**28 - 1, 0))

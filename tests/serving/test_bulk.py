@@ -154,6 +154,146 @@ def test_addresses_are_opened_by_beam(tmp_path):
             app.main(["bulk", *words, where])
 
 
+def test_names_that_are_no_utf8(tmp_path):
+    """Their sequences are scored, and damaged files are dead letters; ids have escapes."""
+    pytest.importorskip("apache_beam")
+    good, _ = make(tmp_path, 6, 2)
+    latin = os.fsencode(tmp_path) + b"/caf\xe9.npz"
+    os.rename(tmp_path / "in1.npz", latin)
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.npz")).write_bytes(b"no arrays")
+    app.main(["bulk", *words(tmp_path)])
+    found = {row["id"] for row in rows(tmp_path, "scores")}
+    assert found == {key.replace("in1.npz", "caf\\xe9.npz") for key in good}
+    (dead,) = rows(tmp_path, "scores.dead")
+    assert dead["id"] == f"{tmp_path}/\\xff.npz" and dead["error"].startswith(dead["id"])
+
+
+def words(folder):
+    return ["--model", NAME, "--input", f"{folder}/*.npz", "--output", f"{folder}/scores"]
+
+
+def test_what_has_no_rows_has_all_files(tmp_path):
+    pytest.importorskip("apache_beam")
+    (tmp_path / "a.npz").write_bytes(b"no arrays")
+    app.main(["bulk", *words(tmp_path)])
+    assert whole(tmp_path) and not rows(tmp_path, "scores")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("output", ["", "scores/", "sc\udce9res", "nowhere/scores"])
+def test_outputs_that_are_refused(tmp_path, output):
+    pytest.importorskip("apache_beam")
+    with pytest.raises((ValueError, FileNotFoundError)):
+        bulk.score_files(NAME, ["a.npz"], output and f"{tmp_path}/{output}")
+    assert not list(tmp_path.iterdir())
+
+
+def whole(folder):
+    """Whether a job is complete; there are never rows without dead letters, nor half a job."""
+    held = [len(list(folder.glob(f"scores{kind}-*.jsonl"))) for kind in ("", ".dead")]
+    assert held[1] >= held[0], "rows without dead letters"
+    mark = folder / "scores.complete"
+    if not mark.exists():
+        return False
+    names = json.loads(mark.read_text())["files"]
+    assert all(held) and all((folder / name).is_file() for name in names), "a marker without files"
+    return True
+
+
+def test_a_job_that_is_killed_while_its_files_appear(tmp_path):
+    """Before the first rename, and after each."""
+    pytest.importorskip("apache_beam")
+    renamed = bulk.FileSystems.rename
+    for moves in range(4):
+        folder = tmp_path / str(moves)
+        part = folder / ".scores.01234567.part"
+        part.mkdir(parents=True)
+        for name in ("rows", "dead"):
+            (part / f"{name}-00000-of-00001.jsonl").write_text("{}\n")
+        process = os.fork()
+        if not process:
+            left = iter(range(moves))
+
+            def rename(*files, left=left):
+                return renamed(*files) if next(left, None) is not None else os._exit(9)
+
+            bulk.FileSystems.rename = rename
+            bulk._publish(NAME, str(part), f"{folder}/scores")
+            os._exit(0)
+        os.waitpid(process, 0)
+        assert whole(folder) == (moves == 3)
+        if moves:
+            with pytest.raises(FileExistsError, match="interrupted" if moves < 3 else "earlier"):
+                bulk.score_files(NAME, ["a.npz"], f"{folder}/scores")
+    with pytest.raises(ChildProcessError, match="wrote 0 files of dead"):
+        bulk._publish(NAME, str(tmp_path / "0"), f"{tmp_path}/scores")
+
+
+def test_a_job_that_fails_while_its_files_appear(tmp_path, monkeypatch):
+    pytest.importorskip("apache_beam")
+    part = tmp_path / "part"
+    part.mkdir()
+    for name in ("rows", "dead"):
+        (part / f"{name}-00000-of-00001.jsonl").write_text("{}\n")
+    renamed = bulk.FileSystems.rename
+
+    def rename(sources, targets):
+        if "complete" in targets[0]:
+            raise OSError("no space")
+        renamed(sources, targets)
+
+    monkeypatch.setattr(bulk.FileSystems, "rename", rename)
+    with pytest.raises(OSError, match="no space"):
+        bulk._publish(NAME, str(part), f"{tmp_path}/scores")
+    assert not list(tmp_path.glob("scores*"))
+
+
+def test_what_killed_jobs_left_is_removed_and_what_others_need_is_not(tmp_path):
+    abandoned = tmp_path / ".scores.01234567.part"
+    abandoned.mkdir()
+    (abandoned / "rows").write_text("")
+    others = [tmp_path / ".scores.part", tmp_path / ".other.01234567.part"]
+    for folder in others:
+        folder.mkdir()
+    with bulk._workplace(f"{tmp_path}/scores") as first:
+        assert not abandoned.exists() and Path(first).is_dir()
+        with bulk._workplace(f"{tmp_path}/scores") as second:  # a job beside it
+            assert Path(first).is_dir() and Path(second).is_dir()
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+@pytest.mark.slow
+def test_twenty_kills(tmp_path):
+    """At any time, and when the first file appears."""
+    pytest.importorskip("apache_beam")
+    make(tmp_path, 200, 4)
+    begun = time.monotonic()
+    subprocess.run(command(tmp_path), check=True, capture_output=True)
+    seconds, held = time.monotonic() - begun, []
+    assert whole(tmp_path)
+    for trial in range(20):
+        for path in tmp_path.glob("scores*"):
+            path.unlink()
+        process = subprocess.Popen(
+            command(tmp_path), stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        if trial % 2:
+            time.sleep(seconds * (0.4 + 0.03 * trial))
+        else:
+            until = time.monotonic() + 10 * seconds
+            while not list(tmp_path.glob("scores.*")) and time.monotonic() < until:
+                time.sleep(1e-4)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        held.append(whole(tmp_path))
+    print(f"{sum(held)} of 20 killed jobs were complete, in {seconds:.0f} s each")
+    for path in tmp_path.glob("scores*"):
+        path.unlink()
+    subprocess.run(command(tmp_path), check=True, capture_output=True)
+    assert whole(tmp_path) and not list(tmp_path.glob(".scores*"))
+
+
 @pytest.mark.slow
 def test_twenty_thousand_in_two_processes_and_one_killed(tmp_path):
     pytest.importorskip("apache_beam")

@@ -110,6 +110,7 @@ def test_a_damaged_card_or_config_is_named(copy):
     folder = copy / NAME / "1" / "assets.extra"
     card, config = folder / "card.json", folder / "config.json"
     kept = card.read_text()
+    (folder / "card.sha256").unlink()  # of models published before there was one
     for content, message in (
         ("{", "is not a model's card"),
         ("[]", "is of format None; this version reads 1"),
@@ -137,6 +138,7 @@ def test_a_damaged_card_or_config_is_named(copy):
         ({"model": {**held["model"], "structure": {"class": "os.system"}}}, "unknown structure"),
         ({"model": {**held["model"], "strange": 1}}, "describes no model of this version"),
         ({"model": {**held["model"], "structure": {**structure, "units": 7}}}, "weights are not"),
+        ({"model": {**held["model"], "structure": {**structure, "units": 10**9}}}, "`units` is"),
         ({"model": held["model"], "step": "many"}, "describes no model of this version"),
     ):
         forged(**values)
@@ -183,6 +185,7 @@ def test_a_stand_in_loads_and_warns_once(copy, monkeypatch):
 def test_an_alias_of_itself_is_an_error(copy):
     (copy / "f_rnn_jsb").mkdir()
     held = {"format": 1, "alias_of": "f_rnn_jsb", "stand_in": True, "statement": ""}
+    held["name"] = "f_rnn_jsb"
     (copy / "f_rnn_jsb" / "card.json").write_text(json.dumps(held))
     with pytest.raises(ValueError, match="is an alias of 'f_rnn_jsb', which is a substitute"):
         zoo.load("f_rnn_jsb", root=copy)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 import numpy as np
 
+from srnn_tf.core import checks
 from srnn_tf.core.types import Steps
 
 
@@ -17,18 +19,25 @@ def num_values(sequence: Steps) -> int:
 
 def read_values(sequence: Steps, start: int, stop: int) -> np.ndarray:
     """The values `start` to `stop` of a flattened sequence, float32."""
-    values = getattr(sequence, "values", None)
-    if values is not None:
-        return values(start, stop)
+    if _is_stored(sequence):
+        return sequence.values(start, stop)
     return np.reshape(sequence, -1)[start:stop].astype(np.float32)
+
+
+def _is_stored(sequence: Any) -> TypeGuard[Any]:
+    """Whether a sequence reads its values from disk."""
+    return callable(getattr(sequence, "values", None))
 
 
 def width_of(sequences: Sequence[Steps]) -> int:
     """D, the common width of sequences (T_i, D).
 
     Raises:
-        ValueError: the sequences differ in width.
+        ValueError: the sequences differ in width, or are no arrays of real numbers.
     """
+    for place, sequence in enumerate(sequences):
+        if not _is_stored(sequence):
+            checks.reals(sequence, f"sequences[{place}]", "an array (T, D)")
     shapes = {np.shape(s)[1:] for s in sequences}
     if len(shapes) != 1 or any(len(shape) != 1 for shape in shapes):
         raise ValueError(

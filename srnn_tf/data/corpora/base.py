@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from srnn_tf.core.reading import MOST_JSON, read_bytes
 from srnn_tf.data.corpora.splits import PARTS
 
 
@@ -211,7 +212,7 @@ def read_list(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; it lists the files of a part, a name a line")
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    text = read_bytes(path, MOST_JSON).decode("utf-8", "surrogateescape")
     names = [line.strip() for line in text.splitlines() if line.strip()]
     if not names:
         raise ValueError(f"{path} lists no names")

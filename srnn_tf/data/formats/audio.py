@@ -11,15 +11,23 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf.data.formats import mp3
+from srnn_tf.core.reading import place_of
+from srnn_tf.data.formats import mp3, ogg, riff
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".sph")
 FULL_SCALE = 32768.0  # of 16-bit samples
 BLOCK = 1 << 16  # samples decoded at once
 MOST_SAMPLES = 1 << 29  # of one file: 9 hours at 16 kHz, what one record can hold
+_LONGEST_FLAC = (1 << 36) - 1  # what its header can tell; libsndfile has more where it says nothing
 _LOUDEST = 2.0  # times full scale: lossy formats go beyond it a little, and are clipped
-# Some programs write a header before they know the length.
-_UNKNOWN_LENGTHS = (0, 0x7FFFFFFF, 0xFFFFFFFF)
+# libsndfile reads many more, and of those that are cut off what is there, without an error.
+_CONTAINERS = {
+    "WAV": ("WAV", "WAVEX", "RF64"),
+    "FLAC": ("FLAC",),
+    "MP3": ("MP3",),
+    "Ogg": ("OGG",),
+    "NIST SPHERE": ("NIST",),
+}
 
 
 def read_audio(path: str | Path, rate: int = 16000, expected: int | None = None) -> np.ndarray:
@@ -34,8 +42,8 @@ def read_audio(path: str | Path, rate: int = 16000, expected: int | None = None)
 
     Raises:
         ImportError: soundfile or soxr is not installed.
-        ValueError: the file is not audio, damaged, truncated, empty, of another sample rate, longer
-            than 9 hours, or has floating-point samples outside [-1, 1].
+        ValueError: the file is not audio, damaged, truncated, several recordings in one, empty, of
+            another sample rate, longer than 9 hours, or has floating-point samples outside [-1, 1].
 
     Example:
         read_audio("p225_001.wav", 16000).dtype  # int16
@@ -80,12 +88,86 @@ def _libraries() -> tuple[Any, Any]:
 @contextlib.contextmanager
 def _opened(soundfile, path) -> Iterator[tuple[Any, int | None]]:
     """The open file, and how many samples it promises; None if it does not tell."""
+    patches: dict[int, bytes] = {}
     with soundfile.SoundFile(os.fsencode(path)) as file:
-        if file.format != "MP3" or mp3.tells_its_length(path):
-            yield file, file.frames
+        kinds = [kind for kind, names in _CONTAINERS.items() if file.format in names]
+        if not kinds:
+            accepted = ", ".join(_CONTAINERS)
+            raise ValueError(f"{path}: is {file.format}; accepted are {accepted}: convert it")
+        if kinds == ["WAV"]:
+            patches = _wav_patches(path)
+        is_mp3_without_length = kinds == ["MP3"] and not mp3.tells_its_length(path)
+        if not patches and not is_mp3_without_length:
+            yield file, _PROMISED.get(kinds[0], lambda path, file: file.frames)(path, file)
             return
-    with mp3.streamed(soundfile, path) as file:
-        yield file, None
+    if patches:
+        with riff.patched(path, patches) as raw, soundfile.SoundFile(raw) as file:
+            yield file, file.frames
+    else:
+        with mp3.streamed(soundfile, path) as file:
+            yield file, None
+
+
+def _wav_patches(path) -> dict[int, bytes]:
+    """What must be other bytes for a WAV file to be read to its end; it is not cut off."""
+    samples = riff.samples_of(path)
+    if samples is None:
+        return {}
+    if samples.told is not None and samples.told > samples.there:
+        raise ValueError(_cut_off(path, f"{samples.told} bytes of samples", samples.there))
+    return samples.patches
+
+
+def _flac_samples(path, file) -> int:
+    if file.frames > _LONGEST_FLAC:
+        raise ValueError(
+            f"{path}: its header does not tell how long it is, so that a part cannot be told from "
+            "the whole; encode it again, to a file and not to a pipe"
+        )
+    # The mark of a file, with the head of the block of 34 bytes that comes first.
+    if any(place_of(path, b"fLaC" + last + b"\0\0\x22", 4) >= 0 for last in (b"\0", b"\x80")):
+        raise ValueError(_several(path))
+    return file.frames
+
+
+def _mp3_samples(path, file) -> int:
+    if mp3.is_followed(path):
+        raise ValueError(_several(path))
+    return file.frames
+
+
+def _ogg_samples(path, file) -> int:
+    ogg.check(path)
+    return file.frames
+
+
+def _sphere_samples(path, file) -> int:
+    """What follows the samples of a SPHERE file libsndfile takes for samples too."""
+    told = _sphere_header(path).get("sample_count", "").strip()
+    if not told.isdecimal() or not int(told):
+        return file.frames
+    if int(told) > file.frames:
+        raise ValueError(_cut_off(path, f"{told} samples", file.frames))
+    if place_of(path, b"NIST_1A\n", 8) >= 0:
+        raise ValueError(_several(path))
+    return int(told)
+
+
+# The samples that the header of a whole file tells of; that it is whole is checked.
+_PROMISED = {
+    "FLAC": _flac_samples,
+    "MP3": _mp3_samples,
+    "Ogg": _ogg_samples,
+    "NIST SPHERE": _sphere_samples,
+}
+
+
+def _several(path) -> str:
+    return f"{path}: holds several recordings, one after another; split it"
+
+
+def _cut_off(path, told: str, there: int) -> str:
+    return f"{path}: cut off: its header tells of {told}, {there} are there"
 
 
 def _check(path, file, expected, promised) -> None:
@@ -96,17 +178,6 @@ def _check(path, file, expected, promised) -> None:
         raise ValueError(f"{path}: its rate is {file.samplerate} Hz; accepted are 1 to 768 kHz")
     if promised is not None and promised > MOST_SAMPLES:
         raise ValueError(_too_long(path, promised))
-    # libsndfile reads what is there of a WAV file that is cut off, and says so only in its log.
-    cut = re.search(r"data : (\d+) \(should be (\d+)\)", file.extra_info)
-    if cut and int(cut[1]) not in _UNKNOWN_LENGTHS and int(cut[1]) > int(cut[2]):
-        raise ValueError(
-            f"{path}: cut off: its header tells of {cut[1]} bytes of samples, {cut[2]} are there"
-        )
-    told = _sphere_header(path).get("sample_count") if file.format == "NIST" else None
-    if told is not None and int(told) > file.frames:
-        raise ValueError(
-            f"{path}: cut off: its header tells of {told} samples, {file.frames} are there"
-        )
 
 
 def _too_long(path, count) -> str:
@@ -134,7 +205,8 @@ def _mono(path, file, promised) -> Iterator[np.ndarray]:
     """Blocks of the mean of all channels, float32, as many samples as the file promises."""
     count = 0
     while True:
-        block = file.read(BLOCK, dtype="float32", always_2d=True)
+        left = BLOCK if promised is None else min(BLOCK, promised - count)
+        block = file.read(left, dtype="float32", always_2d=True)
         if not len(block):
             break
         peak = np.abs(block).max()

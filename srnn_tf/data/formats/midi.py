@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import os
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from srnn_tf.core.files import replacing
+from srnn_tf.data.formats import midi_events
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES, check_roll
 
 SUFFIXES = (".mid", ".midi")
@@ -16,74 +19,138 @@ MOST_STEPS = 1_000_000  # of one file
 TICKS_PER_QUARTER = 480
 VELOCITY = 80
 _DRUMS = 9  # the channel whose notes are no pitches
+# Controllers that end all notes of a channel: all sound off, all notes off, and the modes that do.
+_ALL_OFF = (120, 123, 124, 125, 126, 127)
+_START, _END, _SILENCE = range(3)
 
 
 def read_midi(path: str | Path, steps_per_quarter: int = 2) -> np.ndarray:
     """Read the piano roll of a MIDI file, uint8 (T, 88): the inverse of `write_midi`.
 
-    Starts and ends of notes are rounded to the nearest step. A note lasts at least one step. All
-    tracks and channels are read except that of the drums. Notes outside the range of a piano are
-    left out, and so is silence before the first and after the last note.
+    Starts and ends of notes are rounded to the nearest step, halves up, and a note lasts at least
+    one step. So a piece that begins some steps later has the same roll. All tracks and channels are
+    read except that of the drums. Notes outside the range of a piano are left out, and so is
+    silence before the first and after the last note. A note ends with a note-off, with "all notes
+    off" or "all sound off" of its channel in its track, or else with the next start of the same key
+    or the end of its track. Pedals are not read.
 
     Args:
         path: the file.
         steps_per_quarter: steps in a quarter note.
 
     Raises:
-        ImportError: mido is not installed.
-        ValueError: the file is not MIDI, damaged, without notes, or longer than a million steps.
+        OSError: the file cannot be read.
+        ValueError: the file is not MIDI, damaged, of several songs (type 2), without notes, or
+            longer than a million steps.
 
     Example:
         read_midi("chorale.mid").shape  # (steps, 88)
     """
     check_steps(steps_per_quarter)
-    notes = _notes(path, _parsed(path), steps_per_quarter)
-    notes = [(n - LOWEST_NOTE, a, b) for n, a, b in notes if 0 <= n - LOWEST_NOTE < NUM_NOTES]
-    if not notes:
+    data = Path(path).read_bytes()
+    try:
+        file = midi_events.parse(data)
+        songs = [notes for notes in map(_notes, file.tracks) if notes]
+    except ValueError as error:
+        raise ValueError(f"{path}: is not readable as MIDI: {error}") from error
+    if not songs:
         raise ValueError(f"{path}: holds no note of a piano, MIDI 21 to 108")
+    if file.type == 2 and len(songs) > 1:
+        raise ValueError(
+            f"{path}: is of type 2, {len(songs)} songs in one file; accepted is one: split it"
+        )
+
+    def step(tick):
+        # In whole numbers: halves go up wherever in the piece they are.
+        return (2 * tick * steps_per_quarter + file.ticks) // (2 * file.ticks)
+
+    notes = [(n, step(start), step(stop)) for song in songs for n, start, stop in song]
+    notes = [(n, start, max(stop, start + 1)) for n, start, stop in notes]
     first, end = min(start for _, start, _ in notes), max(stop for *_, stop in notes)
     if end - first > MOST_STEPS:
         raise ValueError(f"{path}: {end - first} steps long; accepted are {MOST_STEPS}")
     roll = np.zeros([end - first, NUM_NOTES], np.uint8)
-    for column, start, stop in notes:
-        roll[start - first : stop - first, column] = 1
+    for note, start, stop in notes:
+        roll[start - first : stop - first, note - LOWEST_NOTE] = 1
     return roll
 
 
-def _parsed(path) -> Any:
-    mido = mido_of("read_midi")
-    try:
-        file = mido.MidiFile(path)
-    except Exception as error:  # mido raises nearly any type on a damaged file
-        raise ValueError(
-            f"{path}: is not readable as MIDI ({type(error).__name__}: {error})"
-        ) from error
-    if file.ticks_per_beat < 1:
-        raise ValueError(f"{path}: counts time in SMPTE frames, not in parts of a quarter note")
-    return file
+def _notes(track: midi_events.Track) -> list[tuple[int, int, int]]:
+    """(note, first tick, tick after the last) of the notes of a piano in a track; they overlap."""
+    keys: dict[tuple[int, int], list[tuple[int, int]]] = {}  # of a channel: (tick, kind)
+    for tick, kind, channel, note, value in track.events:
+        if kind == midi_events.CONTROL:
+            for (of, _), events in keys.items() if note in _ALL_OFF else ():
+                if of == channel and events[-1][1] != _SILENCE:
+                    events.append((tick, _SILENCE))
+        elif channel != _DRUMS and 0 <= note - LOWEST_NOTE < NUM_NOTES:
+            starts = kind == midi_events.NOTE_ON and value > 0
+            keys.setdefault((channel, note), []).append((tick, _START if starts else _END))
+    spans = []
+    for (_, note), events in keys.items():
+        found = _counted(events)
+        if found is None:
+            found, endless = _in_turn(events, track.ticks)
+            if endless and not track.ended:
+                raise ValueError(f"it is cut off: neither the note {note} nor its track ends")
+        spans += [(note, start, stop) for start, stop in found]
+    return spans
 
 
-def _notes(path, file, steps_per_quarter) -> list[tuple[int, int, int]]:
-    """(note, first step, step after the last) of all tracks."""
-    notes = []
-    for track in file.tracks:
-        now, sounding = 0, {}
-        for message in track:
-            now += message.time
-            if message.type not in ("note_on", "note_off") or message.channel == _DRUMS:
-                continue
-            at = round(now * steps_per_quarter / file.ticks_per_beat)
-            key = message.channel, message.note
-            # A note that starts anew ends the one before it.
-            if key in sounding:
-                start = sounding.pop(key)
-                notes.append((message.note, start, max(at, start + 1)))
-            if message.type == "note_on" and message.velocity:
-                sounding[key] = at
-        if sounding:
-            note = next(iter(sounding))[1]
-            raise ValueError(f"{path}: cut off: the note {note} starts and never ends")
-    return notes
+def _counted(events: list[tuple[int, int]]) -> list[tuple[int, int]] | None:
+    """(first tick, tick after the last) of the notes of a key, by counting those that sound.
+
+    So their order within a tick does not matter: a note struck again may be written before the end
+    of the one before it, and the end of a note of no length before its start. Nor do two voices on
+    one key end one another. None if a start or an end lacks the other, so that counts mean nothing.
+    """
+    spans, count, begin = [], 0, 0
+    for tick, group in itertools.groupby(events, operator.itemgetter(0)):
+        kinds = [kind for _, kind in group]
+        if _SILENCE in kinds and count:
+            # Not what starts at the same tick: programs silence a channel before they play.
+            spans.append((begin, tick))
+            count = 0
+        starts, ends = kinds.count(_START), kinds.count(_END)
+        if count + starts < ends:
+            return None
+        if starts:
+            spans.append((tick, tick))
+        if starts and not count:
+            begin = tick
+        if count and count + starts == ends:
+            spans.append((begin, tick))
+        count += starts - ends
+    return None if count else spans
+
+
+def _in_turn(events: list[tuple[int, int]], last: int) -> tuple[list[tuple[int, int]], bool]:
+    """The notes of a key of which some lack an end, and whether the last one does.
+
+    A note that starts anew ends the one before it, the end of the track ends all.
+    """
+    spans: list[tuple[int, int]] = []
+    start: int | None = None
+    struck_again = lone_end = -1  # ticks: of an end that may still follow, and that came too early
+    for tick, kind in events:
+        if kind == _START:
+            if start is not None:
+                spans.append((start, start if lone_end == start else tick))
+                struck_again = tick if start < tick else -1
+            start = tick
+        elif kind == _SILENCE and start is not None and start < tick:
+            spans.append((start, tick))
+            start = None
+        elif kind == _END and struck_again == tick:
+            struck_again = -1
+        elif kind == _END and start is not None:
+            spans.append((start, tick))
+            start = None
+        elif kind == _END:
+            lone_end = tick
+    if start is None:
+        return spans, False
+    return [*spans, (start, start if lone_end == start else last)], lone_end != start
 
 
 def held_notes(roll: np.ndarray) -> list[tuple[int, int, int]]:

@@ -30,6 +30,23 @@ def tells_its_length(path: str | Path) -> bool:
     return b"VBRI" in start
 
 
+def is_followed(path: str | Path) -> bool:
+    """Whether more sound comes after what the first frame of an MP3 file tells of.
+
+    libsndfile reads as many frames as the first one tells, of files that were joined the first.
+    """
+    with open(path, "rb") as file:
+        _skip_tags(file)
+        first, start = file.tell(), file.read(_MARK)
+        at = _xing(start)
+        if at < 0 or len(start) < at + 16 or start[at + 7] & 3 != 3:  # a count, then the bytes
+            return False
+        file.seek(first + int.from_bytes(start[at + 12 : at + 16]))
+        _skip_tags(file)
+        rest = file.read(_MARK)
+    return rest[:2] == start[:2] or _xing(rest) >= 0
+
+
 def _xing(start: bytes) -> int:
     """Where the mark of a Xing or Info frame is; -1 where there is none."""
     return max(start.find(mark, 0, _MARK) for mark in (b"Xing", b"Info"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 LOWEST_NOTE = 21  # MIDI number of column 0, the A of 27.5 Hz
+_ROWS = 1 << 14  # frames checked at once: what that takes does not grow with the roll
 NUM_NOTES = 88  # the keys of a piano, MIDI notes 21..108
 
 
@@ -31,7 +32,9 @@ def check_roll(roll: np.ndarray, what: str, path: str | None = None) -> np.ndarr
         )
     if not len(roll):
         raise ValueError(f"{prefix}{what} is empty; accepted are rolls of at least one frame")
-    foreign = roll[(roll != 0) & (roll != 1)]  # NaN differs from both, so it is caught too
-    if foreign.size:
-        raise ValueError(f"{prefix}{what} holds the value {foreign[0]}; accepted are 0 and 1")
+    for start in range(0, len(roll), _ROWS):
+        rows = roll[start : start + _ROWS]
+        foreign = rows[(rows != 0) & (rows != 1)]  # NaN differs from both, so it is caught too
+        if foreign.size:
+            raise ValueError(f"{prefix}{what} holds the value {foreign[0]}; accepted are 0 and 1")
     return roll.astype(np.uint8)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from srnn_tf.core import reading
+from srnn_tf.core.reading import shortened
+
 SUFFIXES = (".xml", ".dat", ".npy")
 COLUMNS = ("pen", "dx", "dy")
 MOST_POINTS = 10_000_000  # of one file
+MOST_BYTES = 1 << 25  # of a UNIPEN file, and of those that it includes, together
+_MOST_XML = 1 << 24  # bytes of IAM-OnDB's, of which each is one line of text
+_DEEPEST = 16  # levels of IAM-OnDB's XML, which has five
 _LARGEST_MOVE = 32767  # moves are stored in 16 bits
 
 
@@ -55,28 +62,66 @@ def read_iam(path: str | Path) -> list[np.ndarray]:
         moves(read_iam("a01-000u-01.xml"), "a01-000u-01.xml").shape  # (567, 3)
     """
     try:
-        from defusedxml import DefusedXmlException, ElementTree
+        from defusedxml import DefusedXmlException
+        from defusedxml.ElementTree import DefusedXMLParser, ParseError
     except ImportError as error:
         raise ImportError(
             "IAM-OnDB's XML is read with defusedxml: pip install 'srnn-tf[handwriting]'"
         ) from error
+    content, reader = reading.read_bytes(path, _MOST_XML), _Reader()
+    parser = DefusedXMLParser(target=reader, forbid_dtd=True)
     try:
-        root = ElementTree.parse(path, forbid_dtd=True).getroot()
-    except (ElementTree.ParseError, LookupError, ValueError, DefusedXmlException) as error:
-        reason = error if isinstance(error, ElementTree.ParseError) else type(error).__name__
+        parser.feed(content)  # at once: of chunks, a long name would be parsed anew with each
+        parser.close()
+    except _Unsound as error:
+        raise ValueError(f"{path}: {error}") from error
+    except (ParseError, LookupError, ValueError, DefusedXmlException) as error:
+        reason = str(error)[:200] if isinstance(error, ParseError) else type(error).__name__
         raise ValueError(f"{path}: is not sound XML ({reason})") from error
-    strokes = [
-        [_point(path, point) for point in stroke.iter("Point")] for stroke in root.iter("Stroke")
-    ]
-    if not any(strokes):
+    if not any(reader.strokes):
         raise ValueError(f"{path}: holds no Stroke with a Point")
-    return [np.array(stroke, np.int64).reshape(-1, 2) * (1, -1) for stroke in strokes]
+    return [np.array(stroke, np.int64).reshape(-1, 2) * (1, -1) for stroke in reader.strokes]
 
 
-def _point(path, point) -> tuple[int, int]:
+class _Unsound(ValueError):
+    """What XML may be, and handwriting never is."""
+
+
+class _Reader:
+    """What a parser of XML tells, element by element: it keeps the points of strokes alone."""
+
+    def __init__(self) -> None:
+        self.strokes: list[list[tuple[int, int]]] = []
+        self.depth, self.count, self.inside = 0, 0, False
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise _Unsound(f"its elements are nested deeper than {_DEEPEST} levels")
+        if tag == "Stroke":
+            if self.inside:
+                raise _Unsound("it has a Stroke within a Stroke")
+            self.inside = True
+            self.strokes.append([])
+        if tag == "Point" and self.inside:
+            self.count += 1
+            if self.count > MOST_POINTS:
+                raise _Unsound(f"it has more than {MOST_POINTS:,} points")
+            self.strokes[-1].append(_point(attributes))
+
+    def end(self, tag: str) -> None:
+        self.depth -= 1
+        self.inside = self.inside and tag != "Stroke"
+
+    def close(self) -> None:
+        pass
+
+
+def _point(point) -> tuple[int, int]:
     x, y = point.get("x", ""), point.get("y", "")
     if not (re.fullmatch(r"-?\d{1,9}", x) and re.fullmatch(r"-?\d{1,9}", y)):
-        raise ValueError(f"{path}: a Point has x={x!r}, y={y!r}; accepted are whole numbers")
+        x, y = shortened(x), shortened(y)
+        raise _Unsound(f"a Point has x={x}, y={y}; accepted are whole numbers")
     return int(x), int(y)
 
 
@@ -90,15 +135,26 @@ def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.
         include: the folder of included files; None if the file includes none.
 
     Raises:
-        ValueError: the file is of another format, an included path leaves `include` or is missing,
-            or there are no strokes.
+        ValueError: the file is of another format or larger than 32 MiB, an included path leaves
+            `include`, is missing or is included twice, or there are no strokes.
 
     Example:
         read_unipen("data/8/bba/ajcr/ajcr101.dat", "include")[0].shape
     """
     strokes: list[np.ndarray] = []
+    left, seen = MOST_BYTES, {os.path.realpath(path)}
     for name in [None, *included(path, include)]:
-        file = path if name is None else Path(include or "") / name
+        file = Path(path if name is None else Path(include or "") / name)
+        if name is not None and os.path.realpath(file) in seen:
+            raise ValueError(f"{path}: includes {name[:200]} twice, or itself")
+        seen.add(os.path.realpath(file))
+        try:
+            left -= len(reading.read_bytes(file, left))
+        except ValueError as error:
+            raise ValueError(
+                f"{path}: it and the files it includes have more than {MOST_BYTES:,} bytes, or are "
+                f"no regular files ({error})"
+            ) from error
         strokes += _pen_down(file)
     if not strokes:
         raise ValueError(f"{path}: holds no points after .PEN_DOWN, nor do the files it includes")
@@ -106,7 +162,7 @@ def read_unipen(path: str | Path, include: str | Path | None = None) -> list[np.
 
 
 def _text(path) -> str:
-    return Path(path).read_bytes().decode("latin1")
+    return reading.read_bytes(path, MOST_BYTES).decode("latin1")
 
 
 def included(path, include) -> list[str]:
@@ -115,11 +171,13 @@ def included(path, include) -> list[str]:
     names = [name for name in names if not name.endswith((".lex", ".doc"))]
     for name in names:
         if include is None:
-            raise ValueError(f"{path}: includes {name}, but the folder `include` is not given")
+            raise ValueError(
+                f"{path}: includes {name[:200]}, but the folder `include` is not given"
+            )
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ValueError(f"{path}: includes {name}, which leaves the folder {include}")
-        if not (Path(include) / name).is_file():
-            raise ValueError(f"{path}: includes {name}, which is not in {include}")
+            raise ValueError(f"{path}: includes {name[:200]}, which leaves the folder {include}")
+        if not os.path.isfile(Path(include) / name):
+            raise ValueError(f"{path}: includes {name[:200]}, which is not in {include}")
     return names
 
 
@@ -131,7 +189,7 @@ def _pen_down(path) -> list[np.ndarray]:
         try:
             stroke = [[int(v) for v in row.split()] for row in points.split("\n") if row.strip()]
         except ValueError as error:
-            raise ValueError(f"{path}: after .PEN_DOWN: {error}") from error
+            raise ValueError(f"{path}: after .PEN_DOWN: {str(error)[:200]}") from error
         if not closed or not stroke or {len(row) for row in stroke} != {2}:
             raise ValueError(
                 f"{path}: a stroke is cut off, empty, or not in two columns, X and Y; "
@@ -176,6 +234,9 @@ def read_rows(path: str | Path, columns: str | None = None) -> tuple[np.ndarray,
 
 def _array(path) -> np.ndarray:
     try:
+        reading.check_regular(path)
+        with open(path, "rb") as file:
+            reading.check_npy(file, os.stat(path).st_size)
         rows = np.load(path, allow_pickle=False, mmap_mode="r")
     except Exception as error:  # NumPy parses the header, and raises what its parsers do
         raise ValueError(f"{path}: is not readable as an .npy file ({error})") from error

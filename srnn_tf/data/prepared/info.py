@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from srnn_tf.core import reading
 from srnn_tf.core.registry import unknown
 from srnn_tf.data import corpora, modality
 from srnn_tf.data.corpora import Found, Options
@@ -127,7 +128,8 @@ def permutation_of(name: str, options: Options) -> tuple[int, ...] | None:
         return None
     path = options.permutation or Path(__file__).with_name("permutation_200.txt")
     try:
-        order = tuple(int(word) for word in path.read_text("ascii").split())
+        text = reading.read_bytes(path, reading.MOST_JSON).decode("ascii")
+        order = tuple(int(word) for word in text.split())
     except (OSError, ValueError) as error:
         raise ValueError(f"permutation={path} cannot be read as numbers ({error})") from error
     if sorted(order) != list(range(options.frame_size)):
@@ -158,7 +160,9 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path / FILE} is of format {received!r}; this version reads {FORMAT}")
     wrong = schema.wrong_field(content)
     if wrong is not None:
-        reason = f"{path / FILE} is damaged: its {wrong} is {content.get(wrong)!r}"
+        reason = (
+            f"{path / FILE} is damaged: its {wrong} is {reading.shortened(content.get(wrong), 200)}"
+        )
         raise ValueError(reason + (_unregistered(content) if wrong == "name" else ""))
     for file, expected in content["shards"].items():
         shard, size = path / file, expected["bytes"]

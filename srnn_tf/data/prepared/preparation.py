@@ -21,6 +21,7 @@ _RANGES = {
     "frame_size": (1, schema.MOST_VALUES),
     "steps_per_quarter": (1, 480),
 }
+_NAMED = 100  # bad files, in an error
 
 
 def prepare(
@@ -43,7 +44,8 @@ def prepare(
         source: the folder of the unpacked corpus; None for bach.
         out: the folder to create; it must not exist.
         workers: the number of processes that read files.
-        skip_bad: skip files that cannot be read; `dataset_info.json` lists them.
+        skip_bad: skip files that cannot be read; `dataset_info.json` lists them. Without it they
+            are an error, which names all of them once the others have been read.
         runner: a runner of Apache Beam, such as "DirectRunner"; None for no Beam.
         runner_options: extra arguments for Beam.
         options: the options of `corpora.Options` that the corpus accepts.
@@ -73,6 +75,8 @@ def prepare(
     with _working(out) as folder:
         tasks = shards.plan(name, listing, folder, choice, skip_bad)
         shards.run(tasks, workers, runner, runner_options)
+        if not skip_bad:
+            _check_read(tasks)
         _check_free(out)  # while the reports of the shards are still there to go on from
         try:
             _finish(folder, name, tasks, listing, choice)
@@ -150,10 +154,24 @@ def _check_free(out: Path) -> None:
 def check_found(listing: Found, source: Any, skip_bad: bool) -> None:
     """Check that a corpus has all files in its lists, and items in each part."""
     if listing.missing and not skip_bad:
-        key, reason = listing.missing[0]
-        more = f", and {len(listing.missing) - 1} more" if len(listing.missing) > 1 else ""
-        raise ValueError(f"{key}: {reason}{more}; skip_bad (--skip-bad) goes on without")
+        raise _bad([f"{key}: {reason}" for key, reason in listing.missing], "are missing")
     check_parts(listing.parts, source)
+
+
+def _check_read(tasks: list[shards.Task]) -> None:
+    """Refuse a corpus some files of which could not be read; the shards are kept."""
+    reports = [records.read_json(task.report) for task in tasks]
+    reasons = [text for report in reports for *_, text in report["skipped"]]
+    if reasons:
+        raise _bad(reasons, f"of {sum(len(task.items) for task in tasks)} files are bad")
+
+
+def _bad(reasons: list[str], what: str) -> ValueError:
+    """The error that names all of them, so that they can be mended at once."""
+    shown, more = "; ".join(reasons[:_NAMED]), len(reasons) - _NAMED
+    count = f"{len(reasons)} {what}: " if len(reasons) > 1 else ""
+    rest = f"; and {more} more" if more > 0 else ""
+    return ValueError(f"{count}{shown}{rest}; skip_bad (--skip-bad) goes on without")
 
 
 @contextlib.contextmanager
@@ -201,7 +219,7 @@ def _finish(
 ) -> None:
     """Statistics and index from the reports, which are not kept."""
     reports = {task.file: records.read_json(task.report) for task in tasks}
-    skipped = [*listing.missing, *(pair for r in reports.values() for pair in r["skipped"])]
+    skipped = [*listing.missing, *(s[:2] for r in reports.values() for s in r["skipped"])]
     for line in info.skipped_lines(skipped):
         records.say(line)
     _check_keys(reports)

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from srnn_tf.core import reading
 from srnn_tf.core.files import replacing
 from srnn_tf.data.corpora.base import Record
 
 _HEAD = 12  # bytes in front of a record: its length and a checksum
 _TAIL = 4
+_MOST_JSON = 1 << 28  # bytes; an index has about 60 for a sequence
 _CHUNK = 1 << 20  # numbers squared at once
 
 
@@ -58,7 +60,7 @@ def write_shard(path: Path, records: Iterable[Record], columns: int) -> list[Ent
     entries, position = [], 0
     with replacing(path) as temporary:
         try:
-            with tf.io.TFRecordWriter(str(temporary)) as writer:
+            with tf.io.TFRecordWriter(os.fsencode(temporary)) as writer:
                 for record in records:
                     values = np.ascontiguousarray(record.values)
                     payload = values.astype(values.dtype.newbyteorder("<")).tobytes()
@@ -120,9 +122,9 @@ def read_json(path: Path) -> Any:
         OSError: it cannot be read.
     """
     try:
-        return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: not JSON ({error})") from error
+        return reading.read_json(path, _MOST_JSON)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def say(text: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib
 import json
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -94,7 +96,7 @@ def plan(name: str, listing: Found, folder: Path, options: Options, skip_bad: bo
 
 
 def write(task: Task) -> str:
-    """Write one shard and the report beside it."""
+    """Write one shard and the report beside it, which names what could not be read."""
     if task.module and task.name not in corpora.CORPORA:
         importlib.import_module(task.module)
     corpus, skipped = corpora.get(task.name), []
@@ -109,9 +111,10 @@ def write(task: Task) -> str:
                     _check_scale(record)
                     yield record
             except (ValueError, OSError, MemoryError) as error:
-                if not task.skip_bad:
-                    raise ValueError(_named(item, error)) from error
-                skipped.append([item.key, _without_folders(item, _named(item, error))])
+                text = _named(item, error)
+                skipped.append([item.key, _without_folders(item, text), text])
+                if not task.skip_bad:  # an error at the end, which names all of them
+                    records.say(f"bad: {text}")
 
     identity, path = task.identity, task.folder / task.file
     entries = records.write_shard(path, read(), modality.get(corpus.kind).columns)
@@ -173,9 +176,10 @@ def run(
 def _in_processes(tasks: list[Task], workers: int) -> Iterator[str]:
     """Shards as they are finished; the first error stops the rest."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    count = min(workers, len(tasks))
-    with ProcessPoolExecutor(count, context, _end_with_parent) as pool:
-        futures = [pool.submit(write, task) for task in tasks]
+    count, others = min(workers, len(tasks)), set(multiprocessing.active_children())
+    with ProcessPoolExecutor(count, context, _start_worker) as pool:
+        with _workers_without_interrupts():
+            futures = [pool.submit(write, task) for task in tasks]
         try:
             for future in as_completed(futures):
                 yield future.result()
@@ -184,12 +188,31 @@ def _in_processes(tasks: list[Task], workers: int) -> Iterator[str]:
                 "a worker ended early: it was killed, perhaps for want of memory, or the script "
                 "that calls prepare does so outside of `if __name__ == '__main__':`"
             ) from error
+        except KeyboardInterrupt:
+            # A shard takes minutes; what is left of it is removed with the folder's other parts.
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _end_with_parent() -> None:
+@contextlib.contextmanager
+def _workers_without_interrupts() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C: a terminal sends it to all, and the parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where no handler can be set
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
+
+
+def _start_worker() -> None:
     """Watch the parent: a worker whose parent was killed would wait for work forever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def watch():
         parent = multiprocessing.parent_process()
