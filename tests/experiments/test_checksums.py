@@ -150,7 +150,7 @@ def test_a_folder_of_an_earlier_version_is_read_with_a_warning_once(folder, mode
     old = {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
     digest = artifacts.sha256(folder / "best.weights.h5")
     assert json.loads(old["evaluation.json"])["weights_sha256"] == digest
-    with pytest.warns(UserWarning, match="earlier version, whose files had no checksums; they hav"):
+    with pytest.warns(UserWarning, match="earlier version, whose files had no checksums; they "):
         run = runs.Run.open(str(folder))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
