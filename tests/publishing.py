@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import re
 import shutil
 
 import pytest
@@ -65,3 +66,22 @@ def change(path, **values):
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
     if path.name == artifacts.CARD:
         path.with_name(artifacts.CARD_SHA256).unlink(missing_ok=True)
+
+
+def change_run(path, **values):
+    """Change a file of a run, with a checksum that fits."""
+    runs.write_json(path, runs.read_json(path) | values)
+
+
+def make_old(folder):
+    """Take the checksums from a run's folder, as earlier versions wrote it."""
+    for path in folder.glob("*.json"):
+        values = runs.read_json(path)
+        values.pop("run", None)
+        if path.name == "run.json":
+            del values["format"]
+        path.write_text(json.dumps(values, indent=2) + "\n")
+    for path in folder.glob("*.h5"):
+        content = path.read_bytes()
+        last = re.search(rb"\nsrnn_tf checksum 1 (\d{8}) \w{64}\n\Z", content)
+        path.write_bytes(content[: last.start() - int(last[1])])

@@ -98,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", help="a folder of published models to look into, and no other")
     parser.add_argument("--print", action="store_true", help="show the command, and do nothing")
     args = parser.parse_args(argv)
+    if args.out == "":
+        parser.error("--out must name a folder; received ''")
     with runs.clear_errors():
         card = zoo.card(args.name, args.version, args.root)
         words = arguments(card, args.out or f"runs/{args.name}", args.data)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from srnn_tf.command import options
+
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.option(
@@ -20,6 +22,7 @@ import click
 @click.option(
     "--output",
     required=True,
+    type=options.FOLDER,
     metavar="PREFIX",
     help="The beginning of the paths of the results, in a folder that exists.",
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import click
 
 from srnn_tf import zoo
 from srnn_tf.command import options
-from srnn_tf.core import checks
+from srnn_tf.core import checks, files
 from srnn_tf.model import SequenceModel
 from srnn_tf.serving import export as exports
 
@@ -41,20 +40,14 @@ def export(model: str, out: Path, version: int | None) -> None:
         checks.sizes(version=version)
     folder = None if own else zoo.folder(model, version)
     target = out / (f"{model}/{folder.name}" if folder else f"{Path(model).stem}/{version or 1}")
-    if target.exists():
+    if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; published versions are never replaced")
-    target.parent.mkdir(exist_ok=True)
-    part = target.parent / f".{secrets.token_hex(4)}.{target.name}"
-    try:
+    with files.made(target.parent):
         if folder is None:
-            exports.export(loaded, part)
+            exports.export(loaded, target)
         else:
-            shutil.copytree(folder, part)
-        os.replace(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if not any(target.parent.iterdir()):
-            target.parent.rmdir()
+            with files.creating(target) as part:
+                shutil.copytree(folder, part)
     print(f"wrote {target}")
 
 

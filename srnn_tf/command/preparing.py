@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from srnn_tf.command import options
 from srnn_tf.data import corpora
 from srnn_tf.data.prepared import info, records
 from srnn_tf.data.prepared.preparation import prepare as run
@@ -44,7 +45,7 @@ def list_corpora() -> None:
 
 
 @data.command("info")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=options.FILE)
 @click.option("--verify", is_flag=True, help="Compare all files with their checksums first.")
 def show_info(path: Path, verify: bool) -> None:
     """Print the statistics of a prepared folder, and the paper's.
@@ -69,8 +70,13 @@ def _corpus_options(command: Any) -> Any:
 
 @data.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.argument("name")
-@click.option("--source", help="The folder that the corpus was unpacked to.")
-@click.option("--out", required=True, help="The folder to make; the same command goes on with it.")
+@click.option("--source", type=options.FOLDER, help="The folder that the corpus was unpacked to.")
+@click.option(
+    "--out",
+    required=True,
+    type=options.FOLDER,
+    help="The folder to make; the same command goes on with it.",
+)
 @click.option("--workers", default=1, show_default=True, help="The processes that read files.")
 @click.option("--skip-bad", is_flag=True, help="Go on without bad files, and list them.")
 @click.option(

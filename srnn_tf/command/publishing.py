@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
+from srnn_tf.command import options
 from srnn_tf.experiments import cards, checkout, keep
 from srnn_tf.experiments import publish as publishing
 
 
 @click.command()
-@click.argument("run", metavar="[RUN_DIR|NAME]", required=False)
+@click.argument("run", metavar="[RUN_DIR|NAME]", required=False, type=options.FOLDER)
 @click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=options.FILE,
     help="The folder of published models, made if need be; saved_models of a checkout by default.",
 )
 @click.option("--version", type=int, help="The version of the run's model; the next by default.")
@@ -27,6 +28,7 @@ from srnn_tf.experiments import publish as publishing
 @click.option(
     "--seeds",
     multiple=True,
+    type=options.FOLDER,
     metavar="RUN_DIR",
     help="Put the scores of a further run, evaluated, on the card; repeatable.",
 )
@@ -38,12 +40,21 @@ from srnn_tf.experiments import publish as publishing
 )
 @click.option("--tables", is_flag=True, help="Make pages and tables again from the cards.")
 @click.option(
-    "--keep", "kept", metavar="RUN_DIR", help="Keep the weights of a run that is not finished."
+    "--keep",
+    "kept",
+    type=options.FOLDER,
+    metavar="RUN_DIR",
+    help="Keep the weights of a run that is not finished.",
 )
 @click.option(
-    "--restore", metavar="NAME", help="Make the folder --out of the weights that --keep kept."
+    "--restore",
+    type=options.FOLDER,
+    metavar="NAME",
+    help="Make the folder --out of the weights that --keep kept.",
 )
-@click.option("--out", metavar="RUN_DIR", help="The folder that --restore makes.")
+@click.option(
+    "--out", type=options.FOLDER, metavar="RUN_DIR", help="The folder that --restore makes."
+)
 def publish(
     run: str | None,
     root: Path | None,

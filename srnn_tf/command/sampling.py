@@ -9,6 +9,7 @@ import click
 from srnn_tf import plots, zoo
 from srnn_tf.command import options
 from srnn_tf.core import checks
+from srnn_tf.core.files import check_output
 from srnn_tf.serving import inputs
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -58,8 +59,7 @@ def sample(
     written = of.written if of.writer is not None else ()
     if out.suffix not in (*written, *PICTURES):
         raise ValueError(f"--out={out}: {name} draws {', '.join((*written, *PICTURES))}")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"--out={out}: the folder {out.parent} does not exist")
+    check_output("--out", out)
     steps = of.sample_steps if steps is None else steps
     checks.sizes(steps=steps)
     if server is not None:

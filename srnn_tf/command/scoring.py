@@ -14,7 +14,7 @@ from rich.progress import track
 
 from srnn_tf import zoo
 from srnn_tf.command import fit, options
-from srnn_tf.core.files import replacing
+from srnn_tf.core.files import check_output, replacing
 from srnn_tf.serving import inputs
 
 
@@ -61,6 +61,8 @@ def score(
     """
     if per_step and layout != "jsonl":
         raise ValueError("--per-step needs --format jsonl; received csv")
+    if output is not None:
+        check_output("--output", output, files)
     card = zoo.card(name)
     bound = inputs.bound_of(card)
     console = not sys.stderr.isatty()

@@ -63,7 +63,7 @@ def card(
     seeds: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The card of a run, without the checksums of its files."""
-    recipe, best = run.recipe, runs.read_json(run.folder / "best.json")
+    recipe, best = run.recipe, run.read_json("best.json")
     parts = evaluation["data"]["parts"]
     if recipe.dataset == "music":
         terms = "; ".join(f"{name}: {TERMS[name]}" for name in evaluation["sets"])

@@ -121,6 +121,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", default="demo", help="the folder to write to")
     parser.add_argument("--steps", type=int, default=1500, help="updates at most")
     args = parser.parse_args(argv)
+    if not args.out:
+        parser.error("--out must name a folder; received ''")
     with runs.clear_errors():
         run(Path(args.out), args.steps)
 

@@ -25,7 +25,6 @@ from srnn_tf.core.types import Steps
 from srnn_tf.experiments import baselines, runs
 from srnn_tf.model import SequenceModel
 from srnn_tf.serving import export
-from srnn_tf.zoo import artifacts
 
 # The most steps of the structure (rows times steps) scored at once: bounds memory.
 MAX_STEPS = 200_000
@@ -227,7 +226,7 @@ def evaluate_run(
     run: runs.Run, splits: data.Splits, num_samples: int = 16, bounds_on: int | None = None
 ) -> dict[str, Any]:
     """Score the test split with the run's best weights, and write `evaluation.json`."""
-    model, unit = run.best_model(), run.recipe.unit
+    (model, digest), unit = run.best_weights(), run.recipe.unit
     export.round_weights(model)
     by_set = whole(model, splits.test, "test", unit, num_samples, bounds_on)
     parts = {
@@ -242,7 +241,7 @@ def evaluate_run(
     standardization = splits.standardization
     result = {
         "format": FORMAT,
-        "weights_sha256": artifacts.sha256(run.folder / "best.weights.h5"),
+        "weights_sha256": digest,
         "unit": f"nats per {unit}",
         "data": {
             "name": splits.name,
@@ -263,7 +262,7 @@ def evaluate_run(
     }
     if by_set:
         result["sets"] = {name: _plain(of) for name, of in by_set.items()}
-    runs.write_json(run.folder / "evaluation.json", result)
+    run.write_json("evaluation.json", result)
     return result
 
 

@@ -10,19 +10,20 @@ optimizer. So it does not repeat the original run.
 
 from __future__ import annotations
 
-import shutil
+import dataclasses
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from srnn_tf.core.files import replacing
-from srnn_tf.experiments import checkout, provenance, runs
+from srnn_tf.core.files import creating, replacing
+from srnn_tf.experiments import checkout, checksums, provenance, runs
 from srnn_tf.serving import export
 from srnn_tf.zoo import artifacts
 
 KEPT = checkout.KEPT
-FILES = ("run.json", "best.json")
 BEGUN = provenance.BEGUN  # of a warm-started run
 
 
@@ -34,15 +35,17 @@ def keep(folder: str, root: Path = KEPT) -> Path:
     """
     run = runs.Run.open(folder)
     values = export.half(run.best_model())
-    out = root / run.folder.name
-    out.mkdir(parents=True, exist_ok=True)
-    with replacing(out / "weights.npz") as temporary:
+    contents = {name: run.read_json(name) for name in _files(run.folder)}
+    out = dataclasses.replace(run, folder=root / run.folder.resolve().name, checked=True)
+    runs.make_folder(out.folder)
+    with replacing(out.folder / "weights.npz") as temporary:
         arrays: dict[str, Any] = {str(i): value for i, value in enumerate(values)}
         np.savez_compressed(temporary, **arrays)
-    for name in _files(run.folder):
-        with replacing(out / name) as temporary:
-            shutil.copyfile(run.folder / name, temporary)
-    return out
+        checksums.append(temporary, run.identity)
+    for name, content in contents.items():
+        out.write_json(name, content)
+    out.write()
+    return out.folder
 
 
 def restore(name: str, folder: str, root: Path = KEPT) -> Path:
@@ -56,24 +59,36 @@ def restore(name: str, folder: str, root: Path = KEPT) -> Path:
     if not (kept / "run.json").is_file():
         names = sorted(p.name for p in root.glob("*") if (p / "run.json").is_file())
         raise ValueError(f"nothing is kept as {name!r}; kept: {', '.join(names) or 'nothing'}")
-    if out.exists():
+    if os.path.lexists(out):
         raise FileExistsError(f"--out={out} exists; name a folder that does not")
-    model = runs.Run.open(str(kept)).build()
+    first = runs.Run.open(str(kept), add_checksums=False)  # a checkout is not changed
+    model, path = first.build(), kept / "weights.npz"
     try:
-        with np.load(kept / "weights.npz") as arrays:
+        identity = checksums.verify(path, first.checked).identity
+        if identity is not None and identity != first.identity:
+            raise ValueError(f"it is of the run {identity}; this one is {first.identity}")
+        with np.load(path) as arrays:
             values = [arrays[str(i)] for i in range(len(arrays.files))]
         for variable, value in zip(artifacts.weights(model).values(), values, strict=True):
             variable.assign(value.astype(np.float32))
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{kept / 'weights.npz'} is damaged or of another run: {error}") from error
-    model.step.assign(runs.read_json(kept / "best.json")["step"])
-    out.mkdir(parents=True)
-    for file in _files(kept):
-        shutil.copyfile(kept / file, out / file)
-    for file in ("best.weights.h5", "checkpoint.weights.h5"):
-        runs.save_weights(model, out / file)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged or of another run: {error}") from error
+    contents = {name: first.read_json(name) for name in _files(kept)}
+    model.step.assign(first.best()[1])
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(f"cannot make the folder {out.parent}: {error.strerror}") from error
+    with creating(out) as temporary:
+        temporary.mkdir()
+        run = dataclasses.replace(first, folder=temporary, checked=True)
+        for file, content in contents.items():
+            run.write_json(file, content)
+        for file in runs.WEIGHTS:
+            runs.save_weights(model, temporary / file, run)
+        run.write()
     return out
 
 
 def _files(folder: Path) -> list[str]:
-    return [*FILES, *([BEGUN] if (folder / BEGUN).is_file() else [])]
+    return ["best.json", *([BEGUN] if (folder / BEGUN).is_file() else [])]

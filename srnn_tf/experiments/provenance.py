@@ -35,7 +35,7 @@ class Clock:
     def write(self, step: int) -> None:
         """Save the time and the update."""
         spent = self.before + time.monotonic() - self.begun
-        runs.write_json(self.run.folder / CLOCK, {"seconds": spent, "step": step})
+        self.run.write_json(CLOCK, {"seconds": spent, "step": step})
 
 
 def seconds(run: runs.Run) -> float:
@@ -44,7 +44,13 @@ def seconds(run: runs.Run) -> float:
     For runs from before there was a `Clock`, it is computed from their TensorBoard logs.
     """
     if (run.folder / CLOCK).is_file():
-        return float(runs.read_json(run.folder / CLOCK)["seconds"])
+        clock = run.read_json(CLOCK)
+        try:
+            return float(clock["seconds"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{run.folder / CLOCK} holds no `seconds`; received {clock}"
+            ) from error
     total = 0.0
     for file in (run.folder / "logs").rglob("events.*"):
         records = tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
@@ -62,7 +68,7 @@ def last_update(run: runs.Run) -> int:
         ValueError: the clock or the checkpoint is damaged.
     """
     if (run.folder / CLOCK).is_file():
-        clock = runs.read_json(run.folder / CLOCK)
+        clock = run.read_json(CLOCK)
         if "step" in clock:
             return int(clock["step"])
     return run.updates() if run.checkpoint.is_file() else 0
@@ -77,7 +83,7 @@ def training(run: runs.Run) -> dict[str, Any]:
     run.best()
     if not (run.folder / "best.json").is_file():
         raise ValueError(f"{run.folder} holds no best.json: train first")
-    best, begun = runs.read_json(run.folder / "best.json"), run.folder / BEGUN
+    best, begun = run.read_json("best.json"), run.folder / BEGUN
     return {
         "updates": run.updates(),
         "schedule": run.steps,
@@ -96,7 +102,7 @@ def training(run: runs.Run) -> dict[str, Any]:
         "precision": run.dtype,
         "minutes": round(seconds(run) / 60),
         "machine": best.get("machine", "a machine that is not recorded"),
-        "begun_with": runs.read_json(begun) if begun.is_file() else None,
+        "begun_with": run.read_json(BEGUN) if begun.is_file() else None,
     }
 
 
@@ -114,20 +120,18 @@ def beginning(folder: str, name: str, candidate: str | None, frames: list[int]) 
             damaged.
     """
     first = runs.Run.open(folder)
-    config = runs.read_json(first.folder / "run.json")
     identity = {
         "recipe": first.recipe.name,
         "candidate": first.candidate,
-        "frames": config["frames"],
+        "frames": first.frames,
     }
     wanted = {"recipe": name, "candidate": candidate, "frames": frames}
     if identity != wanted:
         raise ValueError(
             f"--begin-with={folder} must be a run of {wanted}; it is one of {identity}"
         )
-    first.best_model()
     training(first)
-    return artifacts.sha256(first.folder / "best.weights.h5")
+    return first.best_weights()[1]
 
 
 def begin(run: runs.Run, model: SequenceModel, folder: str) -> None:
@@ -136,4 +140,4 @@ def begin(run: runs.Run, model: SequenceModel, folder: str) -> None:
     best = artifacts.weights(first.best_model())
     for variable, value in zip(artifacts.weights(model).values(), best.values(), strict=True):
         variable.assign(value)
-    runs.write_json(run.folder / BEGUN, training(first))
+    run.write_json(BEGUN, training(first))

@@ -15,9 +15,6 @@ nothing behind.
 from __future__ import annotations
 
 import math
-import os
-import secrets
-import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf import data, recipes, zoo
-from srnn_tf.core import checks
+from srnn_tf.core import checks, files
 from srnn_tf.core.registry import describe
 from srnn_tf.emissions import chain
 from srnn_tf.experiments import cards, checkout, pages, provenance, runs
@@ -48,8 +45,11 @@ def evaluation(run: runs.Run) -> dict[str, Any]:
     path = run.folder / "evaluation.json"
     if not path.is_file():
         raise ValueError(f"{path} is missing: run `srnn-tf evaluate {run.folder}` first")
-    evaluated = artifacts.read_json(path, "evaluation", finite=False)  # what is not is said later
-    if evaluated.get("weights_sha256") != artifacts.sha256(run.folder / "best.weights.h5"):
+    evaluated = run.read_json(path.name)
+    if evaluated.get("format") != artifacts.FORMAT:
+        received = evaluated.get("format")
+        raise ValueError(f"{path} is of format {received!r}; this version reads {artifacts.FORMAT}")
+    if evaluated.get("weights_sha256") != runs.digest(run.folder / "best.weights.h5"):
         raise ValueError(f"{path} is of other weights: run `srnn-tf evaluate` again")
     return evaluated
 
@@ -147,19 +147,15 @@ def _newest(name: str, root: Path) -> artifacts.Artifact:
 
 def _place(target: Path, make: Callable[[Path], dict[str, Any]]) -> Path:
     """Publish what `make` writes, with the card that it returns, atomically."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.parent / f".{secrets.token_hex(4)}.{target.name}"
-    try:
-        card = make(part)
-        card["files"] = artifacts.checksums(part)
-        artifacts.write_card(part / "assets.extra" / artifacts.CARD, card)
-        artifacts.Artifact.open(part).load()
-        page = pages.readme(card)  # before anything is in place
-        os.replace(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if not any(target.parent.iterdir()):
-            target.parent.rmdir()
+    with files.made(target.parent):
+        files.sweep(target.parent)
+        with files.creating(target) as part:
+            card = make(part)
+            card["files"] = artifacts.checksums(part)
+            card["sizes"] = {name: (part / name).stat().st_size for name in artifacts.FILES}
+            artifacts.write_card(part / "assets.extra" / artifacts.CARD, card)
+            artifacts.Artifact.open(part).load()
+            page = pages.readme(card)  # before anything is in place
     runs.write_text(target.parent / "README.md", page)
     return target
 

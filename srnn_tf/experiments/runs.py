@@ -1,12 +1,21 @@
-"""A training run on disk: its settings, checkpoint and best weights. Every write is atomic."""
+"""A training run on disk: its settings, checkpoint and best weights.
+
+Every write is atomic. Every file has a checksum and the identity of its run, compared when it is
+read. One process at a time trains in a folder.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import math
+import os
+import shutil
 import sys
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +24,11 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import data, recipes, zoo
-from srnn_tf.core import checks, reading
+from srnn_tf.core import checks, files, reading
 from srnn_tf.core.files import replacing
 from srnn_tf.data.batching.transposition import LARGEST
 from srnn_tf.data.formats.rolls import NUM_NOTES
+from srnn_tf.experiments import checksums
 from srnn_tf.model import SequenceModel
 from srnn_tf.objectives import ELBO, Exact, KLSchedule, Objective
 
@@ -30,6 +40,13 @@ OPTIONS = (
     *("candidate", "batch_size", "validate_every", "patience"),
     *("window", "learning_rate", "begin_with", "transpose", "without"),
 )
+# Of `run.json` since files have checksums.
+FORMAT = 2
+WEIGHTS = ("checkpoint.weights.h5", "best.weights.h5")
+_OTHER = ("best.json", "clock.json", "begun.json", "result.json", "evaluation.json")
+_LOCK = "train.lock"
+_RUN = "run"  # the entry of a JSON file that tells its run
+_mine = threading.local()  # the folders that this thread has locked
 
 
 @contextlib.contextmanager
@@ -43,8 +60,8 @@ def clear_errors() -> Iterator[None]:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON file atomically."""
-    write_text(path, json.dumps(values, indent=2) + "\n")
+    """Write a JSON file with its checksum, atomically."""
+    write_text(path, checksums.json_text(values))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -55,7 +72,11 @@ def write_text(path: Path, text: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A folder with `run.json`, `checkpoint.weights.h5`, `best.weights.h5` and `best.json`."""
+    """A folder with `run.json`, `checkpoint.weights.h5`, `best.weights.h5` and `best.json`.
+
+    `checked` is whether files must have checksums: not those of an earlier version, in a folder
+    that cannot be written.
+    """
 
     folder: Path
     recipe: recipes.Recipe
@@ -71,6 +92,8 @@ class Run:
     begin_with: str | None = None  # warm start: SHA-256 of the other run's weights
     transpose: int | None = None  # semitones, of piano rolls; the recipe's by default
     without: list[str] | None = None  # data sets of a pool that are left out
+    frames: Any = None  # the numbers of frames that identify the data
+    checked: bool = True
 
     @classmethod
     def create(
@@ -90,8 +113,11 @@ class Run:
         transpose: int | None = None,
         without: Sequence[str] | None = None,
         dtype: str | None = None,
+        add_checksums: bool = True,
     ) -> Run:
         """Create a run, or open the run in the folder if it has the same settings.
+
+        To train in it, lock the folder first: `in_use`.
 
         Args:
             folder: the folder of the run, created if it does not exist.
@@ -113,6 +139,7 @@ class Run:
             without: the data sets to leave out of a pool.
             dtype: the dtype policy for training, one of `POLICIES`; the recipe's by default, on a
                 GPU float32.
+            add_checksums: whether to add them to the files of a run of an earlier version.
 
         Raises:
             ValueError: the folder has another run, a number is out of range, or `dtype` is unknown;
@@ -131,47 +158,111 @@ class Run:
         checks.sizes(minimum=0, seed=seed)
         if dtype is not None:
             checks.choice("dtype", dtype, POLICIES)
-        path = Path(folder)
+        path = _folder(folder)
         identity = {"recipe": recipe.name, "steps": steps, "seed": seed, "frames": frames}
         options: dict[str, Any] = {"candidate": candidate, **counts}
         options |= {"learning_rate": learning_rate, "begin_with": begin_with}
         options |= {"transpose": transpose, "without": sorted(set(without)) if without else None}
         identity |= {name: value for name, value in options.items() if value is not None}
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise type(error)(f"cannot make the folder {path}: {error.strerror}") from error
-        file = path / "run.json"
+        make_folder(path)
+        file, checked = path / "run.json", True
         if file.exists():
-            config = read_json(file)
-            if isinstance(config, dict):  # a run goes on in the mode that it began in
-                config = {"dtype": "float32", **config}
-                dtype = dtype or config["dtype"]
+            config, checked = _config(path)
+            dtype = dtype or config["dtype"]  # a run goes on in the mode that it began in
             if config != {**identity, "dtype": dtype}:
                 raise ValueError(f"{path} holds another run, {config}; asked for {identity}")
         else:
             dtype = dtype or _fastest(recipe)
-            write_json(file, {**identity, "dtype": dtype})
-        return cls(path, recipe, steps, seed, dtype, **options)
+        run = cls(path, recipe, steps, seed, dtype, **options, frames=frames, checked=checked)
+        if not file.exists():
+            run.write()
+        return run if checked or not add_checksums else run._add_checksums()
 
     @classmethod
-    def open(cls, folder: str) -> Run:
+    def open(cls, folder: str, add_checksums: bool = True) -> Run:
         """Open the run in a folder.
 
+        Args:
+            folder: the folder.
+            add_checksums: whether to add them to the files of a run of an earlier version.
+
         Raises:
-            ValueError: the folder has none.
+            ValueError: the folder has none, or its `run.json` is damaged.
+
+        Warns:
+            UserWarning: the run is of an earlier version, without checksums.
         """
         path = Path(folder)
         if not (path / "run.json").is_file():
             raise ValueError(f"{path} holds no run (no run.json)")
-        config = read_json(path / "run.json")
+        config, checked = _config(path)
         try:
-            recipe, dtype = recipes.get(config["recipe"]), config.get("dtype", "float32")
-            options = {name: config.get(name) for name in OPTIONS}
-            return cls(path, recipe, config["steps"], config["seed"], dtype, **options)
+            recipe, options = recipes.get(config["recipe"]), {n: config.get(n) for n in OPTIONS}
+            known = (config["steps"], config["seed"], config["dtype"])
+            run = cls(path, recipe, *known, **options, frames=config.get("frames"), checked=checked)
         except (KeyError, TypeError) as error:
             shown = reading.shortened(config, 200)
             raise ValueError(f"{path / 'run.json'} is not a run's: {shown}") from error
+        return run if checked or not add_checksums else run._add_checksums()
+
+    def _add_checksums(self) -> Run:
+        """Add checksums to the files of an earlier version, `run.json` last; or say why not."""
+        try:
+            with in_use(self.folder):
+                if _config(self.folder)[1]:  # by another process, just now
+                    return dataclasses.replace(self, checked=True)
+                for path in (self.folder / name for name in WEIGHTS):
+                    if path.is_file() and checksums.verify(path).identity is None:
+                        checksums.append(path, self.identity)
+                for name in _OTHER:
+                    if (self.folder / name).is_file():
+                        self.write_json(name, self.read_json(name))
+                self.write()
+        except OSError as error:
+            warnings.warn(
+                f"{self.folder} is a run of an earlier version, whose files have no checksums, and "
+                f"none can be added ({error}): damage to them is not noticed",
+                stacklevel=3,
+            )
+            return self
+        warnings.warn(
+            f"{self.folder} is a run of an earlier version, whose files had no checksums; they "
+            "have now. Damage from before is not noticed",
+            stacklevel=3,
+        )
+        return dataclasses.replace(self, checked=True)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What `run.json` says: the recipe, the data, and where the run departs from the recipe."""
+        options = {name: getattr(self, name) for name in OPTIONS}
+        known = {"recipe": self.recipe.name, "steps": self.steps, "seed": self.seed}
+        known |= {"frames": self.frames, "dtype": self.dtype}
+        known |= {name: value for name, value in options.items() if value is not None}
+        return json.loads(json.dumps(known))  # as it comes back from a file
+
+    def write(self) -> None:
+        """Write `run.json`."""
+        write_json(self.folder / "run.json", {"format": FORMAT, **self.identity})
+
+    def write_json(self, name: str, values: dict[str, Any]) -> None:
+        """Write a JSON file of the run atomically, with a checksum and a digest of the identity."""
+        write_json(self.folder / name, {**values, _RUN: _digest(self.identity)})
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a JSON file of the run.
+
+        Raises:
+            ValueError: it is missing, damaged or of another run.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            raise ValueError(f"{path} is missing")
+        values, _ = checksums.read_json(path, self.checked)
+        digest = values.pop(_RUN, None)
+        if digest != _digest(self.identity) and (self.checked or digest is not None):
+            raise ValueError(f"{path} is of another run than run.json beside it")
+        return values
 
     @property
     def checkpoint(self) -> Path:
@@ -186,7 +277,7 @@ class Run:
         path = self.folder / "best.json"
         if not path.is_file():
             return float("-inf"), 0
-        record = read_json(path)
+        record = self.read_json(path.name)
         try:
             return float(record["valid"]), int(record["step"])
         except (KeyError, TypeError, ValueError) as error:
@@ -204,7 +295,7 @@ class Run:
                 f"{self.folder} holds no checkpoint.weights.h5, which has the number of its updates"
             )
         model = self.build()
-        load_weights(model, self.checkpoint)
+        load_weights(model, self.checkpoint, self)
         return int(model.step.numpy())
 
     def scorer(self) -> SequenceModel:
@@ -242,14 +333,21 @@ class Run:
         """The model with the weights that scored best on the validation split.
 
         Raises:
-            ValueError: there are none yet.
+            ValueError: there are none yet, or they are damaged or of another run.
+        """
+        return self.best_weights()[0]
+
+    def best_weights(self) -> tuple[SequenceModel, str]:
+        """The model with the best weights, and their SHA-256.
+
+        Raises:
+            ValueError: as in `best_model`.
         """
         path = self.folder / "best.weights.h5"
         if not path.is_file():
             raise ValueError(f"{self.folder} holds no best.weights.h5 yet: train first")
         model = self.build()
-        load_weights(model, path)
-        return model
+        return model, load_weights(model, path, self)
 
 
 def worn_out(run: Run, step: int, best_step: int) -> bool:
@@ -321,31 +419,150 @@ def _fastest(recipe):
     return "float32" if tf.config.list_physical_devices("GPU") else recipe.cpu_dtype
 
 
-def save_weights(model: SequenceModel, path: Path) -> None:
-    """Write weights, optimizer slots and counters atomically."""
+def save_weights(model: SequenceModel, path: Path, run: Run | None = None) -> None:
+    """Write weights, optimizer slots and counters atomically, with checksum and identity.
+
+    Keras reads the file as it is: `model.load_weights(path)`.
+    """
     with replacing(path) as temporary:
         model.save_weights(temporary)
+        checksums.append(temporary, None if run is None else run.identity)
 
 
-def load_weights(model: SequenceModel, path: Path) -> None:
-    """Read weights, optimizer slots and counters.
+def load_weights(model: SequenceModel, path: Path, run: Run | None = None) -> str:
+    """Read weights, optimizer slots and counters, and return the SHA-256 of the content.
+
+    Args:
+        model: the model.
+        path: the file.
+        run: the run that the file must be of.
 
     Raises:
-        ValueError: the file is damaged or of another model.
+        ValueError: the file is damaged, or of another model or run.
     """
     try:
         reading.check_regular(path)
-        reading.check_hdf5(path, path.stat().st_size)
-        model.load_weights(path)
+        while True:
+            before = _stamp(path)
+            sealed = checksums.verify(path, run is not None and run.checked)
+            if run is not None and sealed.identity is not None and sealed.identity != run.identity:
+                raise ValueError(f"it is of the run {sealed.identity}; this one is {run.identity}")
+            reading.check_hdf5(path, path.stat().st_size)
+            model.load_weights(path)
+            if _stamp(path) == before:  # else a training has just replaced the file
+                return sealed.digest
     except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged or of another model: {error}") from error
+        if str(error).startswith(f"{path} is damaged"):
+            raise
+        raise ValueError(f"{path} is damaged or of another model or run: {error}") from error
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of the content of a file of weights, without its checksum and identity.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return checksums.verify(path).digest
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file, which may hold numbers that are not finite.
+    """Read a JSON object, and compare its checksum, if it has one.
 
     Raises:
-        ValueError: the file is not valid JSON.
-        OSError: the file cannot be read.
+        ValueError: the file is damaged.
     """
-    return reading.read_json(path, finite=False)
+    return checksums.read_json(path)[0]
+
+
+@contextlib.contextmanager
+def in_use(folder: str | os.PathLike) -> Iterator[None]:
+    """A context manager that locks the folder of a run, to write to it.
+
+    The lock ends with the process, however that ends. What killed processes left is removed.
+
+    Raises:
+        BlockingIOError: another process trains in the folder; the error names it.
+
+    Example:
+        with in_use("runs/f_rnn_bach"):
+            ...
+    """
+    real, held = os.path.realpath(folder), vars(_mine).setdefault("folders", set())
+    if real in held:
+        yield
+        return
+    with files.locked(Path(real) / _LOCK, f"the run in {folder}"):
+        held.add(real)
+        try:
+            files.sweep(real)
+            yield
+        finally:
+            held.remove(real)
+
+
+@contextlib.contextmanager
+def starting(folder: str) -> Iterator[None]:
+    """A context manager that makes and locks the folder of a run.
+
+    Where the block fails before there are weights, what it made is removed: a refused command
+    leaves nothing.
+
+    Raises:
+        BlockingIOError: another process trains in the folder; the error names it.
+        OSError: the folder cannot be made.
+        ValueError: `folder` is empty.
+    """
+    path = _folder(folder)
+    before = set(os.listdir(path)) if path.is_dir() else set()
+    with files.made(path), in_use(path):
+        try:
+            yield
+        except Exception:
+            if not any((path / name).exists() for name in WEIGHTS):
+                for name in {"run.json", "begun.json", "clock.json"} - before:
+                    (path / name).unlink(missing_ok=True)
+                if "logs" not in before:
+                    shutil.rmtree(path / "logs", ignore_errors=True)
+            raise
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of a run.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise type(error)(f"cannot make the folder {path}: {error.strerror}") from error
+
+
+def _folder(folder: str) -> Path:
+    if not str(folder):
+        raise ValueError("--out must name the folder of the run; received ''")
+    return Path(folder)
+
+
+def _config(folder: Path) -> tuple[dict[str, Any], bool]:
+    """The identity in a `run.json`, and whether the files of the run must have checksums."""
+    path = folder / "run.json"
+    config, checked = checksums.read_json(path)
+    version = config.pop("format", None)
+    if version is None and not checked:
+        return {"dtype": "float32", **config}, False
+    if not checked:
+        raise ValueError(f"{path} is damaged: it has no checksum")
+    if version != FORMAT:
+        raise ValueError(f"{path} is of format {version!r}; this version reads {FORMAT}")
+    return config, True
+
+
+def _digest(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns

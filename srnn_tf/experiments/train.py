@@ -8,6 +8,7 @@ At the end it prints their scores on the test split, unless `--no-test` is given
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 import sys
 from typing import Any
@@ -45,15 +46,15 @@ class Keeper:
             logs.update({f"valid_{name}": score for name, score in scores.items()})
         if value > self.best:
             self.best, self.best_step = value, step
-            runs.save_weights(model, self.run.folder / "best.weights.h5")
+            runs.save_weights(model, self.run.folder / "best.weights.h5", self.run)
             state = {"valid": value, "step": self.best_step, "protocol": "paper"}
             if len(scores) > 1:
                 state["valid_of_sets"] = scores
             state["machine"] = provenance.machine()
-            runs.write_json(self.run.folder / "best.json", state)
+            self.run.write_json("best.json", state)
         self._show(step, {**logs, "learning_rate": float(model.optimizer.learning_rate)})
         # One file, renamed into place, holds weights, optimizer and counters of the same moment.
-        runs.save_weights(model, self.run.checkpoint)
+        runs.save_weights(model, self.run.checkpoint, self.run)
         self.clock.write(step)
         return runs.worn_out(self.run, step, self.best_step)
 
@@ -122,7 +123,7 @@ def train(
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = run.build(run.dtype)
         if run.checkpoint.is_file():
-            runs.load_weights(model, run.checkpoint)
+            runs.load_weights(model, run.checkpoint, run)
         elif run.begin_with:
             assert begin_with is not None, "a warm start needs the folder of the other run"
             provenance.begin(run, model, begin_with)
@@ -164,7 +165,7 @@ def score(run: runs.Run, splits: data.Splits) -> None:
     """Print and save the test scores of the best weights, nats per unit."""
     scores = evaluate.report(run.best_model(), splits.test, "test", run.recipe.unit)
     trained = {"unit": f"nats per {run.recipe.unit}", "trained_in": run.dtype}
-    runs.write_json(run.folder / "result.json", {**trained, **scores})
+    run.write_json("result.json", {**trained, **scores})
     if run.recipe.reported:
         print(f"the paper's code: {run.recipe.reported}")
 
@@ -197,6 +198,11 @@ def start(
     Raises:
         ValueError, OSError: as in `data.load` and `runs.Run.create`.
     """
+    if not folder:
+        raise ValueError("--out must name the folder of the run; received ''")
+    for option, given in (("--data", path), ("--begin-with", begin_with)):
+        if given and os.path.realpath(given) == os.path.realpath(folder):
+            raise ValueError(f"--out={folder} is {option}; name another folder for the run")
     recipe = runs.recipe_of(name, options.get("transpose"))
     recipe.candidate(options.get("candidate"))
     strategy = workers.strategy(kind)  # before anything of TensorFlow runs
@@ -206,8 +212,10 @@ def start(
         options["begin_with"] = provenance.beginning(
             begin_with, recipe.name, options.get("candidate"), frames
         )
-    run = runs.Run.create(folder, name, steps, seed, frames, dtype=dtype, **options)
-    with workers.leaving(kind):
+    chief = workers.is_chief(strategy)  # alone writes
+    with workers.leaving(kind), runs.starting(folder) if chief else contextlib.nullcontext():
+        options["add_checksums"] = chief
+        run = runs.Run.create(folder, name, steps, seed, frames, dtype=dtype, **options)
         train(run, splits, strategy=strategy, begin_with=begin_with)
-    if test and workers.is_chief(strategy):
-        score(run, splits)
+        if test and chief:
+            score(run, splits)

@@ -16,7 +16,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf.core import checks
+from srnn_tf.core.files import creating
 from srnn_tf.core.registry import MODULE
 from srnn_tf.model import SequenceModel
 from srnn_tf.serving.signatures import Signatures
@@ -81,14 +81,13 @@ def export(
         )
     config = _config(model, standardization, sample_rate, details)
     weights = half(model)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        bundle, out = Path(folder) / "bundle", Path(folder) / "out"
+    with creating(path) as out:
+        bundle = out.with_name(f"{path.name}.bundle")
         bundle.mkdir()
         (bundle / artifacts.CONFIG).write_text(artifacts.to_json(config))
         arrays: dict[str, Any] = {str(i): w for i, w in enumerate(weights)}
         np.savez(bundle / "weights.npz", **arrays)
         _in_a_fresh_process(bundle, out, sys.path if modules else ())
-        os.replace(out, path)
     return path
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import math
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
-
-from srnn_tf.core import reading
-from srnn_tf.zoo import artifacts
+from srnn_tf.core import files, reading
+from srnn_tf.zoo import artifacts, fetching
 
 _registered: list[Path] = []
 # What is published, with the checksums of the cards: name -> version -> SHA-256.
 _PUBLISHED = Path(__file__).with_name("published.json")
+MOST_OF_A_CARD, MOST = 1 << 20, 1 << 30  # bytes
 _CARD = f"assets.extra/{artifacts.CARD}"
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 # All that the card of a name that stands for another one says: it must not change what is checked.
@@ -178,11 +178,14 @@ def names(root: str | os.PathLike | None = None) -> set[str]:
 def download(name: str, version: int, card_sha256: str) -> Path:
     """Download a published version into the cache, check every file, and return its folder.
 
-    An interrupted download is resumed. A second process waits for the first.
+    An interrupted download is resumed. A second process waits for the first. Neither takes longer
+    than `SRNN_TF_ZOO_TIMEOUT` seconds, 600 by default.
 
     Raises:
-        OSError: no address is configured, it does not answer, or the cache cannot be written.
-        ValueError: a file is not the one that was published.
+        OSError: no address is configured, it does not answer in time, the cache cannot be written,
+            or another process downloads for too long.
+        ValueError: a file is not the one that was published, or larger than it can be; the address
+            is none; or there is a link in the place of a folder of the cache.
     """
     base = os.environ.get("SRNN_TF_ZOO_URL")
     if not base:
@@ -190,52 +193,85 @@ def download(name: str, version: int, card_sha256: str) -> Path:
             f"{name} version {version} is in none of {', '.join(map(str, roots()))}; set "
             "SRNN_TF_ZOO_URL to an address to download it from, or SRNN_TF_ZOO to a folder"
         )
+    if not artifacts.NAME.fullmatch(name):
+        raise ValueError(f"name={name!r} is no name of a model")
+    address, seconds = fetching.Address.of(base), _timeout()
     target, part = cache() / name / str(version), cache() / f".{name}.{version}.part"
-    with _alone(cache() / f".{name}.{version}.lock"):
+    with _alone(cache() / f".{name}.{version}.lock", f"{name} version {version}", seconds):
+        _check_no_links(target)
         if target.is_dir():
             return target  # of a process that was faster
-        address = f"{base.rstrip('/')}/{name}/{version}"
-        file = _fetch(address, _CARD, card_sha256, part)
+        deadline = time.monotonic() + seconds
+        source = address.below(f"{name}/{version}")
+        file = _fetch(source, _CARD, card_sha256, MOST_OF_A_CARD, part, deadline)
         card = artifacts.Artifact.open(file.parents[1], name, version, card_sha256).card
+        sizes = card.get("sizes")
         for path, checksum in card["files"].items():
-            _fetch(address, path, checksum, part)
-        target.parent.mkdir(exist_ok=True)
-        os.replace(part, target)
+            size = sizes.get(path) if isinstance(sizes, dict) else None
+            _fetch(source, path, checksum, MOST, part, deadline, size)
+        with files.made(target.parent):
+            os.replace(part, target)
     return target
 
 
-def _fetch(address: str, path: str, checksum: str, part: Path) -> Path:
-    """One file, unless it is there already."""
-    target = part / path
+def _timeout() -> float:
+    given = os.environ.get("SRNN_TF_ZOO_TIMEOUT") or "600"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        keras.utils.get_file(
-            target.name,
-            f"{address}/{path}",
-            file_hash=checksum,
-            hash_algorithm="sha256",
-            cache_dir=str(part),
-            cache_subdir=str(target.parent.relative_to(part)),
-        )
-    except Exception as error:  # Keras raises bare ones
-        if target.is_file() and artifacts.sha256(target) != checksum:
-            target.unlink()
-            raise ValueError(f"{address}/{path} is not the file that was published") from error
-        raise OSError(f"cannot fetch {address}/{path}: {error}") from error
+        if 0.0 < float(given) < math.inf:
+            return float(given)
+    except ValueError:
+        pass
+    raise ValueError(f"SRNN_TF_ZOO_TIMEOUT must be seconds above 0; received {given!r}")
+
+
+def _fetch(
+    source: fetching.Address,
+    path: str,
+    checksum: str,
+    most: int,
+    part: Path,
+    deadline: float,
+    size: int | None = None,
+) -> Path:
+    """One file, unless it is there already."""
+    target, address = part / path, source.below(path)
+    temporary = part / ".fetching"  # of one process at a time
+    for place in (target, temporary):
+        _check_no_links(place)
+    if target.is_file() and artifacts.sha256(target) == checksum:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        fetching.fetch(address, temporary, most, deadline, size)
+        if artifacts.sha256(temporary) != checksum:
+            raise ValueError(f"{address} is not the file that was published")
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
     return target
+
+
+def _check_no_links(path: Path) -> None:
+    """A link below the cache would lead a download to any other place."""
+    for below in (path, *path.parents):
+        if below == cache():
+            return
+        if below.is_symlink():
+            raise ValueError(f"{below} is a link; downloads are written to folders: remove it")
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _alone(path: Path, what: str, wait: float) -> Iterator[None]:
     """One process at a time; the lock ends with the process."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
-    except OSError as error:
-        raise OSError(
-            f"the cache {path.parent} cannot be written ({error.strerror}); set SRNN_TF_CACHE to "
-            "a folder that can"
-        ) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(files.locked(path, f"the download of {what}", wait))
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise OSError(
+                f"the cache {path.parent} cannot be written ({error.strerror}); set SRNN_TF_CACHE "
+                "to a folder that can"
+            ) from error
         yield

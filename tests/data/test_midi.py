@@ -93,7 +93,7 @@ def test_replacing_is_all_or_nothing(tmp_path):
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     with replacing(path) as temporary:
         temporary.write_text("new")
-        assert path.read_text() == "old" and temporary.parent == path.parent
+        assert path.read_text() == "old" and temporary.name == path.name
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
     with pytest.raises(FileNotFoundError, match="none does not exist"):
         write_midi(random_roll(), tmp_path / "none" / "x.mid")

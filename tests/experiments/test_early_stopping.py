@@ -1,7 +1,5 @@
 """Runs that end when the validation split has not got better for a while."""
 
-import json
-
 import pytest
 
 from srnn_tf import command as app
@@ -44,7 +42,7 @@ def test_a_damaged_best_json_is_named(arguments, tmp_path):
     assert run.best() == (float("-inf"), 0)
     with pytest.raises(ValueError, match="holds no checkpoint"):
         run.updates()
-    (tmp_path / "best.json").write_text(json.dumps({"valid": -1.0}))
+    run.write_json("best.json", {"valid": -1.0})
     with pytest.raises(ValueError, match="best.json holds no score `valid` and `step`"):
         run.best()
 

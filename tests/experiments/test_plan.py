@@ -84,9 +84,9 @@ def test_states_of_a_folder(tmp_path):
         return plan.state(wanted, FILE, tmp_path, tmp_path / "root")
 
     assert state(planned(30)) == "running" and state(planned(31)) == "taken"
-    runs.write_json(begun.folder / "clock.json", {"seconds": 1.0, "step": 29})
+    begun.write_json("clock.json", {"seconds": 1.0, "step": 29})
     assert state(planned(30)) == "running"
-    runs.write_json(begun.folder / "clock.json", {"seconds": 1.0, "step": 30})
+    begun.write_json("clock.json", {"seconds": 1.0, "step": 30})
     assert state(planned(30)) == "trained"
     for other in (planned(30, seed=1), planned(30, batch=16), planned(30, options=OPTIONS)):
         assert state(other) == "taken"

@@ -10,7 +10,7 @@ from srnn_tf import command, zoo
 from srnn_tf.experiments import cards, keep, publish, runs
 from srnn_tf.zoo import artifacts
 from tests import publishing
-from tests.publishing import NAME, change
+from tests.publishing import NAME, change, change_run
 
 # Fixtures.
 small = publishing.small
@@ -30,9 +30,9 @@ def test_publish_refuses(small, tmp_path, capsys):
         assert message in capsys.readouterr().err
         assert not list(into.rglob("*")) if into.exists() else True
 
-    change(run / "evaluation.json", floors={"a coin": held["test"]["full"]["elbo"]["value"]})
+    change_run(run / "evaluation.json", floors={"a coin": held["test"]["full"]["elbo"]["value"]})
     refused("is not above the baseline")
-    change(run / "evaluation.json", floors={}, weights_sha256="0")
+    change_run(run / "evaluation.json", floors={}, weights_sha256="0")
     refused("is of other weights")
     (run / "evaluation.json").unlink()
     refused("evaluation.json is missing: run `srnn-tf evaluate")
@@ -48,6 +48,7 @@ def test_further_seeds_are_on_the_card(small, copy, tmp_path, capsys):
     others = []
     for seed in (1, 2):
         other = shutil.copytree(folder, tmp_path / f"seed{seed}")
+        publishing.make_old(other)
         change(other / "run.json", seed=seed)
         held = json.loads((other / "evaluation.json").read_text())
         held["test"]["paper"]["elbo"]["value"] = -50.0 - seed
@@ -109,7 +110,11 @@ def test_a_model_is_published_again_with_the_graph_of_today(copy, capsys, monkey
     first, second = (artifacts.Artifact.open(copy / NAME / v) for v in ("1", "2"))
     same = {f for f in artifacts.FILES if first.card["files"][f] == second.card["files"][f]}
     assert set(artifacts.FILES) - same <= {"saved_model.pb", "fingerprint.pb"}
-    assert {k for k in first.card if first.card[k] != second.card[k]} <= {"version", "files"}
+    assert {k for k in first.card if first.card[k] != second.card[k]} <= {
+        "version",
+        "files",
+        "sizes",
+    }
     assert zoo.card(NAME, root=copy)["version"] == 2
     assert f"# {NAME}, version 2" in (copy / NAME / "README.md").read_text()
     for words in ([NAME, "--again", "--version", "5"], [NAME, "--again", "--seeds", "nowhere"]):

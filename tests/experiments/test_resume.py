@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,12 +10,14 @@ import textwrap
 import time
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from srnn_tf import ELBO, SequenceModel, data
+from srnn_tf.experiments import runs
 from tests import harness
 
 ROOT = Path(__file__).parents[2]
@@ -143,6 +146,104 @@ def test_a_killed_run_repeats_an_uninterrupted_one(script, killed_runs):
     if script == "zoo":
         shown = [dict(harness.scalars(run, "epoch_loss")) for run in (whole, cut)]
         assert len(shown[0]) > 2 and shown[1] == pytest.approx(shown[0], rel=1e-5)
+
+
+# Trains in processes that are forked before TensorFlow has threads, with a checkpoint an update.
+FORKED = """
+    import dataclasses, functools, os, sys, traceback
+    from srnn_tf import SequenceModel, recipes
+    from srnn_tf.command import main
+
+    recipe = recipes.get("f_srnn_jsb")
+    small = {**recipe.structure, "units": 8, "embedding_size": 8, "latent_size": 4}
+    changed = dataclasses.replace(recipe, structure=small, window=5, batch_size=4)
+    recipes.RECIPES[recipe.name] = changed
+    SequenceModel.compile = functools.partialmethod(SequenceModel.compile, run_eagerly=True)
+    data = ["--data", sys.argv[1], "--edition", "any", "--no-test"]
+    print("ready", flush=True)
+    for line in sys.stdin:
+        if pid := os.fork():
+            print(pid, flush=True)
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+            continue
+        os.dup2(2, 1)
+        try:
+            main(["train", recipe.name, *data, "--steps", "40", "--validate-every", "1",
+                  "--out", line.strip()])
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+"""
+
+
+@pytest.mark.slow
+def test_24_kills_at_random_moments_change_no_bit(tmp_path):
+    """Weights, optimizer and scores are those of the undisturbed run; no temporary file is left."""
+    random = np.random.default_rng(0)
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(FORKED))
+    mat = harness.write_mat(tmp_path / "jsb.mat", lengths=(20, 20))
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"}
+    server = subprocess.Popen(
+        [sys.executable, str(script), mat],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=(tmp_path / "errors").open("w"),
+        text=True,
+    )
+    assert server.stdout.readline() == "ready\n"
+
+    def train(folder, kill_after=None):
+        """The exit status; the process is killed so many seconds after it locked the folder."""
+        server.stdin.write(f"{folder}\n")
+        server.stdin.flush()
+        pid = int(server.stdout.readline())
+        if kill_after is not None:
+            lock, deadline = folder / "train.lock", time.monotonic() + 100.0
+            while not (lock.exists() and f"process {pid} " in lock.read_text()):
+                assert time.monotonic() < deadline, (tmp_path / "errors").read_text()[-3000:]
+                time.sleep(0.005)
+            time.sleep(kill_after)
+            os.kill(pid, signal.SIGKILL)
+        return int(server.stdout.readline())
+
+    whole, cut, stages = tmp_path / "whole", tmp_path / "cut", []
+    began = time.monotonic()
+    assert train(whole) == 0, (tmp_path / "errors").read_text()[-3000:]
+    longest, begins = time.monotonic() - began, 0
+    while len(stages) < 24:
+        if train(cut, random.uniform(0.0, longest / 5)) == 0:
+            shutil.rmtree(cut)  # it was at the end; begin once more
+            begins += 1
+            continue
+        names = {p.name for p in cut.iterdir()}
+        step = json.loads((cut / "clock.json").read_text())["step"] if "clock.json" in names else 0
+        stages.append((step, any(name.startswith(".srnn_tf-") for name in names)))
+    assert train(cut) == 0
+    server.stdin.close()
+    server.wait()
+    assert {p.name for p in cut.iterdir()} == {p.name for p in whole.iterdir()}
+    for name in ("run.json", "best.json"):
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+    for name in runs.WEIGHTS:
+        with h5py.File(cut / name) as a, h5py.File(whole / name) as b:
+            same_arrays(a, b)
+    writing = sum(writes for _, writes in stages)
+    print(
+        f"24 kills at updates {[step for step, _ in stages]}, {writing} while a file was written,"
+    )
+    print(f"{begins + 1} runs; the last one is equal to the undisturbed one bit for bit")
+
+
+def same_arrays(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        if isinstance(a[key], h5py.Group):
+            same_arrays(a[key], b[key])
+        else:
+            np.testing.assert_array_equal(a[key][()], b[key][()])
 
 
 class Stop(keras.callbacks.Callback):

@@ -1,6 +1,5 @@
 """Runs that begin with the weights of another, in longer windows, at another learning rate."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ def test_a_run_begins_with_the_weights_of_another(first, arguments, tmp_path, ca
     pairs = list(zip(values(first), values(second), strict=True))
     assert all(np.abs(a - b).max() < 2e-5 for a, b in pairs)  # 4 updates of 2e-6 at most
     assert any((a != b).any() for a, b in pairs)
-    begun = json.loads((second.folder / provenance.BEGUN).read_text())
+    begun = second.read_json(provenance.BEGUN)
     assert begun == provenance.training(first) and begun["begun_with"] is None
     # The same command goes on, wherever the first run lies now.
     first.folder.rename(tmp_path / "moved")
@@ -43,7 +42,7 @@ def test_a_run_begins_with_the_weights_of_another(first, arguments, tmp_path, ca
     assert before < provenance.seconds(second) < before + 5.0
     keep.keep(str(second.folder), tmp_path / "kept")
     again = keep.restore("second", str(tmp_path / "again"), tmp_path / "kept")
-    assert json.loads((again / provenance.BEGUN).read_text()) == begun
+    assert runs.Run.open(str(again)).read_json(provenance.BEGUN) == begun
 
 
 @pytest.mark.parametrize(("begin_with", "weight"), [(None, 0.2), ("0", 1.0)])
@@ -64,11 +63,11 @@ def test_what_a_run_cannot_begin_with(first, arguments, tmp_path, capsys):
     for rate in ("1e-7", "inf", "nan"):
         fails("must be finite and above the last one, 1e-06; received", "--learning-rate", rate)
     fails("`--window` must be at least 1; received 0", "--window", "0")
-    held = json.loads((first.folder / "run.json").read_text())
+    held = runs.read_json(first.folder / "run.json")
     for change in ({"recipe": "f_rnn_bach"}, {"frames": [1, 2, 3]}):
-        (first.folder / "run.json").write_text(json.dumps({**held, **change}))
+        runs.write_json(first.folder / "run.json", {**held, **change})
         fails("must be a run of {'recipe': 'rnn_hier_jsb'", "--begin-with", str(first.folder))
-    (first.folder / "run.json").write_text(json.dumps(held))
+    runs.write_json(first.folder / "run.json", held)
     for name in ("checkpoint.weights.h5", "best.json", "best.weights.h5"):
         (first.folder / name).rename(tmp_path / name)
         fails(f"holds no {name}", "--begin-with", str(first.folder))

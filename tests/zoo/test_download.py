@@ -1,13 +1,20 @@
 """Published models over HTTP: whole, interrupted, damaged, two at once."""
 
+import base64
 import http.server
+import os
 import shutil
+import subprocess
+import sys
+import textwrap
 import threading
+import time
 
 import pytest
 
 from srnn_tf import zoo
-from srnn_tf.zoo import artifacts, store
+from srnn_tf.core import files
+from srnn_tf.zoo import artifacts, fetching, store
 from tests import publishing
 from tests.publishing import NAME
 
@@ -19,13 +26,47 @@ only_here = publishing.only_here
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves a folder, and breaks off in files whose names hold `cut`."""
 
-    cut, sent, corrupt = "", [], ""
+    cut, sent, corrupt, slow, giant, elsewhere = "", [], "", "", "", ""
+    authorized: list = []
 
     def log_message(self, *args):
         pass
 
+    def drip(self):
+        """Bytes of the header or of the body, one at a time."""
+        try:
+            if self.slow == "body":
+                self.send_response(200)
+                self.end_headers()
+            elif self.slow == "header":
+                self.wfile.write(b"HTTP/1.0 200 OK\r\nX-Slow: ")
+            while True:
+                if self.slow != "answer":
+                    self.wfile.write(b"x")
+                    self.wfile.flush()
+                time.sleep(0.05)
+        except OSError:
+            pass
+
     def do_GET(self):
         self.sent.append(self.path)
+        self.authorized.append(self.headers.get("Authorization"))
+        if self.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", self.elsewhere + self.path)
+            self.end_headers()
+            return
+        if self.giant and self.giant in self.path:
+            self.send_response(200)
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(bytes(1 << 16))
+            except OSError:
+                return
+        if self.slow:
+            self.drip()
+            return
         if self.corrupt and self.corrupt in self.path:
             self.send_response(200)
             self.end_headers()
@@ -46,6 +87,7 @@ def server(small, monkeypatch):
 
     class Own(Handler):
         sent: list = []
+        authorized: list = []
 
         def __init__(self, *args):
             super().__init__(*args, directory=str(root))
@@ -130,3 +172,171 @@ def test_no_address_no_server_and_no_cache(server, monkeypatch, tmp_path):
     monkeypatch.setenv("SRNN_TF_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(OSError, match="cannot be written .*; set SRNN_TF_CACHE"):
         zoo.load(NAME)
+
+
+@pytest.mark.parametrize("slow", ["answer", "header", "body"])
+def test_a_download_has_an_end_however_slowly_bytes_come(slow, server, monkeypatch):
+    monkeypatch.setenv("SRNN_TF_ZOO_TIMEOUT", "0.6")
+    server.slow = slow
+    began = time.monotonic()
+    with pytest.raises(OSError, match="cannot fetch .*card.json: it took too long"):
+        zoo.load(NAME)
+    assert time.monotonic() - began < 10.0
+    server.slow = ""
+    monkeypatch.delenv("SRNN_TF_ZOO_TIMEOUT")
+    assert zoo.load(NAME) is not None
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon"])
+def test_a_timeout_that_is_none(value, server, monkeypatch):
+    monkeypatch.setenv("SRNN_TF_ZOO_TIMEOUT", value)
+    with pytest.raises(ValueError, match=f"SRNN_TF_ZOO_TIMEOUT must be .*received '{value}'"):
+        zoo.load(NAME)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_no_more_is_read_than_a_file_can_have(told, server, monkeypatch):
+    monkeypatch.setattr(store, "MOST", 1 << 23)
+    server.giant = "variables.data"
+    if told:
+
+        def told_length(handler):
+            if "variables.data" not in handler.path:
+                return http.server.SimpleHTTPRequestHandler.do_GET(handler)
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(1 << 40))
+            handler.end_headers()
+
+        monkeypatch.setattr(server, "do_GET", told_length)
+    with pytest.raises(ValueError, match="variables.data.* is larger than 8388608 bytes"):
+        zoo.load(NAME)
+    assert not list(store.cache().rglob(".fetching"))
+
+
+def test_a_known_size_is_compared_before_and_while_reading(server, small, tmp_path):
+    base = os.environ["SRNN_TF_ZOO_URL"]
+    address = fetching.Address.of(base).below(f"{NAME}/1/saved_model.pb")
+    size = (small[0] / NAME / "1" / "saved_model.pb").stat().st_size
+    fetching.fetch(address, tmp_path / "a", 1 << 30, time.monotonic() + 60, size)
+    assert (tmp_path / "a").stat().st_size == size
+    for other in (size - 1, size + 1):
+        with pytest.raises(ValueError, match=f"has not {other} bytes"):
+            fetching.fetch(address, tmp_path / "b", 1 << 30, time.monotonic() + 60, other)
+    server.giant = "saved_model.pb"
+    with pytest.raises(ValueError, match=f"has not {size} bytes"):
+        fetching.fetch(address, tmp_path / "b", 1 << 30, time.monotonic() + 60, size)
+
+
+@pytest.mark.parametrize(
+    "secret", ["http://me:s3cret%2F@127.0.0.1:{}/", "http://127.0.0.1:{}/?token=s3cret%2F"]
+)
+def test_secrets_are_sent_and_not_told(secret, server, monkeypatch):
+    port = os.environ["SRNN_TF_ZOO_URL"].rsplit(":", 1)[1].rstrip("/")
+    monkeypatch.setenv("SRNN_TF_ZOO_URL", secret.format(port))
+    server.cut = "variables.data"
+    for change in (lambda: None, lambda: monkeypatch.setenv("SRNN_TF_ZOO_URL", secret.format(9))):
+        change()
+        with pytest.raises(OSError) as error:
+            zoo.load(NAME)
+        told = [str(error.value), str(error.value.__cause__), str(error.value.__context__)]
+        assert "s3cret" not in "".join(told) and "cannot fetch http://127.0.0.1" in told[0]
+    if "token" in secret:
+        assert all("token=s3cret%2F" in path for path in server.sent)
+    else:
+        expected = "Basic " + base64.b64encode(b"me:s3cret/").decode()
+        assert set(server.authorized) == {expected}
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as other:
+            threading.Thread(target=other.serve_forever, daemon=True).start()
+            monkeypatch.setattr(Handler, "authorized", [])
+            monkeypatch.setattr(Handler, "sent", [])
+            server.elsewhere = f"http://127.0.0.1:{other.server_port}"
+            monkeypatch.setenv("SRNN_TF_ZOO_URL", secret.format(port))
+            with pytest.raises(OSError, match="HTTP 404"):
+                zoo.load(NAME)
+            assert Handler.authorized == [None]  # the other host gets no password
+            other.shutdown()
+
+
+@pytest.mark.parametrize("target", ["file:///etc", "ftp://127.0.0.1/x"])
+def test_a_redirection_leads_to_no_other_kind_of_address(target, server):
+    server.elsewhere = target
+    with pytest.raises(OSError, match="cannot fetch .*(redirects to|[Rr]edirection to)"):
+        zoo.load(NAME)
+
+
+@pytest.mark.parametrize(
+    "base", ["/models", "file:///models", "host/models", "http://", "http://h:s3cret", "ftp://h/"]
+)
+def test_an_address_that_is_none(base, server, monkeypatch):
+    monkeypatch.setenv("SRNN_TF_ZOO_URL", base)
+    with pytest.raises(ValueError, match="SRNN_TF_ZOO_URL must be an address such as") as error:
+        zoo.load(NAME)
+    assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "link", [NAME, f"{NAME}/1", f".{NAME}.1.part", f".{NAME}.1.part/variables",
+             f".{NAME}.1.part/saved_model.pb", f".{NAME}.1.part/.fetching"]
+)  # fmt: skip
+@pytest.mark.parametrize("dangling", [False, True])
+def test_no_link_leads_out_of_the_cache(link, dangling, server, tmp_path):
+    outside = tmp_path / "outside"
+    if not dangling:
+        outside.mkdir()
+    path = store.cache() / link
+    path.parent.mkdir(parents=True)
+    path.symlink_to(outside)
+    with pytest.raises(ValueError, match="is a link; downloads are written to folders"):
+        store.download(NAME, 1, store.published()[NAME]["versions"]["1"])
+    assert not outside.exists() or not list(outside.iterdir())
+
+
+def test_the_cache_itself_may_be_a_link(server, tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    monkeypatch.setenv("SRNN_TF_CACHE", str(tmp_path / "link"))
+    assert zoo.load(NAME) is not None and (tmp_path / "disk" / NAME / "1").is_dir()
+
+
+def test_waiting_for_another_download_has_an_end(server, monkeypatch):
+    monkeypatch.setenv("SRNN_TF_ZOO_TIMEOUT", "0.3")
+    store.cache().mkdir(parents=True)
+    message = f"the download of {NAME} version 1 is in use by process {os.getpid()} .*waited 0.3 s"
+    with files.locked(store.cache() / f".{NAME}.1.lock", "x"):
+        with pytest.raises(OSError, match=message):
+            zoo.load(NAME)
+    monkeypatch.delenv("SRNN_TF_ZOO_TIMEOUT")
+    assert zoo.load(NAME) is not None
+
+
+def test_a_killed_download_is_gone_on_with(server, small):
+    """The lock ends with the process, and what it had fetched is used."""
+    script = f"""
+        import sys
+        from srnn_tf.zoo import fetching, store
+        fetch = fetching.fetch
+        def stuck(address, path, *rest):
+            if "saved_model" in str(address):
+                path.write_bytes(b"half")
+                print("stuck", flush=True)
+                sys.stdin.read()
+            fetch(address, path, *rest)
+        fetching.fetch = stuck
+        store.download({NAME!r}, 1, {store.published()[NAME]["versions"]["1"]!r})
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    assert process.stdout.readline() == "stuck\n"
+    process.kill()
+    process.communicate()
+    assert list(store.cache().rglob(".fetching"))
+    asked = len(server.sent)
+    assert zoo.load(NAME) is not None
+    assert not [path for path in server.sent[asked:] if "card.json" in path]
+    held = [p.name for p in store.cache().rglob("*") if p.name.startswith(".")]
+    assert held == []

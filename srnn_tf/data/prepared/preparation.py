@@ -62,6 +62,8 @@ def prepare(
         prepare("timit", "/corpora/TIMIT", "timit", workers=8)
     """
     corpus, choice = corpora.get(name), options_of(name, options)
+    if not os.fspath(out):
+        raise ValueError("out='' must name the folder to create")
     checks.sizes(workers=workers)
     source, out = source_of(name, corpus, source), Path(out).resolve()
     _check_apart(out, source)
