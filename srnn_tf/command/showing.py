@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterable, Iterator
 
 import click
 from rich.console import Console
@@ -40,11 +42,20 @@ def list_models(all_names: bool, dataset: str | None, model: str | None, paramet
             published = [name for name in published if name in chosen]
         head = ["model", "data", "test score, nats per", "bound, protocol full"]
         head += ["parameters"] if parameters else []
-        rows = [_row(name, parameters) for name in published]
+        rows = list(_rows(published, parameters))
     table = Table(*head, box=None)
     for row in rows:
         table.add_row(*row)
     _console().print(table)
+
+
+def _rows(names: Iterable[str], parameters: bool) -> Iterator[list[str]]:
+    """The rows of the models whose cards can be read; a damaged one does not hide the others."""
+    for name in names:
+        try:
+            yield _row(name, parameters)
+        except (ValueError, OSError) as error:
+            warnings.warn(f"{name} is skipped: {error}", stacklevel=2)
 
 
 def _row(name: str, parameters: bool) -> list[str]:

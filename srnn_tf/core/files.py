@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -19,6 +18,8 @@ import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
+
+from filelock import lock_descriptor
 
 # Temporary folders: of which target, and one of how many. A lock in them tells that one is in use.
 _TEMPORARY = re.compile(r"\.srnn_tf-[0-9a-f]{8}-[0-9a-f]{8}")
@@ -64,7 +65,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
             _overwrite(temporary, target)
         else:
             if old is not None:
-                with contextlib.suppress(OSError):  # only an administrator gives files away
+                # Only an administrator gives files away, and Windows has no such call.
+                with contextlib.suppress(OSError, AttributeError):
                     os.chown(temporary, old.st_uid, old.st_gid)
                 os.chmod(temporary, stat.S_IMODE(old.st_mode))
             _sync(temporary)
@@ -176,8 +178,8 @@ def sweep(folder: str | os.PathLike, name: str | None = None) -> None:
                 path.rmdir()  # of one that was killed at once, or is about to make its lock
                 continue
             with open(path / _LOCK, "a") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(path, ignore_errors=True)
+                if lock_descriptor(file.fileno(), blocking=False):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -240,7 +242,8 @@ def _acquired(path: Path, what: str, deadline: float, wait: float) -> IO[Any] | 
     """The lock file, held; None to try again."""
     file = open(path, "a+")  # noqa: SIM115  # is returned
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not lock_descriptor(file.fileno(), blocking=False):
+            raise BlockingIOError
         if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             file.close()  # the last holder has just removed it
             return None
@@ -292,9 +295,7 @@ def _workspace(folder: Path, name: str) -> Iterator[Path]:
 def _held(file: IO[Any]) -> bool:
     """Whether this process has the lock, be it on a disk that has none, where none can be swept."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        return lock_descriptor(file.fileno(), blocking=False)
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
@@ -352,7 +353,7 @@ def _overwrite(temporary: Path, target: Path) -> None:
     with open(temporary, "rb") as source, open(target, "r+b") as file:
         old, size = (os.fstat(f.fileno()).st_size for f in (file, source))
         try:
-            if size > old:
+            if size > old and hasattr(os, "posix_fallocate"):  # not on Windows and macOS
                 os.posix_fallocate(file.fileno(), 0, size)
         except OSError as error:
             if error.errno not in _UNSUPPORTED:

@@ -51,7 +51,21 @@ TERMS = {
     "muse": MIDI + "; the encodings of MuseData have terms of their own",
     "jsb": MIDI,
     "piano_midi": MIDI + "; the encodings of piano-midi.de have terms of their own",
-    "bach": "Bach's chorales as they come with music21 (BSD)",
+    # What music21 says, in the words of its 10.5.1: its licence is not that of its corpus.
+    "bach": (
+        "Bach's chorales as encoded in the corpus of music21, of which music21 says: \"The music21 "
+        "creators assume no copyright or change in licensing for content distributed in the "
+        "corpus. The BSD licensed music21 software is distributed with a corpus of encoded "
+        "compositions which are distributed with the permission of the encoders (and, where "
+        "needed, the composers or arrangers) and where permitted under United States copyright "
+        "law. Some encodings included in the corpus may not be used for commercial uses or have "
+        "other restrictions: please see the licenses embedded in individual compositions or "
+        'directories for more details." (music21/corpus/license.txt), and: "They underlying music '
+        "is believed to be in the public domain in the US, EU, and Canada (and most of the world) "
+        'and the encodings are also either public domain or used by permission." (its README). Of '
+        "the 408 chorales of music21 10.5.1 in MusicXML, 360 name Margaret Greentree "
+        '(jsbchorales.net), 337 of them "used by permission"'
+    ),
 }
 
 
@@ -189,8 +203,12 @@ def write_tables(
     index: Path = PUBLISHED,
     readme: Path = checkout.README,
 ) -> None:
-    """Generate all files from the cards: READMEs, results, and the index of downloads."""
-    cards, published = newest(root), {}
+    """Generate all files from the cards.
+
+    These are the READMEs, the results, the index of downloads, and the package's copies of the
+    cards, beside the index.
+    """
+    cards, published, copies = newest(root), {}, {}
     for name, card in cards.items():
         if card.get("alias_of"):
             published[name] = {k: v for k, v in card.items() if k not in ("format", "name")}
@@ -201,12 +219,24 @@ def write_tables(
                 for v in versions(root / name)
             }
             published[name] = {"versions": {str(v): artifacts.sha256(f) for v, f in files.items()}}
+            copies |= {f"{name}/{v}.json": f.read_text("utf-8") for v, f in files.items()}
             text = pages.readme(card)
         runs.write_text(root / name / "README.md", text)
     runs.write_text(results, pages.results(cards))
     if readme.is_file():
         runs.write_text(readme, _with_overview(readme.read_text(), cards))
     runs.write_text(index, artifacts.to_json(published))
+    _write_copies(index.with_name("cards"), copies)
+
+
+def _write_copies(folder: Path, copies: dict[str, str]) -> None:
+    """Make the package's copies of the cards, and remove those of versions that are withdrawn."""
+    for file, text in copies.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        runs.write_text(folder / file, text)
+    for path in folder.glob("*/*.json"):
+        if path.relative_to(folder).as_posix() not in copies:
+            path.unlink()
 
 
 def _with_overview(text: str, cards: dict[str, dict[str, Any]]) -> str:

@@ -15,7 +15,6 @@ Dataflow. Their workers must have access to the files and this package installed
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import io
 import itertools
@@ -32,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import lock_descriptor
 
 from srnn_tf import serving, zoo
 from srnn_tf.serving import inputs
@@ -265,7 +265,7 @@ def _locked(folder: Path) -> int | None:
     with contextlib.suppress(FileNotFoundError):
         lock = os.open(folder, os.O_RDONLY)
         with contextlib.suppress(OSError):  # some file systems have no locks
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock_descriptor(lock)
         if folder.is_dir():
             return lock
         os.close(lock)
@@ -289,10 +289,9 @@ def _remove_abandoned(output: str, own: Path) -> None:
         with contextlib.suppress(OSError):
             lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not lock_descriptor(lock, blocking=False):
+                    break
                 shutil.rmtree(folder)
-            except BlockingIOError:
-                break
             finally:
                 os.close(lock)
     else:

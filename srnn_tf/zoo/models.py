@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import keras
-
-from srnn_tf import objectives, recipes
-from srnn_tf.core import checks, reading
+from srnn_tf import recipes
+from srnn_tf.core import reading
 from srnn_tf.core.registry import unknown
-from srnn_tf.data import Standardization
-from srnn_tf.model import SequenceModel
 from srnn_tf.zoo import artifacts, store
 
+if TYPE_CHECKING:  # what needs TensorFlow is imported where it is used: names and cards do not
+    from srnn_tf.data import Standardization
+    from srnn_tf.model import SequenceModel
+
 _warned: set[str] = set()
-# For a user's own music, the best first; the last is in every checkout.
+# For a user's own music, the best first; the last is always published.
 _RECOMMENDED = ("rnn_hier_mlp_music", "f_rnn_muse")
 
 
@@ -65,6 +65,8 @@ def card(
 ) -> dict[str, Any]:
     """The card of a published model: data, training, scores with unit, protocol and bound.
 
+    The package has the cards of all published models: nothing is downloaded.
+
     Args:
         name: one of `names(published=True)`.
         version: by default the newest on this machine, or else the newest to download.
@@ -73,12 +75,17 @@ def card(
 
     Raises:
         ValueError: the name or version is unknown, or the card is damaged.
-        OSError: the download failed.
+        OSError: a folder of published models cannot be read.
 
     Example:
         srnn_tf.zoo.card("f_rnn_nottingham")["test"]["paper"]["value"]
     """
-    return _find(name, version, root).card
+    place = _locate(name, version, root)
+    if place.folder is None:
+        known = store.published_card(place.name, place.version)
+        if known is not None:
+            return {**known, **place.alias}
+    return _open(place).card
 
 
 def load(
@@ -124,6 +131,11 @@ def load(
 
 
 def _compile(model: SequenceModel, options: dict[str, Any]) -> None:
+    import keras
+
+    from srnn_tf import objectives
+    from srnn_tf.core import checks
+
     checks.weight(learning_rate=options.get("learning_rate", 1e-4))
     optimizer = keras.optimizers.Adam(options.get("learning_rate", 1e-4))
     kept = {key: options[key] for key in ("clipnorm", "loss_per") if key in options}
@@ -147,6 +159,8 @@ def standardization(
         scale = srnn_tf.zoo.standardization("f_rnn_speech_commands")
         srnn_tf.data.write_wav(model.sample(1, 80, seed=0)[0], "sound.wav", scale)
     """
+    from srnn_tf.data import Standardization
+
     artifact = _find(name, version, root)
     artifact.verify()
     config = artifact.config()
@@ -198,6 +212,8 @@ def build(
         >>> build("f_rnn_bach").count_params() > 570_000
         True
     """
+    from srnn_tf.model import SequenceModel
+
     recipe, policy = recipes.get(name), {} if dtype is None else {"dtype": dtype}
     return SequenceModel(
         {**recipe.candidate(candidate), **policy},
@@ -208,9 +224,40 @@ def build(
     )
 
 
+class _Place(NamedTuple):
+    """Where a version of a model is.
+
+    Args:
+        name: of the model that has the weights.
+        version: of it.
+        folder: on this machine; None where it must be downloaded.
+        alias: what the card of a substitute says in place of that model's.
+    """
+
+    name: str
+    version: int
+    folder: Path | None
+    alias: dict[str, Any]
+
+
 def _find(name: str, version: int | None, root: str | os.PathLike | None) -> artifacts.Artifact:
     """The artefact of a name, its card that of the name."""
+    return _open(_locate(name, version, root))
+
+
+def _open(place: _Place) -> artifacts.Artifact:
+    folder = place.folder
+    if folder is None:
+        checksum = _downloadable(place.name)[place.version]
+        folder = store.download(place.name, place.version, checksum)
+    found = store.opened(place.name, place.version, folder)
+    return artifacts.Artifact(found.folder, {**found.card, **place.alias})
+
+
+def _locate(name: str, version: int | None, root: str | os.PathLike | None) -> _Place:
     if version is not None:
+        from srnn_tf.core import checks
+
         checks.sizes(version=version)
     if not isinstance(name, str) or name not in names(root=root):
         raise unknown("model", name, names(root=root))
@@ -224,9 +271,9 @@ def _find(name: str, version: int | None, root: str | os.PathLike | None) -> art
             raise ValueError(
                 f"{name} is an alias of {target_name!r}, which is not published{where}"
             )
-        target = _find(target_name, version, root)
+        target = _locate(target_name, version, root)
         own = {k: alias.card[k] for k in ("alias_of", "stand_in", "statement")}
-        return artifacts.Artifact(target.folder, {**target.card, **own, "name": name})
+        return target._replace(alias={**own, "name": name})
     here = store.versions(name, root)
     there = {} if root is not None else _downloadable(name)
     known = sorted({*here, *there})
@@ -237,9 +284,7 @@ def _find(name: str, version: int | None, root: str | os.PathLike | None) -> art
         raise ValueError(
             f"version={version} of {name} does not exist; published: {', '.join(map(str, known))}"
         )
-    folder = here[chosen] if chosen in here else store.download(name, chosen, there[chosen])
-    sha256 = store.card_sha256(name, chosen, folder)
-    return artifacts.Artifact.open(folder, name, chosen, sha256)
+    return _Place(name, chosen, here.get(chosen), {})
 
 
 def _downloadable(name: str) -> dict[int, str]:

@@ -1,23 +1,43 @@
-"""The store of published models: folders on this machine, and an address to download from."""
+"""The store of published models: folders on this machine, and an address to download from.
+
+It imports no TensorFlow, so that names and cards are quick to get.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.metadata
+import importlib.util
+import logging
 import math
 import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import platformdirs
 
 from srnn_tf.core import files, reading
 from srnn_tf.zoo import artifacts, fetching
 
+# The model that the wheel embeds: setup.py reads the name here.
+DEFAULT = "f_rnn_bach"
+# Installed distributions of models have an entry point of this group: their top-level package,
+# which is a folder of published models.
+GROUP = "srnn_tf.models"
+
 _registered: list[Path] = []
 # What is published, with the checksums of the cards: name -> version -> SHA-256.
 _PUBLISHED = Path(__file__).with_name("published.json")
+# Their cards, NAME/VERSION.json, byte by byte as in the models' folders.
+_CARDS = Path(__file__).with_name("cards")
+_EMBEDDED = Path(__file__).with_name("embedded")  # of DEFAULT; a checkout has none
+RETRIES = 2  # of a file whose connection broke, or that came damaged
 MOST_OF_A_CARD, MOST = 1 << 20, 1 << 30  # bytes
 _CARD = f"assets.extra/{artifacts.CARD}"
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -44,13 +64,14 @@ def roots(root: str | os.PathLike | None = None) -> list[Path]:
         return [_folder(root, "root")]
     named = filter(None, os.environ.get("SRNN_TF_ZOO", "").split(os.pathsep))
     given = [*_registered, *(_folder(path, "SRNN_TF_ZOO") for path in named)]
-    return list(dict.fromkeys([*given, *filter(Path.is_dir, _own())]))
+    return list(dict.fromkeys([*given, *filter(Path.is_dir, _own()), *installed()]))
 
 
 def _own() -> list[Path]:
     """The folders that this package fills: what they hold is what `published.json` says."""
     checkout = Path(__file__).parents[2] / "saved_models"
-    return [checkout, Path(sys.prefix) / "share" / "srnn_tf" / "saved_models", cache()]
+    share = Path(sys.prefix) / "share" / "srnn_tf" / "saved_models"
+    return [checkout, _EMBEDDED, share, cache()]
 
 
 def is_own(root: Path) -> bool:
@@ -60,9 +81,48 @@ def is_own(root: Path) -> bool:
 
 def cache() -> Path:
     """The folder of downloads: `SRNN_TF_CACHE`, or one in the user's cache."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     given = os.environ.get("SRNN_TF_CACHE")
-    return Path(given) if given else home / "srnn_tf" / "saved_models"
+    if given:
+        return Path(given)
+    return platformdirs.user_cache_path("srnn_tf", appauthor=False) / "saved_models"
+
+
+def installed() -> list[Path]:
+    """The folders of installed distributions of models, such as `srnn-tf-models-music`."""
+    return list(_installed(tuple(sys.path)))
+
+
+@functools.lru_cache(maxsize=8)
+def _installed(path: tuple[str, ...]) -> tuple[Path, ...]:
+    found = []
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP)):
+        # Of a package within another one, the outer one would be imported, and its code run.
+        spec = None if "." in entry.module else importlib.util.find_spec(entry.module)
+        if spec is None or not spec.submodule_search_locations:
+            warnings.warn(
+                f"the entry point {entry.name!r} of the group {GROUP} is skipped: {entry.value!r} "
+                "is no top-level package",
+                stacklevel=2,
+            )
+            continue
+        found += [Path(location) for location in spec.submodule_search_locations]
+    return tuple(folder for folder in found if folder.is_dir())
+
+
+def distribution(card: Mapping[str, Any]) -> str:
+    """The name of the distribution that has the weights of one of our cards.
+
+    Example:
+        >>> distribution({"name": "f_rnn_jsb", "data": {"name": "jsb"}, "event_size": 88})
+        'srnn-tf-models-music'
+    """
+    known = {88: "pianoroll", 3: "handwriting", 200: "speech"}  # of cards that do not say it
+    kind = card["data"].get("kind") or known[card["event_size"]]
+    end = "music" if kind == "pianoroll" else kind
+    if kind == "speech":  # whose models are large: one for each
+        model = card["name"].removesuffix(f"_{card['data']['name']}")
+        end = f"speech-{model.replace('_', '-')}"
+    return f"srnn-tf-models-{end}"
 
 
 def _folder(path: str | os.PathLike, name: str) -> Path:
@@ -91,6 +151,38 @@ def card_sha256(name: str, version: int, folder: Path) -> str | None:
     if not is_own(folder.parents[1]):
         return None
     return published().get(name, {}).get("versions", {}).get(str(version))
+
+
+def published_card(name: str, version: int) -> dict[str, Any] | None:
+    """The card of a published version, which the package has whether or not its weights are here.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    checksum = published().get(name, {}).get("versions", {}).get(str(version))
+    path = _CARDS / name / f"{version}.json"
+    if checksum is None or not path.is_file():
+        return None
+    return artifacts.read_card(path, "model's card", checksum)
+
+
+def opened(name: str, version: int, folder: Path) -> artifacts.Artifact:
+    """The artefact of a version in its folder, its card checked.
+
+    Raises:
+        ValueError: the card is damaged, or not of what the package knows under this name.
+    """
+    checksum = card_sha256(name, version, folder)
+    artifact = artifacts.Artifact.open(folder, name, version, checksum)
+    # A distribution may be older or newer than the package, and its card with it: a card may gain
+    # scores. What it is of, the files, never changes.
+    if folder.parents[1] in installed() and (known := published_card(name, version)):
+        if artifact.card["files"] != known["files"]:
+            raise ValueError(
+                f"{folder} is not {name} version {version} as it was published: its files have "
+                f"other checksums; `pip install --upgrade srnn-tf {distribution(known)}`"
+            )
+    return artifact
 
 
 def numbers(folder: Path) -> dict[int, Path]:
@@ -166,12 +258,20 @@ def names(root: str | os.PathLike | None = None) -> set[str]:
     """The names of all models in the roots, and of all models to download."""
     known = set() if root is not None else set(published())
     for folder in roots(root):
-        for path in folder.iterdir():
-            if artifacts.NAME.fullmatch(path.name) and (
-                os.path.lexists(path / artifacts.CARD)
-                or any(_VERSION.fullmatch(p.name) for p in path.glob("*"))
+        for path in sorted(folder.iterdir()):
+            if not artifacts.NAME.fullmatch(path.name):
+                continue
+            held = numbers(path).values()
+            if os.path.lexists(path / artifacts.CARD) or any(
+                os.path.lexists(version / _CARD) for version in held
             ):
                 known.add(path.name)
+            elif held or (path / "saved_model.pb").exists():
+                warnings.warn(
+                    f"{path} is skipped: it has no card, and is no published model; read an "
+                    "exported one with srnn_tf.zoo.read",
+                    stacklevel=3,
+                )
     return known
 
 
@@ -189,9 +289,11 @@ def download(name: str, version: int, card_sha256: str) -> Path:
     """
     base = os.environ.get("SRNN_TF_ZOO_URL")
     if not base:
+        card = published_card(name, version)
+        install = f"`pip install {distribution(card)}`, or " if card else ""
         raise OSError(
-            f"{name} version {version} is in none of {', '.join(map(str, roots()))}; set "
-            "SRNN_TF_ZOO_URL to an address to download it from, or SRNN_TF_ZOO to a folder"
+            f"{name} version {version} is in none of {', '.join(map(str, roots()))}; {install}"
+            "set SRNN_TF_ZOO_URL to an address to download it from, or SRNN_TF_ZOO to a folder"
         )
     if not artifacts.NAME.fullmatch(name):
         raise ValueError(f"name={name!r} is no name of a model")
@@ -209,6 +311,7 @@ def download(name: str, version: int, card_sha256: str) -> Path:
         for path, checksum in card["files"].items():
             size = sizes.get(path) if isinstance(sizes, dict) else None
             _fetch(source, path, checksum, MOST, part, deadline, size)
+        _remove_others(part, {_CARD, *card["files"]})
         with files.made(target.parent):
             os.replace(part, target)
     return target
@@ -233,22 +336,57 @@ def _fetch(
     deadline: float,
     size: int | None = None,
 ) -> Path:
-    """One file, unless it is there already."""
+    """One file, unless it is there already; pooch keeps, compares and retries it.
+
+    Pooch's own downloads have no end where bytes come slowly, and no size: ours have.
+    """
+    import pooch  # these take longer to import than a model that is here takes to be found
+    import requests
+
     target, address = part / path, source.below(path)
-    temporary = part / ".fetching"  # of one process at a time
-    for place in (target, temporary):
-        _check_no_links(place)
-    if target.is_file() and artifacts.sha256(target) == checksum:
-        return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        fetching.fetch(address, temporary, most, deadline, size)
-        if artifacts.sha256(temporary) != checksum:
-            raise ValueError(f"{address} is not the file that was published")
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    _check_no_links(target)
+
+    def get(url: str, output: str, _: Any) -> None:
+        try:
+            fetching.fetch(address, Path(output), most, deadline, size)
+        except fetching.BrokenError as error:
+            raise requests.ConnectionError(str(error)) from None  # what pooch tries again
+
+    with _quiet(pooch.get_logger()):
+        files_of = pooch.create(
+            path=part,
+            base_url="",
+            registry={path: f"sha256:{checksum}"},
+            urls={path: str(address)},
+            retry_if_failed=RETRIES,
+        )
+        try:
+            files_of.fetch(path, downloader=get)
+        except requests.ConnectionError as error:
+            raise OSError(str(error)) from None
+        except ValueError as error:
+            if str(error).startswith(str(address)):
+                raise
+            raise ValueError(f"{address} is not the file that was published") from None
     return target
+
+
+@contextlib.contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    """Without the lines that pooch prints for each file."""
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _remove_others(part: Path, wanted: set[str]) -> None:
+    """Remove what killed downloads left beside the files of a model."""
+    for path in part.rglob("*"):
+        if not path.is_dir() and path.relative_to(part).as_posix() not in wanted:
+            path.unlink()
 
 
 def _check_no_links(path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves a folder, and breaks off in files whose names hold `cut`."""
 
     cut, sent, corrupt, slow, giant, elsewhere = "", [], "", "", "", ""
+    busy, code = "", 503
     authorized: list = []
 
     def log_message(self, *args):
@@ -67,6 +69,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         if self.slow:
             self.drip()
             return
+        if self.busy and self.busy in self.path:
+            return self.send_error(self.code)
         if self.corrupt and self.corrupt in self.path:
             self.send_response(200)
             self.end_headers()
@@ -75,7 +79,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         if not self.cut or self.cut not in self.path:
             return super().do_GET()
         self.send_response(200)
-        self.send_header("Content-Length", "100000")
+        size = os.path.getsize(self.translate_path(self.path))
+        self.send_header("Content-Length", str(size))
         self.end_headers()
         self.wfile.write(b"x" * 10)
 
@@ -101,6 +106,7 @@ def server(small, monkeypatch):
         monkeypatch.setattr(
             store, "roots", lambda given=None: [p for p in [store.cache()] if p.is_dir()]
         )
+        monkeypatch.setattr(store, "RETRIES", 0)  # before which pooch waits
         monkeypatch.setenv("SRNN_TF_ZOO_URL", f"http://127.0.0.1:{running.server_port}/")
         yield Own
         running.shutdown()
@@ -127,6 +133,22 @@ def test_an_interrupted_download_goes_on(server):
     again = server.sent[asked:]
     assert not [path for path in again if "saved_model.pb" in path or "card" in path]
     assert [path for path in again if "variables.data" in path]
+
+
+@pytest.mark.parametrize("fault", ["cut", "corrupt", "busy"])
+def test_what_went_wrong_once_is_tried_again(fault, server, monkeypatch):
+    """A connection that breaks, a file that comes damaged, a server that is busy; not a 404."""
+    monkeypatch.setattr(store, "RETRIES", 2)
+    monkeypatch.setattr(time, "sleep", lambda seconds: setattr(server, fault, ""))
+    setattr(server, fault, "saved_model.pb")
+    assert zoo.load(NAME) is not None
+    assert len([path for path in server.sent if "saved_model.pb" in path]) == 2
+    asked = len(server.sent)
+    shutil.rmtree(store.cache())
+    server.busy, server.code = "card.json", 404
+    with pytest.raises(OSError, match="cannot fetch .*card.json: HTTP 404"):
+        zoo.load(NAME)
+    assert len(server.sent) == asked + 1
 
 
 def test_what_is_sent_must_be_what_was_published(server):
@@ -210,7 +232,7 @@ def test_no_more_is_read_than_a_file_can_have(told, server, monkeypatch):
         monkeypatch.setattr(server, "do_GET", told_length)
     with pytest.raises(ValueError, match="variables.data.* is larger than 8388608 bytes"):
         zoo.load(NAME)
-    assert not list(store.cache().rglob(".fetching"))
+    assert not list(store.cache().rglob("tmp*"))
 
 
 def test_a_known_size_is_compared_before_and_while_reading(server, small, tmp_path):
@@ -257,6 +279,89 @@ def test_secrets_are_sent_and_not_told(secret, server, monkeypatch):
             other.shutdown()
 
 
+def test_a_folder_is_an_address_too(server, small, monkeypatch):
+    root = small[0]
+    monkeypatch.setenv("SRNN_TF_ZOO_URL", root.as_uri() + "/")
+    assert zoo.load(NAME) is not None and not server.sent
+    assert (store.cache() / NAME / "1" / "saved_model.pb").is_file()
+    shutil.rmtree(store.cache())
+    monkeypatch.setenv("SRNN_TF_ZOO_URL", root.as_uri() + "/nowhere")
+    with pytest.raises(OSError, match="cannot fetch file:///.*nowhere/.*card.json: No such file"):
+        zoo.load(NAME)
+
+
+def test_what_is_no_regular_file_is_not_waited_for(server, tmp_path, monkeypatch):
+    (tmp_path / "fifo" / NAME / "1" / "assets.extra").mkdir(parents=True)
+    os.mkfifo(tmp_path / "fifo" / NAME / "1" / "assets.extra" / "card.json")
+    monkeypatch.setenv("SRNN_TF_ZOO_URL", (tmp_path / "fifo").as_uri())
+    with pytest.raises(OSError, match="cannot fetch .*card.json: .* is a named pipe"):
+        zoo.load(NAME)
+
+
+@pytest.fixture
+def hub(server, monkeypatch):
+    """A server that looks like the Hub: what it serves is below /ORG/REPO/resolve/REVISION."""
+    constants = pytest.importorskip("huggingface_hub").constants
+    port = os.environ["SRNN_TF_ZOO_URL"].rsplit(":", 1)[1].rstrip("/")
+    template = f"http://127.0.0.1:{port}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    translate = server.translate_path
+
+    def within(handler, path):
+        start, _, rest = path.partition("/resolve/")
+        assert start == "/my-org/models"
+        return translate(handler, "/" + rest.partition("/")[2])
+
+    monkeypatch.setattr(server, "translate_path", within)
+    monkeypatch.setenv("SRNN_TF_ZOO_URL", "hf://my-org/models")
+    return server
+
+
+def test_a_repository_of_the_hub(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_s3cret")
+    hub.cut = "variables.data"
+    with pytest.raises(OSError, match="cannot fetch http://127.0.0.1:.*/my-org/models") as error:
+        zoo.load(NAME)
+    assert "s3cret" not in str(error.value)
+    hub.cut = ""
+    monkeypatch.setenv("SRNN_TF_ZOO_URL", "hf://my-org/models@v1.0/")
+    assert zoo.load(NAME) is not None
+    assert set(hub.authorized) == {"Bearer hf_s3cret"}
+    assert hub.sent[0] == f"/my-org/models/resolve/main/{NAME}/1/assets.extra/card.json"
+    assert "/resolve/v1.0/" in hub.sent[-1]
+
+
+def test_the_hub_is_an_extra_and_may_be_offline(hub, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(OSError, match="cannot fetch hf://my-org/models: HF_HUB_OFFLINE is set"):
+        zoo.load(NAME)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"pip install 'srnn-tf\[hub\]'"):
+        zoo.load(NAME)
+    assert not hub.sent
+
+
+def test_the_endpoint_of_the_hub_is_that_of_its_library(server):
+    """In a process of its own: the library reads the variable once."""
+    base = os.environ["SRNN_TF_ZOO_URL"].rstrip("/")
+    script = "from srnn_tf.zoo import fetching as f; print(f.Address.of('hf://a/b').below('c'))"
+    pytest.importorskip("huggingface_hub")
+    light = "import sys, types; p = types.ModuleType('srnn_tf'); p.__path__ = ['srnn_tf']; "
+    light += "sys.modules['srnn_tf'] = p; q = types.ModuleType('srnn_tf.zoo'); "
+    light += "q.__path__ = ['srnn_tf/zoo']; sys.modules['srnn_tf.zoo'] = q; "
+    done = subprocess.run(
+        [sys.executable, "-c", light + script],
+        capture_output=True,
+        text=True,
+        cwd=Path(store.__file__).parents[2],
+        env={**os.environ, "HF_ENDPOINT": base},
+    )
+    assert done.stdout == f"{base}/a/b/resolve/main/c\n", done.stderr
+
+
 @pytest.mark.parametrize("target", ["file:///etc", "ftp://127.0.0.1/x"])
 def test_a_redirection_leads_to_no_other_kind_of_address(target, server):
     server.elsewhere = target
@@ -265,7 +370,11 @@ def test_a_redirection_leads_to_no_other_kind_of_address(target, server):
 
 
 @pytest.mark.parametrize(
-    "base", ["/models", "file:///models", "host/models", "http://", "http://h:s3cret", "ftp://h/"]
+    "base",
+    [
+        *("/models", "host/models", "http://", "http://h:s3cret", "ftp://h/", "file://host/models"),
+        *("file:models", "hf://", "hf://one", "hf://one/two/three", "hf://me:s3cret@one/two"),
+    ],
 )
 def test_an_address_that_is_none(base, server, monkeypatch):
     monkeypatch.setenv("SRNN_TF_ZOO_URL", base)
@@ -276,7 +385,7 @@ def test_an_address_that_is_none(base, server, monkeypatch):
 
 @pytest.mark.parametrize(
     "link", [NAME, f"{NAME}/1", f".{NAME}.1.part", f".{NAME}.1.part/variables",
-             f".{NAME}.1.part/saved_model.pb", f".{NAME}.1.part/.fetching"]
+             f".{NAME}.1.part/saved_model.pb"]
 )  # fmt: skip
 @pytest.mark.parametrize("dangling", [False, True])
 def test_no_link_leads_out_of_the_cache(link, dangling, server, tmp_path):
@@ -334,9 +443,10 @@ def test_a_killed_download_is_gone_on_with(server, small):
     assert process.stdout.readline() == "stuck\n"
     process.kill()
     process.communicate()
-    assert list(store.cache().rglob(".fetching"))
+    assert list(store.cache().rglob("tmp*"))
     asked = len(server.sent)
     assert zoo.load(NAME) is not None
     assert not [path for path in server.sent[asked:] if "card.json" in path]
-    held = [p.name for p in store.cache().rglob("*") if p.name.startswith(".")]
-    assert held == []
+    held = {p.relative_to(store.cache()).as_posix() for p in store.cache().rglob("*.*")}
+    folder = f"{NAME}/1/"
+    assert held == {folder + f for f in (*artifacts.FILES, "assets.extra", store._CARD) if "." in f}

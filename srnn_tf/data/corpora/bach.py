@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 
 from srnn_tf.core.files import replacing
 from srnn_tf.data.corpora.splits import PARTS, Splits
@@ -112,10 +113,10 @@ def load_chorales(frames_per_quarter: int = FRAMES_PER_QUARTER) -> Chorales:
 
 
 def cache_folder() -> Path:
-    """Return `$SRNN_TF_CACHE`, else `$XDG_CACHE_HOME/srnn_tf`, else `~/.cache/srnn_tf`."""
+    """Return `$SRNN_TF_CACHE`, else a folder in the user's cache, such as `~/.cache/srnn_tf`."""
     if os.environ.get("SRNN_TF_CACHE"):
         return Path(os.environ["SRNN_TF_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "srnn_tf"
+    return platformdirs.user_cache_path("srnn_tf", appauthor=False)
 
 
 def corpus_folder() -> Path:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from srnn_tf.core import checks
 from srnn_tf.data import corpora
@@ -196,8 +197,8 @@ def _working(out: Path) -> Iterator[Path]:
 def _lock(file: Any, path: Path, out: Path) -> None:
     """Hold the lock file, or fail: another run holds it, or has just removed it."""
     with contextlib.suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+        held = lock_descriptor(file.fileno(), blocking=False)
+        if held and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             return
     raise BlockingIOError(f"out={out} is being prepared by another run")
 
