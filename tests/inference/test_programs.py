@@ -97,7 +97,7 @@ SEEN += [(EXACT, "int8", ANSWERS), (LATENT, "int8", OF_LATENTS)]
 
 
 @pytest.mark.parametrize(
-    "case, change, names", SEEN, ids=lambda part: part if isinstance(part, str) else "-".join(part)
+    "case, change, names", SEEN, ids=[f"{c}-{change}" for c, change, _ in SEEN]
 )
 def test_a_change_is_seen_by_all_that_is_compiled(case, change, names):
     model, x = fresh(case), harness.frames(case, steps=4)
