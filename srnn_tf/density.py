@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from srnn_tf import emissions, structures
-from srnn_tf.core import checks, draws, nn
+from srnn_tf.core import checks, draws, layer_state, nn
 from srnn_tf.core import frames as framing
 from srnn_tf.core.random import Key, fold
 from srnn_tf.core.types import Config, Evidence, Size, State, Temperature
@@ -249,6 +249,14 @@ class SequenceDensity(Density):
         for name, (head, width) in self._heads.items():
             nn.build(head, name, width)
 
+    def __reduce__(self):
+        # A copy of the structure has no heads: those of the copy are new ones, of equal weights.
+        heads = {name: head for name, (head, _) in self._heads.items()}
+        weights = {name: head.get_weights() for name, head in heads.items()}
+        flags = layer_state.trainable_flags(heads)
+        arguments = self.structure, self.emission, self.event_size, self.structure.built
+        return _copied, (type(self), arguments, weights, flags)
+
     @property
     def layers(self) -> dict[str, keras.layers.Layer]:
         """The structure, the emission, and the structure's heads, by name, in this order."""
@@ -302,3 +310,12 @@ class SequenceDensity(Density):
 
     def _emitted(self, trace, temperature, key):
         return self.emission(trace.context, temperature=temperature, key=fold(key, "emission"))
+
+
+def _copied(cls, arguments, weights, flags):
+    density = cls(*arguments)
+    for name, values in weights.items():
+        density.layers[name].set_weights(values)
+    heads = {name: density.layers[name] for name in weights}
+    layer_state.set_trainable(heads, flags)
+    return density

@@ -17,6 +17,9 @@ from srnn_tf.core import checks, nn, random, registry
 from srnn_tf.core.types import Config, Temperature
 
 tfd = tfp.distributions
+# The range of log standard deviations. Far outside of it a scale is 0 or infinity in float32, and
+# densities and their gradients NaN.
+LOG_SCALES = (-20.0, 40.0)
 
 
 class Likelihood(abc.ABC):
@@ -81,6 +84,9 @@ class ValueLikelihood(Likelihood):
 class _Independent(tfd.Independent):
     """`tfd.Independent` with `greedy`."""
 
+    def _sample_n(self, n, seed=None, **kwargs):
+        return super()._sample_n(n, seed=random.as_seed(seed), **kwargs)
+
     def greedy(self):
         return self.distribution.greedy()
 
@@ -90,7 +96,7 @@ class _Bernoulli(tfd.Bernoulli):
 
     def _sample_n(self, n, seed=None):
         logits = self._logits_parameter_no_checks()
-        u = random.uniform(tf.concat([[n], tf.shape(logits)], axis=0), seed)
+        u = random.uniform(tf.concat([[n], tf.shape(logits)], axis=0), random.as_seed(seed))
         return tf.cast(u < tf.sigmoid(logits), self.dtype)
 
     def greedy(self):
@@ -133,13 +139,19 @@ class _Mixture(tfd.MixtureSameFamily):
         return tf.reduce_logsumexp(joint, axis=-1)
 
     def _sample_n(self, n, seed=None):
-        logits = self.mixture_distribution.logits
+        logits, seed = self.mixture_distribution.logits, random.as_seed(seed)
         u = random.uniform(tf.concat([[n], tf.shape(logits)], axis=0), random.fold_in(seed, 0))
         loc, scale = self._component(logits - tf.math.log(-tf.math.log(u)))
         return loc + scale * random.normal(tf.shape(loc), random.fold_in(seed, 1))
 
     def greedy(self):
         return self._component(self.mixture_distribution.logits)[0]
+
+    def _mode(self):
+        raise NotImplementedError(
+            "the mode of a mixture has no closed form; `greedy()` is the mean of the component "
+            "with the largest weight"
+        )
 
     def _component(self, scores):
         """Mean and scale of the component with the highest score."""
@@ -153,7 +165,7 @@ class _Normal(tfd.Normal):
 
     def _sample_n(self, n, seed=None):
         shape = tf.concat([[n], self.batch_shape_tensor()], axis=0)
-        return self.loc + self.scale * random.normal(shape, seed)
+        return self.loc + self.scale * random.normal(shape, random.as_seed(seed))
 
     def greedy(self):
         return tf.broadcast_to(self.loc, self.batch_shape_tensor())
@@ -189,24 +201,31 @@ class GaussianMixture(ValueLikelihood):
         params = tf.cast(params, tf.float32)
         if self.num_components == 1:
             loc, log_scale = tf.unstack(params, axis=-1)
-            return _Normal(loc, tf.exp(log_scale) * temperature**0.5)
+            return _Normal(loc, _scale(log_scale, temperature))
         logits, loc, log_scale = tf.split(params, 3, axis=-1)
-        scale = tf.exp(log_scale) * temperature**0.5
+        scale = _scale(log_scale, temperature)
         return _Mixture(tfd.Categorical(logits=logits / temperature), tfd.Normal(loc, scale))
 
     def get_config(self) -> Config:
         return {"num_components": self.num_components}
 
 
+def _scale(log_scale, temperature):
+    return tf.exp(tf.clip_by_value(log_scale, *LOG_SCALES)) * temperature**0.5
+
+
 class _Blocks(tfd.Blockwise):
     """Concatenated distributions; each draws from its own seed."""
 
     def _sample_n(self, n, seed=None):
-        blocks = enumerate(self.distributions)
+        blocks, seed = enumerate(self.distributions), random.as_seed(seed)
         return tf.concat([block.sample(n, random.fold_in(seed, i)) for i, block in blocks], axis=-1)
 
     def greedy(self):
         return tf.concat([block.greedy() for block in self.distributions], axis=-1)
+
+    def _mode(self):
+        return tf.concat([block.mode() for block in self.distributions], axis=-1)
 
 
 class _Move(GaussianMixture):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf import emissions, objectives, structures
-from srnn_tf.core import checks
+from srnn_tf.core import checks, layer_state
 from srnn_tf.core.random import fold
 from srnn_tf.core.registry import describe
 from srnn_tf.core.snapshot import Settings
@@ -22,9 +22,12 @@ from srnn_tf.inference.sampling import Sampler
 from srnn_tf.inference.scoring import Protocol, Scorer
 from srnn_tf.inference.streaming import Streamer
 from srnn_tf.objectives import Objective
-from srnn_tf.training import inputs, update
+from srnn_tf.training import accumulate, inputs, update
+from srnn_tf.training.accumulate import Accumulator
 from srnn_tf.training.metrics import Metrics
 
+# In a `tf.function` of the caller, AutoGraph would rewrite all that these call, to no purpose.
+plain = tf.autograph.experimental.do_not_convert
 # What a call returns per frame; flat models sum it over the values of a frame.
 PER_FRAME = ("log_likelihood", "kl", "auxiliary", "log_ratio")
 
@@ -35,6 +38,10 @@ class Posterior(NamedTuple):
     mean: tf.Tensor
     log_variance: tf.Tensor
     kl: tf.Tensor  # KL(q || p) of each latent, nats
+
+
+def _tensors(batch):
+    return {name: tf.convert_to_tensor(x) for name, x in batch.items()}
 
 
 class Owned(keras.layers.Layer):
@@ -124,6 +131,9 @@ class SequenceModel(keras.Model):
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
         self.means, self.xla = Metrics(density.latent_size), True
+        self.accumulator: Accumulator | None = None
+        self._repeats = update.Repeats()
+        self._trained: tuple[int, ...] = ()  # the variables that the compiled update trains
         # "elbo" stands for this one: an old config has its own KL schedule.
         self.default_objective: Objective = objectives.default_of(density)
         self.objective: Objective = self.default_objective
@@ -178,6 +188,7 @@ class SequenceModel(keras.Model):
         noise: tf.Tensor | None = None,
         states: State | None = None,
         training: bool = False,
+        seed: int | tf.Tensor | None = None,
     ) -> dict[str, State]:
         """Score every step of a batch.
 
@@ -187,11 +198,14 @@ class SequenceModel(keras.Model):
                 zeros first.
             mask: (B, T) bool, true where a frame is real; right-padded. All real by default.
             noise: (B, S, Z), the standard normal draws of the posterior, for S steps of the
-                structure. By default a function of the step counter in training, and a fixed table
-                otherwise.
+                structure. By default they come from `seed`.
             states: the `states` of an earlier call, to continue from; the initial states by
                 default.
             training: apply dropout.
+            seed: the seed of noise and dropout, an integer or an int32 tensor (). With None, noise
+                is a fixed table; with `training`, each call has draws of its own. They are a
+                function of `model.step` and of the number of calls at that step, so that a loop
+                of your own which adds 1 to `model.step` after each update can be repeated.
 
         Returns:
             A dict. These are (B, T), nats, zero under the mask:
@@ -203,11 +217,14 @@ class SequenceModel(keras.Model):
             return `posterior_mean`, (B, S, Z).
         """
         self._check_call(frames, previous, mask)
+        if seed is not None and not tf.is_tensor(seed):
+            checks.sizes(minimum=0, seed=seed)
         density, batch = self.density, self.density.batch(frames, previous, mask)
-        key = update.training_key(self) if training else None
+        drawn = training or seed is not None
+        key = update.call_key(self, self._repeats, seed) if drawn else None
         if noise is None:
             noise = objectives.noise_of(density, batch, key)
-        terms = density.terms(batch, noise, states, fold(key, "terms"))
+        terms = density.terms(batch, noise, states, fold(key, "terms") if training else None)
         said = terms._asdict() | {n: density.sum_frames(getattr(terms, n)) for n in PER_FRAME}
         if not self.latent_size:
             del said["posterior_mean"]
@@ -217,6 +234,7 @@ class SequenceModel(keras.Model):
         """Shapes always, values where they are known: not inside a `tf.function`."""
         given = {"frames": frames} | ({} if previous is None else {"previous": previous})
         for name, x in given.items():
+            checks.dense(name, x)
             if tf.executing_eagerly():
                 checks.frames(x, self.event_size, self.binary, name)
             else:
@@ -239,7 +257,9 @@ class SequenceModel(keras.Model):
         """Set how `fit` trains.
 
         Args:
-            optimizer: as in Keras.
+            optimizer: as in Keras. With `gradient_accumulation_steps=k` k batches are one update,
+                that of all their frames at once: gradients are summed, then clipped, and schedules
+                of the learning rate and the KL count updates.
             clipnorm: the global norm to which gradients are clipped.
             loss_per: the unit of the loss: "step" for nats per frame, "value" for nats per value of
                 a frame. The effect of `clipnorm` depends on it. The paper uses "value" for speech
@@ -262,8 +282,10 @@ class SequenceModel(keras.Model):
 
         Raises:
             ValueError: `clipnorm` is not positive, `loss_per` or `objective` is unknown, the
-                objective does not have one of the arguments, or the dtype policy is float16.
+                objective does not have one of the arguments, the dtype policy is float16, or
+                `loss` or metrics of targets are given.
         """
+        inputs.refuse_losses(kwargs)
         if not clipnorm > 0.0:
             raise ValueError(f"`clipnorm` must be positive; received {clipnorm!r}")
         checks.choice("loss_per", loss_per, ("step", "value"))
@@ -287,12 +309,22 @@ class SequenceModel(keras.Model):
                 "`steps_per_execution` must be 1 under a `tf.distribute` strategy; "
                 f"received {kwargs['steps_per_execution']!r}"
             )
+        optimizer = keras.optimizers.get(optimizer)
+        accumulator = accumulate.take(optimizer)
+        if accumulator is not None and not alone:
+            raise ValueError(
+                "`gradient_accumulation_steps` of the optimizer must be None under a "
+                f"`tf.distribute` strategy; received {accumulator.steps!r}"
+            )
         if jit_compile is None:
             jit_compile = not kwargs.get("run_eagerly")
         self.clipnorm, self.loss_per, self.xla = clipnorm, loss_per, bool(jit_compile)
         self.objective, self._extra_compile = chosen, kwargs
+        self.accumulator = accumulator
         self._own(chosen)
-        super().compile(optimizer=optimizer, jit_compile=self.xla and alone, **kwargs)
+        # The policy of the model itself computes nothing: no reason to scale the loss.
+        how = {**kwargs, "auto_scale_loss": False}
+        super().compile(optimizer=optimizer, jit_compile=self.xla and alone, **how)
 
     def _own(self, objective: Objective) -> None:
         """Train and save what an objective owns, beside the model's weights."""
@@ -308,7 +340,7 @@ class SequenceModel(keras.Model):
         if not self.compiled:
             return {}
         return {
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer),
+            "optimizer": accumulate.config_of(self.optimizer),
             "clipnorm": self.clipnorm,
             "loss_per": self.loss_per,
             "objective": describe(objectives.OBJECTIVES, self.objective),
@@ -322,7 +354,7 @@ class SequenceModel(keras.Model):
         if isinstance(config.get("objective"), dict):  # a string before objectives were objects
             config["objective"] = objectives.get(config["objective"])
         self.compile(**config)
-        self.optimizer.build(self.trainable_variables)
+        update.build_optimizer(self)
 
     def train_step(self, data):
         return update.train_step(self, data)
@@ -330,14 +362,31 @@ class SequenceModel(keras.Model):
     def test_step(self, data):
         return update.test_step(self, data)
 
+    def predict_step(self, data):
+        batch = inputs.as_dict(data)
+        return self(**{name: batch[name] for name in inputs.KEYS if name in batch})
+
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Keras builds a model under a strategy from the mean of the replicas' first batches.
 
         A mask has no mean, nor have replicas that differ in rows. All is built but the optimizer.
         """
-        if self.optimizer is not None and not self.optimizer.built:
+        if self.optimizer is not None and self.trainable_variables:
             with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
+                update.build_optimizer(self)
+
+    def _prepare(self):
+        """Before training: check what is trained, and compile the update anew if it has changed."""
+        self._assert_compile_called("fit")
+        update.check(self)
+        trained = tuple(id(v) for v in self.trainable_variables)
+        if trained != self._trained:
+            self.train_function, self._trained = None, trained
+
+    def _position(self):
+        """The number of batches read so far."""
+        step = int(self.step.numpy())
+        return step if self.accumulator is None else self.accumulator.position(step)
 
     def make_train_function(self, force=False):
         return super().make_train_function(force or self._changed("train"))
@@ -361,21 +410,34 @@ class SequenceModel(keras.Model):
         """Train, as in Keras, on `x`: an array (N, T, D), a dict of arrays, or batches.
 
         Args:
-            x: `frames`, or a dict of `frames`[, `previous`, `mask`], as arrays with N rows; or a
-                `tf.data.Dataset` or `EpochDataset` of batches of them. The order of epoch e is a
-                function of the model's seed and e, so that a resumed run repeats an uninterrupted
-                one. A `tf.data.Dataset` keeps its own order.
+            x: `frames`, or a dict of `frames`[, `previous`, `mask`], as arrays with N rows; or
+                batches of them: a `tf.data.Dataset`, an `EpochDataset`, a
+                `keras.utils.PyDataset`, a generator, or another iterable such as a `DataLoader`
+                of PyTorch. Arrays and an `EpochDataset` are read in an order that is a function of
+                the model's seed and the epoch, so that a resumed run repeats an uninterrupted
+                one. Other batches keep their own order. A generator is read once: more than one
+                epoch, or one without an end, needs `steps_per_epoch`.
             y: must be None.
             batch_size: the batch size for arrays; 32 by default.
-            epochs: as in Keras, like all other arguments.
+            epochs: as in Keras, like all other arguments. `validation_split` is for arrays.
 
         Raises:
-            ValueError: the data have a wrong type, shape or value.
+            ValueError: the data have a wrong type, shape or value, or all weights are frozen.
         """
         inputs.refuse_targets(y, kwargs)
+        self._prepare()
         endless = kwargs.get("steps_per_epoch") is not None
-        start, shuffle = (lambda: int(self.step.numpy())), kwargs.pop("shuffle", True)
-        data = inputs.pipeline(self.density, x, batch_size, self.seed, shuffle, endless, start)
+        shuffle, share = kwargs.pop("shuffle", True), kwargs.pop("validation_split", None)
+        if inputs.is_read_once(x) and epochs > 1 and not endless:
+            raise ValueError(
+                "a generator can be read once: `steps_per_epoch` must say how many of its batches "
+                f"are an epoch; received epochs={epochs!r}"
+            )
+        if share and kwargs.get("validation_data") is None:  # in this order, as in Keras
+            x, kwargs["validation_data"] = inputs.split(self.density, x, share)
+        data = inputs.pipeline(
+            self.density, x, batch_size, self.seed, shuffle, endless, self._position
+        )
         held_out = kwargs.get("validation_data")
         if held_out is not None:
             rows = kwargs.pop("validation_batch_size", None) or batch_size
@@ -403,6 +465,76 @@ class SequenceModel(keras.Model):
         with inputs.our_errors():
             return super().evaluate(x, batch_size=batch_size, **kwargs)
 
+    def predict(self, x: Data, batch_size=None, **kwargs):
+        """Return what a call returns, as NumPy arrays of all rows.
+
+        Args:
+            x, batch_size: as in `fit`.
+            kwargs: as in Keras.
+
+        Raises:
+            ValueError: the data have a wrong type, shape or value.
+        """
+        with inputs.our_errors():
+            return super().predict(inputs.pipeline(self.density, x, batch_size), **kwargs)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """Train on one batch, `frames` or a dict of `frames`[, `previous`, `mask`], as `fit` does.
+
+        Raises:
+            ValueError: the batch has a wrong type, shape or value, `y` or weights are given, or all
+                weights of the model are frozen.
+        """
+        inputs.refuse_targets(y, {"sample_weight": sample_weight, "class_weight": class_weight})
+        self._prepare()
+        batch = inputs.one_batch(self.density, x)
+        return super().train_on_batch(_tensors(batch), return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """Return the metrics of one batch, as `evaluate` does.
+
+        Raises:
+            ValueError: the batch has a wrong type, shape or value, or `y` or weights are given.
+        """
+        inputs.refuse_targets(y, {"sample_weight": sample_weight})
+        batch = inputs.one_batch(self.density, x)
+        return super().test_on_batch(_tensors(batch), return_dict=return_dict)
+
+    def predict_on_batch(self, x):
+        """Return what a call returns for one batch, as NumPy arrays.
+
+        Raises:
+            ValueError: the batch has a wrong type, shape or value.
+        """
+        return super().predict_on_batch(_tensors(inputs.one_batch(self.density, x)))
+
+    def export(self, filepath, format="tf_saved_model", **kwargs):
+        """Write the model as a SavedModel: `srnn_tf.serving.export.export`, see there.
+
+        Args:
+            filepath: the folder to create; it must not exist.
+            format: must be "tf_saved_model".
+            kwargs: `standardization`, `sample_rate` and `details`.
+
+        Raises:
+            ValueError: `format` is another one, or another argument of Keras is given: the
+                signatures are `score`, `sample` and, for speech, `score_raw`.
+        """
+        # Serving is built upon models; this call alone goes the other way.
+        from srnn_tf.serving.export import export
+
+        checks.choice("format", format, ("tf_saved_model",))
+        given = {name: value for name, value in kwargs.items() if value is not None}
+        given.pop("verbose", None)
+        strange = sorted(set(given) - {"standardization", "sample_rate", "details"})
+        if strange:
+            raise ValueError(
+                f"`export` writes the signatures score, sample and, for speech, score_raw; it does "
+                f"not take {', '.join(strange)}"
+            )
+        export(self, filepath, **given)
+
+    @plain
     def log_prob(
         self,
         frames: Array,
@@ -416,8 +548,11 @@ class SequenceModel(keras.Model):
     ) -> tf.Tensor:
         """log p(x) of each sequence in nats: exact without latents, a lower bound with latents.
 
+        Of a tensor of frames it can be differentiated. Inside a `tf.function` it becomes a part of
+        that; "fivo" then needs static B and T, and XLA drops the checks of values.
+
         Args:
-            frames: (B, T, D).
+            frames: (B, T, D), real numbers of at most 1e9 in magnitude.
             mask: (B, T) bool, true where a frame is real; right-padded. All real by default.
             num_samples: K, the number of draws of "elbo" and "iwae", or of particles of "fivo"; 1
                 by default. "elbo" is the mean over the draws.
@@ -461,6 +596,7 @@ class SequenceModel(keras.Model):
         )
         return self._scorer(frames, mask, objective, Protocol(protocol, self.window), seeds)
 
+    @plain
     def posterior(
         self, frames: Array, mask: Array | None = None, seed: int | None = None
     ) -> Posterior:
@@ -504,7 +640,7 @@ class SequenceModel(keras.Model):
             ValueError: a size is below 1, or `num_particles` is given for a model without latents.
         """
         checks.sizes(batch_size=batch_size)
-        checks.count(batch_size, "`batch_size`", 2**24)
+        checks.count(batch_size, "`batch_size`")
         checks.sizes(minimum=0, seed=seed)
         if not self.latent_size:
             if num_particles is not None:
@@ -515,9 +651,10 @@ class SequenceModel(keras.Model):
             return self._streamer.initial_states(batch_size, None, seed)
         num_particles = 16 if num_particles is None else num_particles
         checks.sizes(num_particles=num_particles)
-        checks.count(batch_size * num_particles, "`batch_size` x `num_particles`", 2**24)
+        checks.count(batch_size * num_particles, "`batch_size` x `num_particles`")
         return self._streamer.initial_states(batch_size, num_particles, seed)
 
+    @plain
     def score_step(
         self, frame: Array, states: dict[str, State]
     ) -> tuple[tf.Tensor, dict[str, State]]:
@@ -558,6 +695,7 @@ class SequenceModel(keras.Model):
                 raise ValueError("`frame` must have a static number of rows; received None")
         return self._streamer(frame, states)
 
+    @plain
     def sample(
         self,
         batch_size: int,
@@ -581,15 +719,14 @@ class SequenceModel(keras.Model):
             (B, T, D) float32.
 
         Raises:
-            ValueError: `batch_size` or `num_steps` is below 1, the prefix is invalid, or
-                `temperature` is not positive.
+            ValueError: `batch_size` or `num_steps` is below 1, they are too large together, the
+                prefix is invalid, or `temperature` is not positive.
         """
         checks.sizes(batch_size=batch_size, num_steps=num_steps)
         checks.sizes(minimum=0, seed=seed)
         checks.temperature(temperature)
-        per_step = self.event_size + self.latent_size * self.steps_per_frame
-        what = "`batch_size` x `num_steps`, with the values and latents of a frame,"
-        checks.count(batch_size * num_steps * per_step, what)
+        latents = self.latent_size * self.steps_per_frame
+        checks.sample_size(batch_size, num_steps, max(self.event_size, latents))
         if prefix is not None:
             prefix = self._frames(prefix, "prefix")
             if prefix.shape[0] != batch_size:
@@ -619,8 +756,11 @@ class SequenceModel(keras.Model):
     def get_config(self):
         schedule = self.default_objective.get_config().get("kl_schedule")
         standard = objectives.default_of(self.density) == self.default_objective
+        flags = layer_state.trainable_flags(self.density.layers, self.trainable)
+        flags = flags if self.trainable else {"": False, **flags}
         return {
             **({} if standard else {"kl_schedule": schedule}),
+            **({"trainable": flags} if flags else {}),
             "structure": describe(structures.STRUCTURES, self.structure),
             "emission": describe(emissions.EMISSIONS, self.emission),
             "event_size": self.event_size,
@@ -633,8 +773,11 @@ class SequenceModel(keras.Model):
     def from_config(cls, config, custom_objects=None):
         # The KL schedule was an argument before it was the objective's.
         config = dict(config)
-        schedule = config.pop("kl_schedule", None)
+        schedule, flags = config.pop("kl_schedule", None), config.pop("trainable", {})
         model = cls(**config)
+        if "" in flags:
+            model.trainable = flags.pop("")
+        layer_state.set_trainable(model.density.layers, flags)
         if schedule is not None and model.latent_size:
             model.objective = model.default_objective = objectives.ELBO(schedule)
         return model

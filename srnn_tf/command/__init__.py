@@ -60,6 +60,7 @@ for command in (
 ):
     app.add_command(options.importing(command))
 app.add_command(bulk.bulk)  # whose workers would not import the modules
+options.refusing_empty(app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

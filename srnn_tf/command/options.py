@@ -96,3 +96,25 @@ def import_modules(names: Sequence[str]) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise ImportError(f"--import {name}: {error}") from error
+
+
+class _Filled(click.ParamType):
+    """A type whose text is not empty: Python would take it for the working folder, or for none."""
+
+    def __init__(self, of: click.ParamType):
+        self.of, self.name = of, of.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in ("", b"") or str(value).isspace():
+            self.fail(f"must not be empty; received {value!r}", param, ctx)
+        return self.of.convert(value, param, ctx)
+
+
+def refusing_empty(command: click.Command) -> None:
+    """Let all paths, addresses and names of a command, or of those of a group, refuse no text."""
+    if isinstance(command, click.Group):
+        for part in command.commands.values():
+            refusing_empty(part)
+    for param in command.params:
+        if isinstance(param.type, (click.Path, click.types.StringParamType)):
+            param.type = _Filled(param.type)

@@ -21,6 +21,8 @@ MARK = "srnn_tf:"
 # The largest magnitude of a value that is accepted. Densities square values: float32 overflows from
 # about 1e19 on, or well before that where a scale is small.
 LARGEST = 1e9
+# The most values of a sample, 2 GiB of float32, and the most rows or particles of streams.
+MOST_VALUES, MOST_STREAMS = 2**29, 2**24
 # Libraries whose containers NumPy would read without their mask, index, missing values or zeros.
 _CONTAINERS = ("pandas", "polars", "pyarrow", "scipy", "sparse")
 _SPARSE = (tf.SparseTensor, tf.RaggedTensor, tf.IndexedSlices)
@@ -94,10 +96,16 @@ def bound(name: str, value: object, latent_size: int) -> None:
         )
 
 
-def count(values: int, what: str, most: int = 2**29) -> None:
-    """Check that an array of this many numbers can be asked for, before it is allocated."""
-    if values > most:
-        raise ValueError(f"{what} must be at most {most:,} numbers; that is {values:,}")
+def count(value: int, what: str, most: int = MOST_STREAMS) -> None:
+    """Check a size that memory must hold, before it is allocated."""
+    if value > most:
+        raise ValueError(f"{what} must be at most {most}; received {value}")
+
+
+def sample_size(batch_size: int, num_steps: int, width: int) -> None:
+    """Check that memory can hold a sample: `width` numbers for each step of each row."""
+    most = MOST_VALUES // width
+    count(batch_size * num_steps, "`batch_size` x `num_steps`, the steps of a sample,", most)
 
 
 def reals(values: Array, name: str, accepted: str = "a numeric array") -> np.ndarray:
@@ -107,6 +115,7 @@ def reals(values: Array, name: str, accepted: str = "a numeric array") -> np.nda
         ValueError: they are anything else that NumPy would make numbers of by dropping something:
             masked, complex, sparse, ragged or symbolic arrays, dates, strings, objects, or tables.
     """
+    dense(name, values)
     _check_container(values, name, accepted)
     try:
         array = np.asarray(values)
@@ -158,6 +167,19 @@ def frame_shape(shape: Shape, event_size: int, name: str = "frames", axes: str =
         raise ValueError(f"`{name}` must have {event_size} values per step; received shape {shape}")
 
 
+def dense(name: str, value: object) -> None:
+    """Check that the argument `name` is not a ragged or a sparse tensor."""
+    if isinstance(value, tf.RaggedTensor):
+        raise ValueError(
+            f"`{name}` must not be ragged: pass `{name}.to_tensor()` as `{name}`, and "
+            f"`tf.sequence_mask({name}.row_lengths())` as `mask`; received shape {value.shape}"
+        )
+    if isinstance(value, tf.SparseTensor):
+        raise ValueError(
+            f"`{name}` must be dense: pass `tf.sparse.to_dense({name})`; received a SparseTensor"
+        )
+
+
 def frames(
     values: Array,
     event_size: int,
@@ -186,7 +208,7 @@ def frames(
     if array.dtype == bool and not all(binary):
         raise ValueError(f"`{name}` must be real numbers in this model; received booleans")
     if array.dtype.kind not in "biu":
-        if array.dtype.kind != "f":  # bfloat16 and the like, of which NumPy knows less
+        if array.dtype.kind != "f" or array.dtype.itemsize < 4:  # bfloat16 and the like
             array = array.astype(np.float32)
         bad = ~np.isfinite(array)
         if bad.any():
@@ -266,6 +288,8 @@ def check_batch(
     `empty` a batch may have no rows, as a worker's part of the last batch may.
     """
     batch, conditions = dict(batch), []
+    for name, values in batch.items():
+        dense(name, values)
     for name in ("frames", "previous"):
         if name in batch:
             batch[name], more = _checked_frames(batch[name], event_size, binary, name, empty)

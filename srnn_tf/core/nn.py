@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeAlias
 import keras
 import tensorflow as tf
 
+from srnn_tf.core.layer_state import settle
 from srnn_tf.core.random import Key, fold
 from srnn_tf.core.types import Nest, Shape
 
@@ -240,6 +241,7 @@ def build(layer: keras.layers.Layer, name: str, width: int) -> None:
     """
     if not layer.built:
         layer.build((None, None, width))
+        settle(layer)
     width_built = layer.get_build_config()["input_shape"][-1]
     if width_built != width:
         raise ValueError(

@@ -9,11 +9,33 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from numbers import Integral
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from srnn_tf.core.types import Array, Shape, Size
+
+
+def as_seed(seed: int | Array | None) -> tf.Tensor:
+    """The seed (2,) of what a caller of a distribution's `sample` gives.
+
+    An integer stands for the same draws each time, None for others each time.
+
+    Raises:
+        ValueError: the seed is neither of them nor has shape (2,).
+    """
+    if seed is None:
+        return tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
+    if isinstance(seed, Integral):  # all 64 bits count
+        seed = np.array([int(seed) % 2**64], np.uint64).view(np.int32)
+    tensor = tf.convert_to_tensor(seed)
+    if tensor.shape.rank == 0:
+        tensor = tf.stack([tensor, 0])
+    if not tensor.shape.is_compatible_with([2]) or not tensor.dtype.is_integer:
+        raise ValueError(f"`seed` must be None, an integer, or two integers; received {seed!r}")
+    return tensor
 
 
 def fold_in(seed: tf.Tensor, data: tf.Tensor | int) -> tf.Tensor:

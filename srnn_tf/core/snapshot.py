@@ -71,6 +71,8 @@ def _walk(x, seen):
         return type(x), tuple((_walk(k, seen), _walk(y, seen)) for k, y in x.items())
     if isinstance(x, Set):
         return type(x), frozenset(_walk(y, seen) for y in x)
+    if isinstance(x, functools.partial):
+        return type(x), _walk((x.func, x.args, x.keywords), seen)
     if not hasattr(x, "__dict__") or callable(x) and not _has_settings(x):
         return _Same(x)
     if type(x).__module__.split(".")[0] in _OPAQUE:

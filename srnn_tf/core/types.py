@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -26,8 +26,9 @@ Temperature: TypeAlias = "float | tf.Tensor"
 Array: TypeAlias = ArrayLike
 # What draws are made with: None for the fixed table, an integer, or one for each row.
 Seeds: TypeAlias = "int | np.ndarray | None"
-# Whatever `fit` reads: arrays, dicts of them, or batches, of TensorFlow or an `EpochDataset`.
-Data: TypeAlias = "Array | Mapping[str, Array] | tf.data.Dataset | Batches"
+# Whatever `fit` reads: arrays, dicts of them, or batches of TensorFlow, of an `EpochDataset`, or of
+# any iterable.
+Data: TypeAlias = "Array | Mapping[str, Array] | tf.data.Dataset | Batches | Iterable[Any]"
 # Constructor arguments, as JSON has them.
 Config: TypeAlias = dict[str, Any]
 

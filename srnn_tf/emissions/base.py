@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf.core import checks, random, registry
+from srnn_tf.core import checks, layer_state, random, registry
 from srnn_tf.core.types import Config, Temperature
 from srnn_tf.likelihoods import LIKELIHOODS, Likelihood
 
@@ -74,3 +74,6 @@ class Emission(keras.layers.Layer):
     def get_config(self):
         likelihood = registry.describe(LIKELIHOODS, self.likelihood)
         return {**super().get_config(), "event_size": self.event_size, "likelihood": likelihood}
+
+    def __reduce__(self):
+        return layer_state.reduced(self)

@@ -24,8 +24,8 @@ class Chain(tfd.Distribution):
 
         p(x | h) = prod{ p(x_i | x_<i, h) : i = 1, ..., D }
 
-    It has `log_prob`, `sample` and `greedy`. It cannot be sliced or copied. Gradients reach the
-    context and the weights that the two functions read.
+    It has `log_prob`, `sample` and `greedy`; it can be sliced and copied. Neither its mean nor its
+    mode is known. Gradients reach the context and the weights that the two functions read.
 
     Args:
         context: (B, T, H).
@@ -36,15 +36,21 @@ class Chain(tfd.Distribution):
     """
 
     def __init__(self, context: tf.Tensor, event_size: int, score: Callable, draw: Callable):
+        parameters = dict(context=context, event_size=event_size, score=score, draw=draw)
         self.context, self.event_size, self.score, self.draw = context, event_size, score, draw
         super().__init__(
             dtype=tf.float32,
             reparameterization_type=tfd.NOT_REPARAMETERIZED,
             validate_args=False,
             allow_nan_stats=True,
-            parameters={"context": context},
+            parameters=parameters,
             name="Chain",
         )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        properties = tfp.util.ParameterProperties
+        return {"context": properties(event_ndims=1)}
 
     def greedy(self) -> tf.Tensor:
         """The more probable bit, or the mean of the largest component, of each value in order."""
@@ -64,7 +70,7 @@ class Chain(tfd.Distribution):
     def _sample_n(self, n, seed=None):
         n = n if tf.get_static_value(n) is None else int(tf.get_static_value(n))
         rows = tf.tile(_rows(self.context), [n, 1])
-        return tf.reshape(self.draw(rows, tfp.random.sanitize_seed(seed)), [n, *self._frames()])
+        return tf.reshape(self.draw(rows, random.as_seed(seed)), [n, *self._frames()])
 
     def _frames(self):
         return [*dims(self.context)[:-1], self.event_size]

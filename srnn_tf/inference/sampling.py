@@ -24,9 +24,10 @@ class Sampler:
 
     def __call__(self, batch_size, num_steps, seed, prefix, temperature) -> tf.Tensor:
         program = self.programs(self.draw, prefix is None)
-        steps = num_steps * self.density.steps_per_frame
+        # Integers of NumPy would be traced as tensors, which XLA takes for no sizes.
+        rows, steps = int(batch_size), int(num_steps) * self.density.steps_per_frame
         seed = random.fold_in(draws.request_seed(seed, draws.SAMPLES), 0)
-        return program(batch_size, steps, prefix, seed, tf.constant(temperature, tf.float32))
+        return program(rows, steps, prefix, seed, tf.constant(temperature, tf.float32))
 
     def draw(self, rows: Size, steps: Size, prefix, seed, temperature) -> tf.Tensor:
         """Draw sequences, (rows, steps / steps_per_frame, D), in `steps` steps of the structure.

@@ -163,6 +163,7 @@ class Answers(abc.ABC):
         """
         checks.between("num_steps", num_steps, 1, MOST)
         checks.between("batch_size", batch_size, 1, MOST)
+        checks.sample_size(batch_size, num_steps, self.event_size)
         checks.sizes(minimum=0, seed=seed)
         numbers: dict[str, Any] = {
             "num_steps": np.int32(num_steps),

@@ -7,7 +7,7 @@ written to `out/scores-00000-of-00001.jsonl`, with id, steps, log_likelihood in 
 kl for models with latents. Sequences and files that cannot be scored are written to the dead-letter
 file `out/scores.dead-...jsonl`, with the reason. All appear at the end of the job, the file
 `out/scores.complete` last: where it is, they are whole. Bytes of a file's name that are no UTF-8
-are escaped in ids, as in `caf\\xe9.npz#0`. Extra arguments are options of Beam, such as
+are escaped in ids, as in `\\xe9tude.npz#0`. Extra arguments are options of Beam, such as
 `--direct_num_workers 2 --direct_running_mode multi_processing`, or those of Flink, Spark and
 Dataflow. Their workers must have access to the files and this package installed.
 """
@@ -20,7 +20,6 @@ import glob
 import io
 import itertools
 import json
-import math
 import os
 import re
 import secrets
@@ -114,8 +113,7 @@ def _rows(model: serving.Answers, batch: Sequence[np.ndarray]) -> list[Row]:
     for i, steps in enumerate(scores.log_likelihood_per_step):
         row = {"steps": len(steps), "log_likelihood": float(scores.log_likelihood[i])}
         row |= {} if scores.kl is None else {"kl": float(scores.kl[i])}
-        finite = math.isfinite(row["log_likelihood"])
-        rows.append(row if finite else {"error": f"its score is {row['log_likelihood']}"})
+        rows.append(row)
     return rows
 
 
@@ -223,11 +221,9 @@ def _check_output(output: str) -> None:
         )
     if "://" not in output and not Path(output).parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {Path(output).parent} does not exist")
-    if "://" not in output and os.path.exists(output):
-        if not os.path.isfile(output) and not os.path.isdir(output):
-            raise ValueError(
-                f"{output} is a device, a FIFO or a socket; files are written beside it"
-            )
+    here = "://" not in output and os.path.exists(output)
+    if here and not os.path.isfile(output) and not os.path.isdir(output):
+        raise FileExistsError(f"{output} is a device, a FIFO or a socket: files are written beside")
     begin = glob.escape(output)
     found = [found for _, prefix in PARTS for found in find(f"{begin}{prefix}-*-of-*.jsonl")]
     done = find(begin + COMPLETE)
@@ -253,11 +249,10 @@ def _workplace(output: str) -> Iterator[str]:
         finally:
             FileSystems.delete([part])
         return
-    parent, name = Path(output).parent, Path(output).name
-    _remove_abandoned(parent, name)
-    while (lock := _locked(folder := parent / f".{name}.{secrets.token_hex(4)}.part")) is None:
+    while (lock := _locked(folder := _new_folder(output))) is None:
         pass  # another run took it, before it was locked, for an abandoned one
     try:
+        _remove_abandoned(output, folder)
         yield str(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -277,18 +272,32 @@ def _locked(folder: Path) -> int | None:
     return None
 
 
-def _remove_abandoned(parent: Path, name: str) -> None:
-    """Remove the folders of runs that were killed, those that no process has locked."""
-    pattern = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.part")
-    for folder in parent.iterdir():
-        if pattern.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
-            with contextlib.suppress(OSError):
-                lock = os.open(folder, os.O_RDONLY)
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(folder)
-                finally:
-                    os.close(lock)
+def _new_folder(output: str) -> Path:
+    return Path(output).with_name(f".{Path(output).name}.{secrets.token_hex(4)}.part")
+
+
+def _remove_abandoned(output: str, own: Path) -> None:
+    """Remove the folders of runs that were killed, those that no process has locked.
+
+    Raises:
+        FileExistsError: another run is writing this output.
+    """
+    pattern = re.compile(rf"\.{re.escape(Path(output).name)}\.[0-9a-f]{{8}}\.part")
+    for folder in own.parent.iterdir():
+        if folder == own or not pattern.fullmatch(folder.name) or folder.is_symlink():
+            continue
+        with contextlib.suppress(OSError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            except BlockingIOError:
+                break
+            finally:
+                os.close(lock)
+    else:
+        return
+    raise FileExistsError(f"{folder} exists and is locked: another run is writing {output}")
 
 
 def _empty(part: str) -> None:

@@ -68,7 +68,7 @@ def export(
         srnn_tf.serving.export.export(model, "exported/1")
     """
     path = Path(path)
-    if os.path.lexists(path):
+    if os.path.lexists(path):  # a link to nowhere too
         raise FileExistsError(f"path={path} exists; name a folder that does not")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={path}: the folder {path.parent} does not exist")
@@ -187,7 +187,7 @@ def write(bundle: Path, out: Path) -> None:
         values = [arrays[str(i)] for i in range(len(arrays.files))]
     for name in sorted(_modules(config["model"])):
         importlib.import_module(name)
-    model = SequenceModel(**config["model"])
+    model = SequenceModel.from_config(config["model"])
     module = Module(model, values)
     signatures = Signatures(model, config["standardization"], config["sample_rate"])
     functions = {

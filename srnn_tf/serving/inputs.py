@@ -62,7 +62,7 @@ def bound_of(card: Mapping[str, Any]) -> str:
 
 def backend(name: str, server: str | None, timeout: float, batch_size: int = 32) -> serving.Answers:
     """The model in this process, or on a server."""
-    if server:
+    if server is not None:
         return serving.Client(server, name, timeout=timeout, batch_size=batch_size)
     return serving.Local(name, batch_size=batch_size)
 

@@ -130,7 +130,13 @@ class Signatures:
 
     def sample(self, num_steps, seed, batch_size) -> dict[str, tf.Tensor]:
         some = (num_steps >= 1) & (batch_size >= 1)
-        with tf.control_dependencies(_holds(some, "`num_steps`, `batch_size` must be above 0")):
+        most = checks.MOST_VALUES // max(
+            self.model.event_size, self.model.latent_size * self.model.steps_per_frame
+        )
+        few = tf.cast(num_steps, tf.int64) * tf.cast(batch_size, tf.int64) <= most
+        ok = _holds(some, "`num_steps`, `batch_size` must be above 0")
+        ok += _holds(few, f"`num_steps` x `batch_size` must be at most {most}")
+        with tf.control_dependencies(ok):
             rows, steps = tf.identity(batch_size), num_steps * self.model.steps_per_frame
         seed = random.fold_in(seed, 0)
         return {"frames": self.sampler.draw(rows, steps, None, seed, tf.constant(1.0))}

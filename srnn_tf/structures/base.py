@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from srnn_tf.core import checks, nn, recurrent
+from srnn_tf.core import checks, layer_state, nn, recurrent
 from srnn_tf.core.random import Key, fold
 from srnn_tf.core.types import Config, Evidence, Size, State
 
@@ -133,6 +133,9 @@ class Structure(keras.layers.Layer):
     def get_config(self):
         return {**super().get_config(), **self.options}
 
+    def __reduce__(self):
+        return layer_state.reduced(self)
+
 
 def checked(given: Config) -> Config:
     """Return the config of a structure or cell, from `locals()` at the start of its constructor.
@@ -197,6 +200,9 @@ class Cell(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), **self.options}
+
+    def __reduce__(self):
+        return layer_state.reduced(self)
 
 
 def cell_trace(

@@ -13,6 +13,7 @@ from srnn_tf.core.types import Nest
 from srnn_tf.density import Density
 from srnn_tf.objectives import Loss, Objective
 from srnn_tf.training import devices, inputs
+from srnn_tf.training.accumulate import Accumulator
 from srnn_tf.training.clip import clip
 from srnn_tf.training.metrics import Metrics
 
@@ -29,6 +30,7 @@ class Trained(Protocol):
     step: keras.Variable  # the number of updates made, a variable
     seed: int
     clipnorm: float
+    accumulator: Accumulator | None  # of several batches for one update
     loss_per: str
     xla: bool
     trainable_variables: list[keras.Variable]
@@ -39,25 +41,39 @@ def train_step(model: Trained, data: Nest) -> Tensors:
 
     Under a strategy, each replica computes the gradient of its part of the global loss. Gradients
     are summed over replicas before they are clipped. Draws are those of one device for these rows.
+    With an accumulator, it is an update only if the batch is the last one of an update.
     """
+    check(model)
+    build_optimizer(model)
     batch, rows, count = _shared(data)
 
     def find(batch, rows, count):
         if rows is not None:
             rows = rows._replace(count=tf.shape(batch["frames"])[0])
         key = training_key(model, rows)
+        if model.accumulator is not None:  # each batch of an update has draws of its own
+            key = key.fold(tf.cast(model.accumulator.batches.value, tf.int32))
         with tf.GradientTape() as tape:
             loss, value = _loss(model, batch, key, count)
         return _totals(loss, value, count), tape.gradient(value, model.trainable_variables)
 
     totals, gradients = devices.compiled(find, model.xla)(batch, rows, count)
     number = tf.distribute.get_strategy().num_replicas_in_sync
-    gradients = clip(devices.total(gradients), model.clipnorm)
-    # The optimizer adds up what replicas give it.
-    gradients = [None if g is None else g / number for g in gradients]
-    model.optimizer.apply(gradients, model.trainable_variables)
-    logs = _logs(model, totals, count)
-    model.step.assign_add(1)
+
+    def update(gradients):
+        # The optimizer adds up what replicas give it.
+        clipped = [None if g is None else g / number for g in clip(gradients, model.clipnorm)]
+        # One that scales losses divides gradients by the scale. That serves float16: here gradients
+        # need no scale before they are clipped.
+        scaled = [None if g is None else model.optimizer.scale_loss(g) for g in clipped]
+        model.optimizer.apply(scaled, model.trainable_variables)
+        model.step.assign_add(1)
+
+    gradients, logs = devices.total(gradients), _logs(model, totals, count)
+    if model.accumulator is None:
+        update(gradients)
+    else:
+        model.accumulator.add(model.trainable_variables, gradients, count, update)
     return logs
 
 
@@ -69,6 +85,60 @@ def test_step(model: Trained, data: Nest) -> Tensors:
         return _totals(*_loss(model, batch, None, count), count)
 
     return _logs(model, devices.compiled(find, model.xla)(batch, count), count)
+
+
+def check(model: Trained) -> None:
+    """Check that there is something to train.
+
+    Raises:
+        ValueError: all weights are frozen.
+    """
+    if not model.trainable_variables:
+        raise ValueError(
+            "the model has no weight to train: all are frozen; set `trainable = True` on the model "
+            "or a part of it, then call `compile` again"
+        )
+
+
+def build_optimizer(model: Trained) -> None:
+    """Create the variables of the optimizer, so that they can be loaded."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    if model.accumulator is not None:
+        model.accumulator.build(model.optimizer, model.trainable_variables)
+
+
+class Repeats:
+    """The number of a call among those at the same update, for draws that differ by call.
+
+    Its variables are no weights: they are not saved.
+    """
+
+    def __init__(self):
+        aggregation = tf.VariableAggregation.ONLY_FIRST_REPLICA
+        self._step, self._count = (
+            tf.Variable(start, trainable=False, dtype=tf.int64, aggregation=aggregation)
+            for start in (-1, 0)
+        )
+
+    def next(self, step: tf.Tensor) -> tf.Tensor:
+        """The number of the next call, int32: 0 for the first one at a step."""
+        number = tf.where(self._step == step, self._count + 1, tf.zeros_like(self._count))
+        self._step.assign(step)
+        self._count.assign(number)
+        return tf.cast(number, tf.int32)
+
+
+def call_key(model: Trained, repeats: Repeats, seed: int | tf.Tensor | None) -> Key:
+    """The key of a call in a training loop of the user's own, from a seed if there is one.
+
+    Without one, the first call at an update has the key of `train_step`, later ones their own.
+    """
+    if seed is not None:
+        return Key(random.fold_in([model.seed, 1], tf.cast(seed, tf.int32)))
+    key = training_key(model)
+    number = repeats.next(model.step.value)
+    return key.at(tf.where(number == 0, key.seed, random.fold_in(key.seed, number)))
 
 
 def training_key(model: Trained, rows: Rows | None = None) -> Key:

@@ -250,3 +250,34 @@ def test_help_says_what_each_word_is(name, capsys):
             sentence = parameter.help or ""
             assert re.fullmatch(r"[A-Z].* .*\.", sentence), (parameter.opts, sentence)
             assert not re.match(r"(Of|To) ", sentence), (parameter.opts, sentence)
+
+
+def texts():
+    """Every path, address and name of every command, with what is typed before it."""
+    for typed, one in commands():
+        for parameter in one.params:
+            plain = parameter.type if not hasattr(parameter.type, "of") else parameter.type.of
+            if isinstance(plain, (click.Path, click.types.StringParamType)):
+                yield pytest.param(typed, parameter, id=f"{typed} {parameter.name}")
+
+
+@pytest.mark.parametrize(("typed", "parameter"), texts())
+@pytest.mark.parametrize("empty", ["", " "])
+def test_no_path_address_or_name_is_empty(typed, parameter, empty, capsys, tmp_path, monkeypatch):
+    """An empty path would be the working folder, an empty address no server."""
+    monkeypatch.chdir(tmp_path)
+    empties = [empty] * max(parameter.nargs, 1)
+    words = [] if isinstance(parameter, click.Argument) else [parameter.opts[-1]]
+    one = dict(commands())[typed]
+    before = []  # arguments come in order
+    for other in one.params:
+        if other is parameter:
+            break
+        before += ["x"] if isinstance(other, click.Argument) else []
+    if not isinstance(parameter, click.Argument):
+        before = []
+    with pytest.raises(SystemExit) as stopped:
+        command.main([*typed.split(), *before, *words, *empties])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and "must not be empty; received" in error
+    assert not list(tmp_path.iterdir())

@@ -89,7 +89,7 @@ def test_a_wav_file_that_is_cut_off_behind_many_chunks(tmp_path):
         audio.read_audio(tmp_path / "a.wav")
 
 
-@pytest.mark.parametrize("container", ["AIFF", "AU", "CAF", "W64", "VOC", "IRCAM", "MAT5", "PAF"])
+@pytest.mark.parametrize("container", ["AIFF", "AU", "SVX", "W64", "VOC", "IRCAM", "MAT5", "PAF"])
 def test_other_containers(container, tmp_path):
     how = {"subtype": "PCM_16", "format": container}
     with pytest.raises(ValueError, match=f"a.wav: is {container}; accepted are WAV, FLAC, MP3, O"):

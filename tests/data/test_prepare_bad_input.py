@@ -12,6 +12,7 @@ from srnn_tf import command, data
 from srnn_tf.data.prepared import info, preparation
 from tests import corpora as mini
 from tests.preparing import content as content_of
+from tests.preparing import counted
 
 REAL = os.environ.get("SRNN_TF_TEST_DATA")
 
@@ -168,6 +169,36 @@ def test_skip_bad_goes_on_and_tells(vctk, capsys):
     assert content_of(moved) == content_of(out)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_bad_files_are_named_at_once(workers, timit, monkeypatch, capfd):
+    names = "DR1/FABC0/SX0", "DR4/FABC3/SX3", "DR5/FABC0/SX4"
+    paths = [timit / "TRAIN" / f"{name}.WAV" for name in names]
+    for path in paths:
+        cut(path)
+    named = "".join(f"{path}: cut off: [^;]*; " for path in paths)
+    message = f"^3 of 22 files are bad: {named}skip_bad .--skip-bad. goes on without$"
+    refused("timit", timit.parent, message, workers=workers)
+    # Each as soon as it is found, too; the others are read, and not read again.
+    said = capfd.readouterr().err
+    assert all(f"bad: {path}: cut off" in said for path in paths)
+    read = counted(monkeypatch)
+    out = data.prepare("timit", timit, timit.parent / "out", skip_bad=True)
+    assert len(info.read(out)["skipped"]) == 3 and not read
+
+
+def test_all_missing_files_are_named_at_once(vctk):
+    found = lists(vctk, test=["p227_000", "p999_000", "p999_001"])
+    message = "2 are missing: p999_000: .* it is not in the source; p999_001: .*; skip_bad"
+    refused("vctk", vctk, message, lists=found)
+
+
+def test_of_thousands_of_bad_files_a_hundred_are_named(tmp_path):
+    for i in range(103):
+        mini.text(tmp_path / "source" / f"{i:03d}.mid", ["nothing"])
+    message = "^103 of 103 files are bad: ([^;]*; ){100}and 3 more; skip_bad"
+    refused("pianoroll", tmp_path, message)
+
+
 def test_what_was_skipped_is_an_error_without_skip_bad(vctk, monkeypatch):
     """A run that skipped and could not end leaves shards that a stricter run does not take."""
     cut(vctk / "source" / "wav48" / "p225" / "p225_001.wav")
@@ -192,6 +223,20 @@ def test_names_that_are_no_text(tmp_path, capsysbinary):
     source, out = str(tmp_path / "source"), str(tmp_path / "out")
     command.main(["data", "prepare", "audio", "--source", source, "--out", out, "--skip-bad"])
     assert b"skipped: train/\\udcff: " in capsysbinary.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["audio", "pianoroll", "strokes"])
+def test_names_of_files_and_folders_that_are_no_text(name, tmp_path):
+    mini.MAKERS[name][0](tmp_path / "made")
+    source, out = (tmp_path / os.fsdecode(part) for part in (b"source\xff", b"out\xff"))
+    shutil.move(tmp_path / "made", source)
+    paths = [path for path in source.rglob("*") if path.is_file()]
+    for i, path in enumerate(paths):
+        path.rename(path.with_name(os.fsdecode(b"\xe9\xff%d" % i) + path.suffix))
+    splits = data.load(name, data.prepare(name, source, out))
+    parts = splits.train, splits.valid, splits.test
+    assert sum(map(len, parts)) == len(paths) and all(len(s[:]) for part in parts for s in part)
+    info.verify(out)
 
 
 @pytest.mark.parametrize(("part", "speaker"), [("train", "p225"), ("valid", "p226")])

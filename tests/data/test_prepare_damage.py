@@ -129,7 +129,8 @@ def test_an_entry_that_leads_astray(place, value, copied):
         index[TRAIN][1][place] = value
 
     forged(copied, change)
-    with pytest.raises(ValueError, match="index.json is damaged: it does not fit the shards"):
+    message = "index.json is damaged: .*(it does not fit the shards|is no finite number)"
+    with pytest.raises(ValueError, match=message):
         data.load("jsb", copied)
 
 

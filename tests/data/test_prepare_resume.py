@@ -169,6 +169,56 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     assert len(workers) == 2 and not left
 
 
+# A command that tells when a shard is begun, and takes long for it.
+SLOW = """
+    import sys, time
+    from srnn_tf import command
+    from srnn_tf.data.prepared import records, shards
+
+    def slow(path, items, columns):
+        def waiting():
+            for item in items:
+                print("begun", file=sys.stderr, flush=True)
+                time.sleep(60)
+                yield item
+
+        return write(path, waiting(), columns)
+
+    write, records.write_shard = records.write_shard, slow
+    if __name__ == "__main__":
+        command.main(["data", "prepare", "timit", "--source", sys.argv[1], "--out", sys.argv[2],
+                      "--workers", sys.argv[3]])
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_interrupt_ends_all_quietly(workers, source, tmp_path):
+    """As Ctrl-C in a terminal, which all processes get."""
+    (tmp_path / "program.py").write_text(textwrap.dedent(SLOW))
+    program = [sys.executable, tmp_path / "program.py", source, tmp_path / "out", workers]
+    running = subprocess.Popen(
+        program,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(data.__file__).parents[2])},
+    )
+    said = ""
+    try:
+        for line in running.stderr:
+            said += line
+            if "begun" in line:
+                break
+        os.killpg(running.pid, signal.SIGINT)
+        said += running.communicate(timeout=50)[1]
+    finally:
+        running.kill()
+    assert running.returncode == 130, said
+    assert "Traceback" not in said, said[said.index("Traceback") :]
+    assert said.endswith("error: interrupted\n")
+    assert beside(source) == ["program.py", "source"]
+
+
 def test_one_run_at_a_time(source, tmp_path):
     lock = tmp_path / ".out.lock"
     with open(lock, "w") as file:

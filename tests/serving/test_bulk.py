@@ -158,12 +158,12 @@ def test_names_that_are_no_utf8(tmp_path):
     """Their sequences are scored, and damaged files are dead letters; ids have escapes."""
     pytest.importorskip("apache_beam")
     good, _ = make(tmp_path, 6, 2)
-    latin = os.fsencode(tmp_path) + b"/caf\xe9.npz"
+    latin = os.fsencode(tmp_path) + b"/\xe9tude.npz"
     os.rename(tmp_path / "in1.npz", latin)
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.npz")).write_bytes(b"no arrays")
     app.main(["bulk", *words(tmp_path)])
     found = {row["id"] for row in rows(tmp_path, "scores")}
-    assert found == {key.replace("in1.npz", "caf\\xe9.npz") for key in good}
+    assert found == {key.replace("in1.npz", "\\xe9tude.npz") for key in good}
     (dead,) = rows(tmp_path, "scores.dead")
     assert dead["id"] == f"{tmp_path}/\\xff.npz" and dead["error"].startswith(dead["id"])
 
@@ -186,6 +186,16 @@ def test_outputs_that_are_refused(tmp_path, output):
     with pytest.raises((ValueError, FileNotFoundError)):
         bulk.score_files(NAME, ["a.npz"], output and f"{tmp_path}/{output}")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_device_or_a_link_is_not_replaced(tmp_path):
+    pytest.importorskip("apache_beam")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "scores.complete").symlink_to(tmp_path / "nowhere")
+    for name, message in (("fifo", "is a device, a FIFO"), ("scores", "scores.complete exists")):
+        with pytest.raises(FileExistsError, match=message):
+            bulk.score_files(NAME, ["a.npz"], f"{tmp_path}/{name}")
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def whole(folder):
@@ -257,8 +267,10 @@ def test_what_killed_jobs_left_is_removed_and_what_others_need_is_not(tmp_path):
         folder.mkdir()
     with bulk._workplace(f"{tmp_path}/scores") as first:
         assert not abandoned.exists() and Path(first).is_dir()
-        with bulk._workplace(f"{tmp_path}/scores") as second:  # a job beside it
-            assert Path(first).is_dir() and Path(second).is_dir()
+        refused = pytest.raises(FileExistsError, match="another run is writing")
+        with refused, bulk._workplace(f"{tmp_path}/scores"):
+            pass
+        assert Path(first).is_dir()
     assert sorted(tmp_path.iterdir()) == sorted(others)
 
 

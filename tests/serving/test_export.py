@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
 
@@ -272,6 +273,12 @@ def test_errors_before_anything_is_written(tmp_path):
     model = harness.build(case_of("rnn", "factorized", "bernoulli", False))
     with pytest.raises(FileExistsError, match="exists"):
         export.export(model, tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "fifo"):  # neither is replaced
+        with pytest.raises(FileExistsError, match="exists"):
+            export.export(model, tmp_path / name)
+        (tmp_path / name).unlink()
     with pytest.raises(FileNotFoundError, match="the folder .*nowhere does not exist"):
         export.export(model, tmp_path / "nowhere" / "model")
     with pytest.raises(ValueError, match="`sample_rate` needs a `standardization`"):
@@ -309,3 +316,26 @@ def test_signatures_of_speech_name_their_arguments():
     }
     del specs["sample"]  # its inputs are no rows: no server that batches could be warmed up with it
     assert {n: set(v) for n, v in found.examples().items()} == specs
+
+
+def test_keras_export_writes_the_signatures(tmp_path):
+    case = case_of("rnn", "factorized", "bernoulli", False)
+    model, x = harness.build(case), harness.frames(case, 3, 5)
+    model.compile(run_eagerly=True)
+    model.fit(x, verbose=0)
+    model.export(tmp_path / "1")
+    export.round_weights(model)
+    found = signature(tmp_path / "1")(frames=x, length=np.full(3, 5, np.int32))
+    np.testing.assert_allclose(found["log_likelihood"], model.log_prob(x), rtol=1e-4, atol=1e-4)
+    with pytest.raises(FileExistsError, match="exists"):
+        model.export(tmp_path / "1")
+
+
+@pytest.mark.parametrize(
+    "extra", [{"kl_schedule": {"increment": 1e-3}}, {"trainable": {"emission": False}}]
+)
+def test_models_of_every_config_can_be_exported(extra, tmp_path):
+    case = case_of("vrnn", "factorized", "mixture", False)
+    model = SequenceModel.from_config({**harness.build(case).get_config(), **extra})
+    assert set(extra) <= set(model.get_config())
+    assert artifacts.read(written(model, tmp_path)).get_config().keys() == model.get_config().keys()

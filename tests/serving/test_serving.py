@@ -297,7 +297,7 @@ def test_over_rest_a_busy_server_is_asked_again_and_a_slow_one_not():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         where, begun = f"http://127.0.0.1:{server.server_address[1]}", time.monotonic()
         with pytest.raises(serving.ServingError) as error:
-            serving.Client(where, "m", timeout=0.3).ask("score", {})
+            serving.Client(where, "m", timeout=0.8).ask("score", {})
         assert error.value.code == "DEADLINE_EXCEEDED" and Slow.asked == 3
         assert time.monotonic() - begun < 10.0
         Slow.asked, Slow.status = 0, 504  # the server's own deadline

@@ -11,7 +11,7 @@ import numpy as np
 from srnn_tf.core import checks
 from srnn_tf.core.types import Steps
 from srnn_tf.data.batching.epochs import Batch, EpochDataset, epoch_order
-from srnn_tf.data.batching.sequences import width_of
+from srnn_tf.data.batching.sequences import check_numbers, width_of
 
 
 def padded(
@@ -127,6 +127,7 @@ def batches(
 
 
 def _lengths(sequences: Sequence[Steps]) -> np.ndarray:
+    check_numbers(sequences)
     lengths = np.array([len(s) for s in sequences], dtype=np.int64)
     if lengths.size == 0 or lengths.min() < 1:
         raise ValueError("`sequences` must be non-empty arrays (T, D); one is empty, or none came")

@@ -29,15 +29,24 @@ def _is_stored(sequence: Any) -> TypeGuard[Any]:
     return callable(getattr(sequence, "values", None))
 
 
+def check_numbers(sequences: Sequence[Steps]) -> None:
+    """Check that sequences in memory are arrays of real numbers.
+
+    Raises:
+        ValueError: one is anything else, such as a masked array or a table.
+    """
+    for place, sequence in enumerate(sequences):
+        if not _is_stored(sequence):
+            checks.reals(sequence, f"sequences[{place}]", "an array (T, D)")
+
+
 def width_of(sequences: Sequence[Steps]) -> int:
     """D, the common width of sequences (T_i, D).
 
     Raises:
         ValueError: the sequences differ in width, or are no arrays of real numbers.
     """
-    for place, sequence in enumerate(sequences):
-        if not _is_stored(sequence):
-            checks.reals(sequence, f"sequences[{place}]", "an array (T, D)")
+    check_numbers(sequences)
     shapes = {np.shape(s)[1:] for s in sequences}
     if len(shapes) != 1 or any(len(shape) != 1 for shape in shapes):
         raise ValueError(
