@@ -15,12 +15,13 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srnn_tf.core import files as atomic
 from srnn_tf.core import reading
-from srnn_tf.model import SequenceModel
-from srnn_tf.zoo import stored
+
+if TYPE_CHECKING:
+    from srnn_tf.model import SequenceModel
 
 FORMAT = 1
 CONFIG, CARD, CARD_SHA256 = "config.json", "card.json", "card.sha256"
@@ -220,11 +221,16 @@ def read(path: str | os.PathLike) -> SequenceModel:
     Example:
         srnn_tf.zoo.read("exported/1")
     """
+    from srnn_tf.zoo import stored
+
     path = Path(path)
     return stored.read_keras(path) if path.is_file() else _read_folder(path)
 
 
 def _read_folder(folder: Path) -> SequenceModel:
+    from srnn_tf.model import SequenceModel
+    from srnn_tf.zoo import stored
+
     path = folder / "assets.extra" / CONFIG
     config = read_json(path, "model's config")
     weights_of = folder / "variables" / "variables"

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-
-from srnn_tf import objectives, recipes
+from srnn_tf import recipes
 from srnn_tf.core import checks, reading
 from srnn_tf.core.registry import unknown
 from srnn_tf.data import Standardization
-from srnn_tf.model import SequenceModel
 from srnn_tf.zoo import artifacts, store
+
+if TYPE_CHECKING:
+    from srnn_tf.model import SequenceModel
 
 _warned: set[str] = set()
 # For a user's own music, the best first; the last is in every checkout.
@@ -124,6 +124,10 @@ def load(
 
 
 def _compile(model: SequenceModel, options: dict[str, Any]) -> None:
+    import keras
+
+    from srnn_tf import objectives
+
     checks.weight(learning_rate=options.get("learning_rate", 1e-4))
     optimizer = keras.optimizers.Adam(options.get("learning_rate", 1e-4))
     kept = {key: options[key] for key in ("clipnorm", "loss_per") if key in options}
@@ -198,6 +202,8 @@ def build(
         >>> build("f_rnn_bach").count_params() > 570_000
         True
     """
+    from srnn_tf.model import SequenceModel
+
     recipe, policy = recipes.get(name), {} if dtype is None else {"dtype": dtype}
     return SequenceModel(
         {**recipe.candidate(candidate), **policy},
