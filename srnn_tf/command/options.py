@@ -15,17 +15,8 @@ from click.shell_completion import CompletionItem
 from srnn_tf.command import quiet
 
 
-class _Named(click.Path):
-    """A path that is not empty: Python takes an empty one for the working folder."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not os.fspath(value):
-            self.fail("must name a file or folder; received ''", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-FILE = _Named(path_type=Path)
-FOLDER = _Named(path_type=str)
+FILE = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=str)
 name = click.argument("name")
 server = click.option(
     "--server",

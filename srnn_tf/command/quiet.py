@@ -19,9 +19,9 @@ LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 def install() -> None:
     """Let the first import of TensorFlow, wherever it is, print nothing unless it fails.
 
-    A user's own `TF_CPP_MIN_LOG_LEVEL` is left as it is, and shows what it always shows.
+    With a `TF_CPP_MIN_LOG_LEVEL` below 3 it prints what it always prints.
     """
-    if LEVEL not in os.environ and "tensorflow" not in sys.modules and not _finders():
+    if os.environ.get(LEVEL, "3") == "3" and "tensorflow" not in sys.modules and not _finders():
         sys.meta_path.insert(0, _Finder())
 
 
@@ -75,7 +75,7 @@ def silenced() -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             _restore(kept)
             kept = -1
             log.seek(0)
