@@ -218,7 +218,8 @@ def _find(name: str, version: int | None, root: str | os.PathLike | None) -> art
     """The artefact of a name, its card that of the name."""
     if version is not None:
         checks.sizes(version=version)
-    if not isinstance(name, str) or name not in names(root=root):
+    # Reading the folders takes longer than asking the recipes, which `list` does for each name.
+    if not isinstance(name, str) or (name not in recipes.RECIPES and name not in store.names(root)):
         raise unknown("model", name, names(root=root))
     alias = store.alias(name, root)
     if alias is not None:
