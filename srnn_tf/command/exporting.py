@@ -11,7 +11,7 @@ import click
 
 from srnn_tf import zoo
 from srnn_tf.command import options
-from srnn_tf.core import checks, files
+from srnn_tf.core import checks, files, packages
 
 if TYPE_CHECKING:
     from srnn_tf.model import SequenceModel
@@ -36,7 +36,9 @@ def export(model: str, out: Path, version: int | None) -> None:
     """
     if not out.is_dir():
         raise FileNotFoundError(f"{out} is not a folder; make it first")
-    own = model.endswith(".keras")
+    own = model.lower().endswith(".keras")
+    if own:
+        packages.require(f"export of {model}", "tensorflow_serving")
     loaded = _own(Path(model)) if own else None
     if version is not None:
         checks.sizes(version=version)

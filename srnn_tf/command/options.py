@@ -14,7 +14,6 @@ from click.shell_completion import CompletionItem
 
 from srnn_tf.command import quiet
 
-
 FILE = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=str)
 name = click.argument("name")

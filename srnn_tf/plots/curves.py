@@ -218,4 +218,4 @@ def _finish(axis, xlabel, ylabel):
 
 def _save(figure, path):
     with replacing(path) as temporary:
-        figure.savefig(temporary, format=Path(path).suffix.lstrip(".") or None, dpi=150)
+        figure.savefig(temporary, format=Path(path).suffix.lower().lstrip(".") or None, dpi=150)

@@ -5,15 +5,19 @@ import functools
 import http.server
 import os
 import shutil
+import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import srnn_tf
-from srnn_tf import data
-from tests.test_lazy_imports import HEAVY, fastest, python
+from srnn_tf import data, zoo
+from srnn_tf.command import main
+from srnn_tf.core import packages
+from tests.test_lazy_imports import HEAVY, ROOT, fastest, python
 
 MAIN = "from srnn_tf.command import main; main()"
 IMPORTED = f"""
@@ -157,3 +161,54 @@ def test_without_stderr_a_command_runs():
 
 def test_version_is_that_of_the_package():
     assert python(MAIN, "--version")[0].stdout == f"srnn-tf {srnn_tf.__version__}\n"
+
+
+MISSING = {
+    "sample --out {}/x.mid": ("mido", "music"),
+    "sample --out {}/x.MID": ("mido", "music"),
+    "sample --out {}/x.png": ("matplotlib", "plot"),
+    "anomalies {}/roll.npy --out {}/x.svg": ("matplotlib", "plot"),
+    "score {}/roll.npy --server localhost:1": ("tensorflow_serving.apis", "serving"),
+}
+
+
+@pytest.mark.parametrize("words", MISSING)
+def test_a_missing_package_is_told_before_anything_is_loaded(words, tmp_path, monkeypatch, capsys):
+    package, extra = MISSING[words]
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(zoo.artifacts.Artifact, "verify", lambda self: pytest.fail("it is loaded"))
+    np.save(tmp_path / "roll.npy", np.zeros([5, 88], np.uint8))
+    command, *others = words.format(tmp_path, tmp_path).split()
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "f_rnn_bach", *others])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and error.count("\n") == 1
+    assert error.startswith("error: ") and f"pip install 'srnn-tf[{extra}]'" in error
+    assert [p.name for p in tmp_path.iterdir()] == ["roll.npy"]
+
+
+def test_packages_of_the_extras_are_those_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    installed_as = {"sklearn": "scikit-learn", "tensorflow_serving": "tensorflow-serving-api"}
+    for name, extra in packages.EXTRAS.items():
+        distribution = installed_as.get(name, name.replace("_", "-"))
+        assert any(line.startswith(distribution) for line in extras[extra]), name
+
+
+def test_the_case_of_an_ending_does_not_matter(tmp_path, capsys):
+    words = ["sample", "f_rnn_bach", "--steps", "4", "--out"]
+    for name in ("X.MID", "X.PNG", "X.Pdf"):
+        main([*words, str(tmp_path / name)])
+        assert (tmp_path / name).stat().st_size > 20
+    np.save(tmp_path / "roll.npy", np.zeros([5, 88], np.uint8))
+    (tmp_path / "roll.npy").rename(tmp_path / "ROLL.NPY")
+    capsys.readouterr()
+    main(["score", "f_rnn_bach", str(tmp_path / "ROLL.NPY"), str(tmp_path / "X.MID")])
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    main(["anomalies", "f_rnn_bach", str(tmp_path / "X.MID"), "--out", str(tmp_path / "Y.SVG")])
+    emission = {"class": "factorized", "event_size": 3, "likelihood": "bernoulli"}
+    srnn_tf.SequenceModel({"class": "rnn", "units": 4}, emission).save(tmp_path / "own.keras")
+    (tmp_path / "own.keras").rename(tmp_path / "OWN.KERAS")
+    main(["export", str(tmp_path / "OWN.KERAS"), str(tmp_path)])
+    assert (tmp_path / "OWN" / "1" / "saved_model.pb").is_file()
