@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -10,21 +11,22 @@ from typing import Any
 
 import click
 
-from srnn_tf.command import (
-    anomalies,
-    bulk,
-    evaluating,
-    exporting,
-    options,
-    preparing,
-    publishing,
-    sampling,
-    scoring,
-    showing,
-    training,
-)
-from srnn_tf.serving import ServingError
+from srnn_tf.command import options, quiet
 
+# Each command is a name in a module of this folder, imported when the command is called.
+_COMMANDS = {
+    "anomalies": "anomalies.anomalies",
+    "bulk": "bulk.bulk",
+    "data": "preparing.data",
+    "evaluate": "evaluating.evaluate",
+    "export": "exporting.export",
+    "info": "showing.info",
+    "list": "showing.list_models",
+    "publish": "publishing.publish",
+    "sample": "sampling.sample",
+    "score": "scoring.score",
+    "train": "training.train",
+}
 # What a call can be corrected for; other errors come from disks and servers.
 MISTAKES = (
     ValueError,
@@ -37,30 +39,56 @@ MISTAKES = (
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Commands that are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands and cmd_name in _COMMANDS:
+            module, name = _COMMANDS[cmd_name].split(".")
+            command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+            if cmd_name != "bulk":  # whose workers would not import the modules
+                options.importing(command)
+            options.verbosely(command)
+            options.refusing_empty(command)
+            self.commands[cmd_name] = command
+        return self.commands.get(cmd_name)
+
+
+def _show_version(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        package = importlib.import_module(__name__.partition(".")[0])
+        print(f"srnn-tf {package.__version__}")
+        context.exit()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Print the version of this package.",
+)
 def app() -> None:
     """Score and sample the published models of srnn_tf, here or at a server; train others.
 
     `srnn-tf COMMAND --help` says what a command takes and has an example; `score` and `anomalies`
     read the file that the example of `sample` writes. Begin with `srnn-tf list`.
+
+    Results are printed on stdout, errors and warnings on stderr. The exit status is 0 after
+    success, 2 after a mistake in the call (an argument, a file, a package that is not installed), 1
+    where something failed on the way (a disk, a server), and 130 after Ctrl-C.
+
+    Completion of commands, options and names in bash (zsh and fish likewise):
+    eval "$(_SRNN_TF_COMPLETE=bash_source srnn-tf)"
     """
 
 
-for command in (
-    showing.list_models,
-    showing.info,
-    scoring.score,
-    sampling.sample,
-    anomalies.anomalies,
-    exporting.export,
-    preparing.data,
-    training.train,
-    evaluating.evaluate,
-    publishing.publish,
-):
-    app.add_command(options.importing(command))
-app.add_command(bulk.bulk)  # whose workers would not import the modules
-options.refusing_empty(app)
+options.verbosely(app)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -71,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     without a message.
     """
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    quiet.install()
     try:
         app.main(arguments, prog_name="srnn-tf", standalone_mode=False)
         sys.stdout.flush()  # an error of the last words, too, is one line
@@ -83,12 +112,23 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise SystemExit(1) from None
     except MISTAKES as error:
         _fail(str(error), 2)
-    except (OSError, ServingError) as error:
+    except OSError as error:
         _fail(str(error), 1)
     except Exception as error:
-        if not _was_interrupted(error):
+        if _was_interrupted(error):
+            _fail("interrupted", 130)
+        if not isinstance(error, _failures()):
             raise
-        _fail("interrupted", 130)
+        _fail(str(error) or "there is not enough memory", 1)
+
+
+def _failures() -> tuple[type[BaseException], ...]:
+    """What servers and memory raise; those of TensorFlow only where it has been imported."""
+    from srnn_tf.serving import ServingError
+
+    tf = sys.modules.get("tensorflow")
+    exhausted = (tf.errors.ResourceExhaustedError,) if tf is not None else ()
+    return (ServingError, MemoryError, *exhausted)
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

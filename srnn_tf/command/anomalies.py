@@ -12,6 +12,7 @@ from rich.table import Table
 from srnn_tf import plots, serving, zoo
 from srnn_tf.command import fit, options
 from srnn_tf.command.sampling import PICTURES
+from srnn_tf.core import packages
 from srnn_tf.core.files import check_output
 from srnn_tf.serving import inputs
 
@@ -67,9 +68,10 @@ def anomalies(
     """
     if not 0.0 < quantile < 1.0:
         raise ValueError(f"--quantile must be between 0 and 1; received {quantile}")
-    if out is not None and (out.suffix not in PICTURES or not out.parent.is_dir()):
+    if out is not None and (out.suffix.lower() not in PICTURES or not out.parent.is_dir()):
         raise ValueError(f"--out={out} must end in {', '.join(PICTURES)}, in a folder that exists")
     if out is not None:
+        packages.require(f"--out={out}", "matplotlib")
         check_output("--out", out, [file, *reference])
     sequences = list(inputs.read(file, name, steps_per_quarter))
     usual = [s for path in reference for s in inputs.read(path, name, steps_per_quarter)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from srnn_tf.command import options
+from srnn_tf.core import packages
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -36,6 +37,7 @@ def bulk(context: click.Context, model: str, patterns: tuple[str, ...], output: 
 
     Example: srnn-tf bulk --model f_rnn_bach --input 'rolls/*.npz' --output scores
     """
+    packages.require("srnn-tf bulk", "apache_beam")
     from srnn_tf.serving import bulk as pipeline  # Beam takes seconds to import
 
     pipeline.score_patterns(model, patterns, output, context.args)

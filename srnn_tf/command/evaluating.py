@@ -5,8 +5,6 @@ from __future__ import annotations
 import click
 
 from srnn_tf.command import options
-from srnn_tf.experiments import bounds
-from srnn_tf.experiments import evaluate as evaluation
 
 
 @click.command()
@@ -57,6 +55,9 @@ def evaluate(
 
     Example: srnn-tf evaluate runs/f_rnn_bach
     """
+    from srnn_tf.experiments import bounds
+    from srnn_tf.experiments import evaluate as evaluation
+
     if table:
         if bounds_on is not None:
             raise ValueError(f"--bounds-on={bounds_on} does not go with --table")

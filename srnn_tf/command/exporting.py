@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from srnn_tf import zoo
 from srnn_tf.command import options
-from srnn_tf.core import checks, files
-from srnn_tf.model import SequenceModel
-from srnn_tf.serving import export as exports
+from srnn_tf.core import checks, files, packages
+
+if TYPE_CHECKING:
+    from srnn_tf.model import SequenceModel
 
 
 @click.command()
@@ -34,7 +36,9 @@ def export(model: str, out: Path, version: int | None) -> None:
     """
     if not out.is_dir():
         raise FileNotFoundError(f"{out} is not a folder; make it first")
-    own = model.endswith(".keras")
+    own = model.lower().endswith(".keras")
+    if own:
+        packages.require(f"export of {model}", "tensorflow_serving")
     loaded = _own(Path(model)) if own else None
     if version is not None:
         checks.sizes(version=version)
@@ -42,6 +46,8 @@ def export(model: str, out: Path, version: int | None) -> None:
     target = out / (f"{model}/{folder.name}" if folder else f"{Path(model).stem}/{version or 1}")
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; published versions are never replaced")
+    from srnn_tf.serving import export as exports
+
     with files.made(target.parent):
         if folder is None:
             exports.export(loaded, target)

@@ -5,24 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from srnn_tf.command import quiet
 
-class _Named(click.Path):
-    """A path that is not empty: Python takes an empty one for the working folder."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not os.fspath(value):
-            self.fail("must name a file or folder; received ''", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-FILE = _Named(path_type=Path)
-FOLDER = _Named(path_type=str)
+FILE = click.Path(path_type=Path)
+FOLDER = click.Path(path_type=str)
 name = click.argument("name")
 server = click.option(
     "--server",
@@ -76,7 +69,10 @@ def importing(command: click.Command) -> click.Command:
         metavar="MODULE",
         is_eager=True,
         expose_value=False,
-        callback=lambda context, option, names: import_modules(names),
+        # A shell that completes a word does not wait for a module.
+        callback=lambda context, option, names: (
+            None if context.resilient_parsing else import_modules(names)
+        ),
         help="Import a module of your own first, which registers what it adds; repeatable.",
     )
     command.params.append(option)
@@ -98,16 +94,72 @@ def import_modules(names: Sequence[str]) -> None:
             raise ImportError(f"--import {name}: {error}") from error
 
 
+def verbosely(command: click.Command) -> click.Command:
+    """A command with `--verbose`; of a group, each of its commands."""
+    if isinstance(command, click.Group):
+        for part in command.commands.values():
+            verbosely(part)
+    command.params.append(
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=lambda context, option, value: quiet.uninstall() if value else None,
+            help="Print the log of TensorFlow too.",
+        )
+    )
+    return command
+
+
 class _Filled(click.ParamType):
     """A type whose text is not empty: Python would take it for the working folder, or for none."""
 
-    def __init__(self, of: click.ParamType):
-        self.of, self.name = of, of.name
+    def __init__(self, of: click.ParamType, known: Callable[[], Iterable[str]] = tuple):
+        self.of, self.name, self.known = of, of.name, known
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value in ("", b"") or str(value).isspace():
             self.fail(f"must not be empty; received {value!r}", param, ctx)
         return self.of.convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        try:
+            names = sorted(name for name in self.known() if name.startswith(incomplete))
+        except (OSError, ValueError):
+            names = []  # a shell has no place for the error; the command itself will tell it
+        return [*map(CompletionItem, names), *self.of.shell_complete(ctx, param, incomplete)]
+
+
+def _published() -> Iterable[str]:
+    from srnn_tf import zoo
+
+    return zoo.names(published=True)
+
+
+def _recipes() -> dict[str, Any]:
+    from srnn_tf import recipes
+
+    return recipes.RECIPES
+
+
+def _corpora() -> Iterable[str]:
+    from srnn_tf.data import corpora
+
+    return corpora.CORPORA
+
+
+# What a shell completes, of commands and their parameters.
+_KNOWN: dict[str, Callable[[], Iterable[str]]] = {
+    **dict.fromkeys(("info name", "score name", "sample name", "anomalies name"), _published),
+    **dict.fromkeys(("export model", "bulk model", "evaluate runs", "publish run"), _published),
+    "train name": _recipes,
+    "prepare name": _corpora,
+    "list dataset": lambda: {recipe.dataset for recipe in _recipes().values()},
+    "list model": lambda: {recipe.model for recipe in _recipes().values()},
+}
 
 
 def refusing_empty(command: click.Command) -> None:
@@ -117,4 +169,5 @@ def refusing_empty(command: click.Command) -> None:
             refusing_empty(part)
     for param in command.params:
         if isinstance(param.type, (click.Path, click.types.StringParamType)):
-            param.type = _Filled(param.type)
+            known = _KNOWN.get(f"{command.name} {param.name}", tuple)
+            param.type = _Filled(param.type, known)

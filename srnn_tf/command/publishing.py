@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from srnn_tf.command import options
-from srnn_tf.experiments import cards, checkout, keep
-from srnn_tf.experiments import publish as publishing
+from srnn_tf.core import packages
 
 
 @click.command()
@@ -83,6 +82,11 @@ def publish(
         raise ValueError("--version, --again and --seeds go with RUN_DIR or NAME")
     if bool(restore) != bool(out):
         raise ValueError("--restore NAME and --out RUN_DIR go together")
+    if run is not None:
+        packages.require(f"publish {run}", "tensorflow_serving")
+    from srnn_tf.experiments import cards, checkout, keep
+    from srnn_tf.experiments import publish as publishing
+
     if kept:
         print(f"wrote {keep.keep(kept)}")
         return

@@ -8,7 +8,7 @@ import click
 
 from srnn_tf import plots, zoo
 from srnn_tf.command import options
-from srnn_tf.core import checks
+from srnn_tf.core import checks, packages
 from srnn_tf.core.files import check_output
 from srnn_tf.serving import inputs
 
@@ -57,8 +57,11 @@ def sample(
     card = zoo.card(name)
     of = inputs.modality_of(card)
     written = of.written if of.writer is not None else ()
-    if out.suffix not in (*written, *PICTURES):
+    ending = out.suffix.lower()
+    if ending not in (*written, *PICTURES):
         raise ValueError(f"--out={out}: {name} draws {', '.join((*written, *PICTURES))}")
+    needed = of.packages.get(ending, ()) if ending in written else ("matplotlib",)
+    packages.require(f"--out={out}", *needed)
     check_output("--out", out)
     steps = of.sample_steps if steps is None else steps
     checks.sizes(steps=steps)
@@ -70,7 +73,7 @@ def sample(
     else:
         drawn = zoo.load(name).sample(1, steps, seed, temperature=temperature)[0].numpy()
     scale = zoo.standardization(name)
-    if of.writer is not None and out.suffix in written:
+    if of.writer is not None and ending in written:
         of.writer(drawn, out, scale, card["sample_rate"])
     else:
         plots.draw(of.name, drawn, out, scale, card["sample_rate"], f"{name}, seed {seed}")

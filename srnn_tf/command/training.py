@@ -7,8 +7,7 @@ from typing import Any
 import click
 
 from srnn_tf.command import options
-from srnn_tf.experiments import runs, workers
-from srnn_tf.experiments import train as training
+from srnn_tf.experiments import defaults
 
 
 @click.command()
@@ -32,7 +31,8 @@ from srnn_tf.experiments import train as training
 @click.option(
     "--validate-every",
     type=int,
-    help=f"The updates between two validations, each with a checkpoint; {runs.EPOCH} by default.",
+    help="The updates between two validations, each with a checkpoint; "
+    f"{defaults.EPOCH} by default.",
 )
 @click.option(
     "--patience",
@@ -66,13 +66,13 @@ from srnn_tf.experiments import train as training
 )
 @click.option(
     "--dtype",
-    type=click.Choice(runs.POLICIES),
+    type=click.Choice(defaults.POLICIES),
     help="The precision to train in; the recipe's by default. mixed_bfloat16 is slow without "
     "AVX-512.",
 )
 @click.option(
     "--strategy",
-    type=click.Choice(workers.KINDS),
+    type=click.Choice(defaults.STRATEGIES),
     help="Train on many devices: all of this machine (mirrored), or those of the workers in "
     "TF_CONFIG (multiworker).",
 )
@@ -94,6 +94,8 @@ def train(
 
     Example: srnn-tf train f_rnn_bach --steps 3000 --out runs/f_rnn_bach
     """
+    from srnn_tf.experiments import train as training
+
     training.start(
         name,
         out,

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import tensorflow as tf
 
+from srnn_tf.core import lazy
 from srnn_tf.core.registry import unknown
 from srnn_tf.core.types import Array, Shape, Temperature
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:  # much of what imports this module does not need it
+    tf = lazy.module("tensorflow")
 
 # Marks an error of ours inside the InvalidArgumentError that a failing pipeline raises.
 MARK = "srnn_tf:"
@@ -25,7 +30,6 @@ LARGEST = 1e9
 MOST_VALUES, MOST_STREAMS = 2**29, 2**24
 # Libraries whose containers NumPy would read without their mask, index, missing values or zeros.
 _CONTAINERS = ("pandas", "polars", "pyarrow", "scipy", "sparse")
-_SPARSE = (tf.SparseTensor, tf.RaggedTensor, tf.IndexedSlices)
 
 
 def sizes(minimum: int = 1, **values: int) -> None:
@@ -142,7 +146,7 @@ def _check_container(values, name, accepted):
             "give its `.data`, and `mask` for steps that are padding"
         )
     library = type(values).__module__.split(".")[0]
-    if isinstance(values, _SPARSE) or library in _CONTAINERS:
+    if _is_sparse(values) or library in _CONTAINERS:
         raise ValueError(
             f"`{name}` must be {accepted}; received a {library} {type(values).__name__}: convert "
             "it to a dense array first"
@@ -321,8 +325,12 @@ def _asserted(tensors, conditions):
         return {name: tf.identity(x) for name, x in tensors.items()}
 
 
+def _is_sparse(value: object) -> bool:
+    return isinstance(value, (tf.SparseTensor, tf.RaggedTensor, tf.IndexedSlices))
+
+
 def _checked_frames(x, event_size, binary, name, empty):
-    if isinstance(x, _SPARSE):
+    if _is_sparse(x):
         raise ValueError(f"`{name}` must be a dense tensor; received a {type(x).__name__}")
     if not is_real(x.dtype):
         raise ValueError(f"`{name}` must be numeric; received {x.dtype.name}")
@@ -354,7 +362,7 @@ def _checked_frames(x, event_size, binary, name, empty):
 
 
 def _checked_mask(mask):
-    if isinstance(mask, _SPARSE) or not is_real(mask.dtype):
+    if _is_sparse(mask) or not is_real(mask.dtype):
         raise ValueError(f"`mask` must be a boolean tensor; received {mask}")
     boolean = tf.cast(mask, tf.bool)
     exact = tf.reduce_all(tf.cast(boolean, tf.float32) == tf.cast(mask, tf.float32))

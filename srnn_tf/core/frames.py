@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
+from typing import TYPE_CHECKING
+
+from srnn_tf.core import lazy
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:  # much of what imports this module does not need it
+    tf = lazy.module("tensorflow")
 
 
 def reframe(frames: tf.Tensor, frame_size: int, down_sample: int = 1) -> tf.Tensor:

@@ -8,7 +8,7 @@ Without them, frames are drawn as rows of values, and no baseline is compared.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Modality:
         writer: a function that writes frames to a file, from frames, a path, a `Standardization`
             and a sample rate; None for no such file.
         written: the suffixes of the files that `writer` writes.
+        packages: the optional packages that `writer` needs, from a suffix to keys of
+            `core.packages.EXTRAS`.
         unit: the unit of a score, "step" for nats per step.
         standardized: whether data sets are standardized to mean 0 and standard deviation 1.
         unscaled: the number of leading values of a frame that are neither scaled nor standardized,
@@ -68,6 +70,7 @@ class Modality:
     reader: Callable[[Path, Any], Sequence[tuple[np.ndarray, float]]] | None = None
     writer: Callable[..., None] | None = None
     written: tuple[str, ...] = ()
+    packages: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
     unit: str = "sequence"
     standardized: bool = True
     unscaled: int = 0
@@ -134,6 +137,7 @@ MODALITIES: dict[str, Modality] = {
         reader=_read_midi,
         writer=_write_midi,
         written=(".mid",),
+        packages={".mid": ("mido",), ".midi": ("mido",), ".wav": ("soundfile",)},
         unit="step",
         standardized=False,
         check=check_roll,
@@ -158,6 +162,7 @@ MODALITIES: dict[str, Modality] = {
         reader=_read_audio,
         writer=write_wav,
         written=(".wav",),
+        packages={".wav": ("soundfile",)},
         constant="the training part is silent: all its samples are the same",
         versions=audio.versions,
         sample_steps=80,  # a second

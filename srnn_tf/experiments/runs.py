@@ -29,12 +29,10 @@ from srnn_tf.core.files import replacing
 from srnn_tf.data.batching.transposition import LARGEST
 from srnn_tf.data.formats.rolls import NUM_NOTES
 from srnn_tf.experiments import checksums
+from srnn_tf.experiments.defaults import EPOCH, POLICIES
 from srnn_tf.model import SequenceModel
 from srnn_tf.objectives import ELBO, Exact, KLSchedule, Objective
 
-POLICIES = ("float32", "mixed_bfloat16")
-# Updates between two validations, by default; checkpoints are written there.
-EPOCH = 500
 # Entries of `run.json` that are there only where a run departs from its recipe.
 OPTIONS = (
     *("candidate", "batch_size", "validate_every", "patience"),

@@ -190,7 +190,7 @@ def start(
         folder: the folder of the run.
         path, edition: the data, as in `srnn_tf.data.load`.
         steps, seed, dtype: as in `runs.Run.create`.
-        kind: one of `workers.KINDS`; one device by default.
+        kind: one of `defaults.STRATEGIES`; one device by default.
         begin_with: for a warm start, the folder of the run to take the best weights from.
         test: whether to score the test split.
         options: further arguments of `runs.Run.create`.

@@ -21,7 +21,6 @@ from srnn_tf.data import EpochDataset
 from srnn_tf.model import SequenceModel
 from srnn_tf.training import inputs
 
-KINDS = ("mirrored", "multiworker")
 LOST = (  # how TensorFlow tells that a worker is gone, or has come back as another one
     tf.errors.UnavailableError,
     tf.errors.InternalError,

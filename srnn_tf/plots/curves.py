@@ -12,7 +12,6 @@ import numpy as np
 from srnn_tf.core import checks
 from srnn_tf.core.files import replacing
 from srnn_tf.core.types import Array
-from srnn_tf.training import metrics
 
 if TYPE_CHECKING:
     from srnn_tf.model import Posterior
@@ -70,6 +69,8 @@ def latent_usage(posterior: Posterior, path: str | os.PathLike, mask: Array | No
         ValueError: `mean` and `kl` differ in shape or are not (B, S, Z), or the mask is invalid.
         OSError: `path` cannot be written.
     """
+    from srnn_tf.training import metrics
+
     figure = _figure("latent_usage", 7, 6)
     mean, kl, real = _latents(posterior, mask)
     units, steps = figure.subplots(2)
@@ -217,4 +218,4 @@ def _finish(axis, xlabel, ylabel):
 
 def _save(figure, path):
     with replacing(path) as temporary:
-        figure.savefig(temporary, format=Path(path).suffix.lstrip(".") or None, dpi=150)
+        figure.savefig(temporary, format=Path(path).suffix.lower().lstrip(".") or None, dpi=150)

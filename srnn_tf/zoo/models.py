@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from srnn_tf import recipes
-from srnn_tf.core import reading
+from srnn_tf.core import checks, reading
 from srnn_tf.core.registry import unknown
 from srnn_tf.zoo import artifacts, store
 
@@ -134,7 +134,6 @@ def _compile(model: SequenceModel, options: dict[str, Any]) -> None:
     import keras
 
     from srnn_tf import objectives
-    from srnn_tf.core import checks
 
     checks.weight(learning_rate=options.get("learning_rate", 1e-4))
     optimizer = keras.optimizers.Adam(options.get("learning_rate", 1e-4))
@@ -256,10 +255,9 @@ def _open(place: _Place) -> artifacts.Artifact:
 
 def _locate(name: str, version: int | None, root: str | os.PathLike | None) -> _Place:
     if version is not None:
-        from srnn_tf.core import checks
-
         checks.sizes(version=version)
-    if not isinstance(name, str) or name not in names(root=root):
+    # Reading the folders takes longer than asking the recipes, which `list` does for each name.
+    if not isinstance(name, str) or (name not in recipes.RECIPES and name not in store.names(root)):
         raise unknown("model", name, names(root=root))
     alias = store.alias(name, root)
     if alias is not None:

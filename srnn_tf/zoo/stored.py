@@ -170,10 +170,18 @@ def read_keras(path: Path) -> SequenceModel:
             raise ValueError(f"it holds a {reading.shortened(kind)}; a SequenceModel is needed")
         check(model, shapes)
         _check_room(planned(model, _all_weights), shapes)
-        loaded = keras.saving.load_model(path, compile=False)
+        loaded = _load(path)
     except Exception as error:  # Keras raises many types on damaged files and unknown classes
         raise ValueError(f"{path}: Keras cannot load it: {error}") from error
     return loaded
+
+
+def _load(path: Path) -> SequenceModel:
+    if path.suffix == ".keras":
+        return keras.saving.load_model(path, compile=False)
+    with tempfile.TemporaryDirectory() as folder:  # Keras reads no other ending, as .KERAS
+        (Path(folder) / "model.keras").symlink_to(path.absolute())
+        return keras.saving.load_model(Path(folder) / "model.keras", compile=False)
 
 
 def _contents(path: Path) -> tuple[Any, Shapes]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
-from srnn_tf.core import checks
+from srnn_tf.core import checks, lazy
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:  # much of what imports this module does not need it
+    tf = lazy.module("tensorflow")
 
 Batch = dict[str, np.ndarray]
 

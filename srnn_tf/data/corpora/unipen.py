@@ -38,7 +38,7 @@ def find(source: Path, options: Options) -> Found:
 
 def files_of(item: Item) -> list[Path]:
     """The file of an item, and the files that it includes."""
-    if item.path.suffix != ".dat":
+    if item.path.suffix.lower() != ".dat":
         return [item.path]
     include = _include(item.path)
     try:
@@ -53,7 +53,7 @@ def _include(path: Path) -> Path:
 
 def read(item: Item, options: Options) -> Iterator[Record]:
     """The pen moves of the sentences of a part, or of one file."""
-    if item.path.suffix == ".dat":
+    if item.path.suffix.lower() == ".dat":
         points = strokes.read_unipen(item.path, _include(item.path))
         yield Record(item.key, strokes.moves(points, item.path))
         return

@@ -8,14 +8,18 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from srnn_tf.core import reading
+from srnn_tf.core import lazy, reading
 from srnn_tf.core.files import replacing
 from srnn_tf.data.corpora.base import Record
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:  # much of what imports this module does not need it
+    tf = lazy.module("tensorflow")
 
 _HEAD = 12  # bytes in front of a record: its length and a checksum
 _TAIL = 4
