@@ -24,6 +24,7 @@ class _Named(click.Path):
 FILE = _Named(path_type=Path)
 FOLDER = _Named(path_type=str)
 name = click.argument("name")
+model = click.argument("model", type=FOLDER)
 server = click.option(
     "--server",
     metavar="ADDRESS",
@@ -53,7 +54,7 @@ data = click.option(
     "--data",
     type=FOLDER,
     metavar="PATH",
-    help="The data of the recipe: the folder that `srnn-tf data prepare` made. Of nottingham, "
+    help="The data: the folder that `srnn-tf data prepare` made. Of nottingham, "
     "muse, piano_midi and jsb also the .mat or .pickle file; of music the folder that holds these "
     "four files; bach comes with music21 and needs none.",
 )

@@ -91,4 +91,4 @@ def restore(name: str, folder: str, root: Path = KEPT) -> Path:
 
 
 def _files(folder: Path) -> list[str]:
-    return ["best.json", *([BEGUN] if (folder / BEGUN).is_file() else [])]
+    return ["best.json", *(name for name in (BEGUN, runs.DATA) if (folder / name).is_file())]
