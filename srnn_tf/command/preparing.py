@@ -107,14 +107,9 @@ def prepare(
     """
     if context.args and not runner:
         raise click.UsageError(f"unrecognized arguments: {' '.join(context.args)}")
-    name = _of_modality(name)
+    if name not in corpora.CORPORA:
+        name = folders.name_of(name) or name
     _show(run(name, source, out, workers, skip_bad, runner, context.args, **settings))
-
-
-def _of_modality(name: str) -> str:
-    """The corpus of a folder of files, where the name is that of a modality of this package."""
-    kinds = {corpus.kind: key for key, corpus in folders.CORPORA.items()}
-    return name if name in corpora.CORPORA else kinds.get(name, name)
 
 
 def _show(path: Path) -> None:

@@ -295,6 +295,8 @@ def evaluate_folder(
     run = runs.Run.open(folder)
     path = path or trained_on.path_of(run)
     splits = runs.load_data(run.recipe, path, edition, run.without)
+    if split == "test":
+        baselines.check_installed(splits.kind)  # now, not after the model was scored
     model = run.best_model()
     print(f"{run.recipe.name}, weights of step {int(model.step)} of {run.steps}")
     if split == "test":

@@ -17,6 +17,7 @@ import numpy as np
 from srnn_tf import recipes, zoo
 from srnn_tf.core.registry import unknown
 from srnn_tf.data import modality
+from srnn_tf.data.corpora import folders
 from srnn_tf.data.prepared import info
 from srnn_tf.experiments import provenance, runs
 from srnn_tf.model import SequenceModel
@@ -25,7 +26,6 @@ from srnn_tf.zoo import artifacts
 
 _TUNED = "_tuned"  # what the model part of such a run ends in
 FINE_TUNED = 0.1  # of the recipe's learning rate, as `zoo.load` compiles a model
-_CORPORA = {"pianoroll": "pianoroll", "speech": "audio", "handwriting": "strokes"}
 
 
 def recipe_for(name: str, path: str | None) -> recipes.Recipe:
@@ -86,8 +86,8 @@ def _advice(folder: Path) -> str:
     if not folder.is_dir():
         return ""
     endings = {p.suffix.lower() for p in folder.rglob("*")}
-    for kind, corpus in _CORPORA.items():
-        if endings & set(modality.get(kind).endings):
+    for corpus, of in folders.CORPORA.items():
+        if endings & set(modality.get(of.kind).endings):
             return (
                 f"; make one with: srnn-tf data prepare {corpus} --source {folder} --out "
                 f"prepared/{folder.resolve().name}"
