@@ -46,7 +46,7 @@ DRAWN = 8  # sequences of the model's own, where no reference is given
 @options.batch_size
 @options.steps_per_quarter
 def anomalies(
-    model: str,
+    name: str,
     file: Path,
     reference: tuple[Path, ...],
     quantile: float,
@@ -72,7 +72,7 @@ def anomalies(
         raise ValueError(f"--out={out} must end in {', '.join(PICTURES)}, in a folder that exists")
     if out is not None:
         check_output("--out", out, [file, *reference])
-    published = zoo.open(model)
+    published = zoo.open(name)
     name, card = published.name, published.card
     sequences = list(inputs.read(file, published, steps_per_quarter))
     usual = [s for path in reference for s in inputs.read(path, published, steps_per_quarter)]

@@ -24,7 +24,7 @@ class _Named(click.Path):
 FILE = _Named(path_type=Path)
 FOLDER = _Named(path_type=str)
 name = click.argument("name")
-model = click.argument("model", type=FOLDER)
+model = click.argument("name", metavar="MODEL", type=FOLDER)
 server = click.option(
     "--server",
     metavar="ADDRESS",

@@ -40,7 +40,7 @@ PICTURES = (".png", ".svg", ".pdf")
 @options.server
 @options.timeout
 def sample(
-    model: str,
+    name: str,
     out: Path,
     steps: int | None,
     seed: int,
@@ -55,7 +55,7 @@ def sample(
 
     Example: srnn-tf sample delta_rnn_random_bach --seed 1 --out chorale.mid
     """
-    published = zoo.open(model)
+    published = zoo.open(name)
     card, name = published.card, published.name
     of = inputs.modality_of(card)
     written = of.written if of.writer is not None else ()

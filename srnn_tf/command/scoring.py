@@ -38,7 +38,7 @@ from srnn_tf.serving import inputs
 )
 @options.steps_per_quarter
 def score(
-    model: str,
+    name: str,
     files: tuple[Path, ...],
     server: str | None,
     timeout: float,
@@ -64,7 +64,7 @@ def score(
         raise ValueError("--per-step needs --format jsonl; received csv")
     if output is not None:
         check_output("--output", output, files)
-    published = zoo.open(model)
+    published = zoo.open(name)
     card, name = published.card, published.name
     bound = inputs.bound_of(card)
     console = not sys.stderr.isatty()

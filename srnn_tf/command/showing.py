@@ -60,7 +60,7 @@ def _row(name: str, parameters: bool) -> list[str]:
 @click.command()
 @options.model
 @click.option("--json", "as_json", is_flag=True, help="Print the whole card, as JSON.")
-def info(model: str, as_json: bool) -> None:
+def info(name: str, as_json: bool) -> None:
     """Say what a model is, was trained on, and scores.
 
     MODEL is a published name, one of those of `srnn-tf list`, a .keras file, the folder of a run or
@@ -68,7 +68,7 @@ def info(model: str, as_json: bool) -> None:
 
     Example: srnn-tf info f_srnn_bach
     """
-    published = zoo.open(model)
+    published = zoo.open(name)
     card = published.card
     if as_json:
         print(json.dumps(card, indent=2))

@@ -132,6 +132,9 @@ class Source:
             variable.assign(value)
         card = self.published.card
         training = card.get("training") or {}
+        if self.published.source == "run":
+            of = runs.Run.open(str(self.published.folder), add_checksums=False)
+            training = provenance.training(of)
         told = {"from": self.published.name, "trained_on": card.get("trained_on")}
         run.write_json(provenance.BEGUN, {**training, **told})
 

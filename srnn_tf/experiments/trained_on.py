@@ -11,8 +11,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from srnn_tf import recipes
 from srnn_tf.core import reading
-from srnn_tf.data import Splits, Standardization
+from srnn_tf.data import Splits, Standardization, modality
 from srnn_tf.experiments import provenance, runs
 from srnn_tf.serving import inputs
 from srnn_tf.zoo import handles, models
@@ -112,8 +113,9 @@ def _kept(run: runs.Run) -> dict[str, Any]:
     for name in (runs.DATA, "evaluation.json"):
         if (run.folder / name).is_file():
             return run.read_json(name)
-    if run.recipe.event_size == 88:  # piano rolls are scored as they are
-        data = {"name": run.recipe.dataset, "edition": None, "kind": "pianoroll"}
+    kind = recipes.kind_of(run.recipe)
+    if kind is not None and not modality.get(kind).standardized:  # scored as they are
+        data = {"name": run.recipe.dataset, "edition": None, "kind": kind}
         return {"data": data, "standardization": None, "sample_rate": None}
     raise ValueError(
         f"{run.folder} does not say how its data are standardized: it is of an earlier version. "
@@ -123,8 +125,12 @@ def _kept(run: runs.Run) -> dict[str, Any]:
 
 def _card(run: runs.Run, kept: dict[str, Any]) -> dict[str, Any]:
     """What is known of a run, under the keys of a card."""
-    recipe, evaluation = run.recipe, run.folder / "evaluation.json"
-    test = run.read_json(evaluation.name).get("test", {}) if evaluation.is_file() else {}
+    recipe, test = run.recipe, {}
+    if (run.folder / "evaluation.json").is_file():
+        evaluation = run.read_json("evaluation.json")
+        if evaluation.get("weights_sha256") == runs.digest(run.folder / runs.WEIGHTS[1]):
+            test = evaluation["test"]  # else it is of weights of before
+    value, best_update = run.best()
     structure = recipe.candidate(run.candidate)
     train = kept["data"].get("parts", {}).get("train")
     size = f": {train['sequences']:,} sequences, {train['steps']:,} steps" if train else ""
@@ -140,9 +146,15 @@ def _card(run: runs.Run, kept: dict[str, Any]) -> dict[str, Any]:
         "bound": "ELBO" if "latent_size" in structure else "exact",
         "data": kept["data"],
         "trained_on": f"the training part of {kept['data']['name']}{size}",
-        "training": provenance.training(run),
+        "training": {
+            "updates": provenance.last_update(run),
+            "updates_of_recipe": recipe.steps,
+            "schedule": run.steps,
+            "best_update": best_update,
+            "seed": run.seed,
+        },
         "unit": f"nats per {recipe.unit}",
-        "validation": {"protocol": "paper", "value": run.best()[0]},
+        "validation": {"protocol": "paper", "value": value},
         "test": test,
         "sample_rate": kept["sample_rate"],
     }

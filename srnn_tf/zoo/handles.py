@@ -11,12 +11,14 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srnn_tf.core import checks
 from srnn_tf.data import Standardization, modality
-from srnn_tf.model import SequenceModel
 from srnn_tf.zoo import artifacts, models
+
+if TYPE_CHECKING:
+    from srnn_tf.model import SequenceModel
 
 ACCEPTED = (
     "accepted are a published name (`srnn-tf list`), a .keras file, the folder of a run of "
@@ -56,7 +58,7 @@ class Published:
 
     @functools.cached_property
     def folder(self) -> Path:
-        """The folder of the model, or its file; of a published name after a check of every file."""
+        """The folder of the model, or its file, after a check of every file that has a checksum."""
         return self.place()
 
     def load(self) -> SequenceModel:
@@ -217,8 +219,13 @@ def _exported(folder: Path) -> Published:
             raise ValueError(f"{path}: its `compile` is none: {error}") from error
         return loaded
 
+    def place() -> Path:
+        if artifact:
+            artifact.verify()
+        return folder
+
     details = {key: config[key] for key in ("recipe", "compile", "kind") if key in config}
-    return Published(name, card, lambda: scale, load, lambda: folder, "export", details)
+    return Published(name, card, lambda: scale, load, place, "export", details)
 
 
 def _card(

@@ -1,4 +1,4 @@
-"""A folder of a user's files becomes a model that is scored, sampled and exported, by one handle."""
+"""A folder of files becomes a model that is scored, sampled and exported; one handle for all."""
 
 import csv
 import dataclasses
