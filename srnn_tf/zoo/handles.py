@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import importlib
 import math
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srnn_tf.core import checks
+from srnn_tf.core.registry import unknown
 from srnn_tf.data import Standardization, modality
 from srnn_tf.zoo import artifacts, models
 
@@ -118,8 +118,8 @@ def open_(
         root: for a name, the only folder of published models to search.
 
     Raises:
-        ValueError: the name is unknown, or a file is damaged.
-        FileNotFoundError: nothing of this name is published, and no such file exists.
+        ValueError: nothing of this name is published and no such file exists, it is no model, or a
+            file is damaged.
         OSError: the download failed.
 
     Example:
@@ -145,13 +145,8 @@ def open_(
         raise ValueError(f"{text} is no model: {ACCEPTED}")
     if artifacts.NAME.fullmatch(text) and text in models.names():
         return _named(text, version, root)  # a recipe without weights: the error says what to do
-    known = models.names(published=True)
-    near = difflib.get_close_matches(text, known, n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise FileNotFoundError(
-        f"unknown model {text!r}: it is not published, and no such file or folder exists.{hint} "
-        f"{ACCEPTED[0].upper()}{ACCEPTED[1:]}"
-    )
+    of_names = unknown("model", text, models.names(published=True))
+    raise ValueError(f"{of_names}; no such file or folder exists either: {ACCEPTED}")
 
 
 def _named(name: str, version: int | None, root: str | os.PathLike | None) -> Published:

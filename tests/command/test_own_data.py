@@ -287,8 +287,8 @@ def test_what_is_no_model(command_of, made, tmp_path, capsys):
     more = {"score": [own.file], "anomalies": [own.file], "export": [tmp_path], "info": []}
     more["sample"] = ["--out", tmp_path / "x.mid"]
     for handle, message in {
-        "f_rnn_bachh": "Did you mean 'f_rnn_bach'? Accepted are",
-        tmp_path / "nothing": "no such file or folder exists",
+        "f_rnn_bachh": "Did you mean 'f_rnn_bach'?",
+        tmp_path / "nothing": "no such file or folder exists either: accepted are",
         own.prepared: "but prepared data: accepted are",
         tmp_path / "notes.txt": "is no model: accepted are",
         tmp_path / "net.keras": "Keras cannot load it",
