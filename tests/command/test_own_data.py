@@ -35,8 +35,8 @@ class Own:
 
     @property
     def file(self):
-        """One of the user's files."""
-        return next(p for p in sorted(self.source.rglob("*")) if p.is_file())
+        """One of the user's files, not an array, which is scored as it is."""
+        return [p for p in sorted(self.source.rglob("*")) if p.is_file()][-1]
 
 
 def small(recipe):
