@@ -120,9 +120,10 @@ class Source:
     def digest(self) -> str:
         """The SHA-256 of its weights, which identifies the run that begins with them."""
         digest = hashlib.sha256()
-        for name, variable in artifacts.weights(self.model).items():
+        # Not their names: Keras numbers the layers that a process has made.
+        for variable in artifacts.weights(self.model).values():
             value = np.ascontiguousarray(variable, np.float32)
-            digest.update(f"{name} {value.shape}\n".encode() + value.tobytes())
+            digest.update(f"{value.shape}\n".encode() + value.tobytes())
         return digest.hexdigest()
 
     def begin(self, run: runs.Run, model: SequenceModel) -> None:
@@ -176,17 +177,18 @@ def source(handle: str, name: str | None, path: str | None) -> Source:
                 + (flag if what != "modality" else "")
             )
     model = published.load()
+    part = "own" if base is None else base.model.removesuffix(_TUNED)
     base = base or next(iter(recipes.models(kind).values()), None)
     if base is None:
         raise ValueError(f"no recipe is of the modality {kind!r}; register one first")
-    part, tuned = base.model.removesuffix(_TUNED), base.model.endswith(_TUNED)
+    tuned = base.model.endswith(_TUNED)
     config = json.loads(json.dumps(model.get_config()))
     recipe = dataclasses.replace(
         base,
         name=f"{part}{_TUNED}_{data['name']}",
         dataset=data["name"],
-        structure=config["structure"],
-        emission=config["emission"],
+        structure=_lasting(config["structure"]),
+        emission=_lasting(config["emission"]),
         event_size=model.event_size,
         window=model.window if base.window is None else model.window or base.window,
         learning_rate=base.learning_rate * (1.0 if tuned else FINE_TUNED),
@@ -195,6 +197,11 @@ def source(handle: str, name: str | None, path: str | None) -> Source:
         reported=None,
     )
     return Source(published, model, recipe)
+
+
+def _lasting(config: dict[str, Any]) -> dict[str, Any]:
+    """A config without what Keras adds, which differs from process to process."""
+    return {k: v for k, v in config.items() if k not in ("name", "trainable", "dtype")}
 
 
 def _base(published: zoo.Published) -> recipes.Recipe | None:
