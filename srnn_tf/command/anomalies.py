@@ -20,7 +20,7 @@ DRAWN = 8  # sequences of the model's own, where no reference is given
 
 
 @click.command()
-@options.name
+@options.model
 @click.argument("file", type=options.FILE)
 @click.option(
     "--reference",
@@ -60,7 +60,8 @@ def anomalies(
 ) -> None:
     """Find the steps of FILE that a model finds unlikely.
 
-    NAME is a published model, one of those of `srnn-tf list`. FILE is one that `srnn-tf score`
+    MODEL is a published name, one of those of `srnn-tf list`, a .keras file, the folder of a run or
+    an exported folder. FILE is one that `srnn-tf score`
     reads. A step is marked where its log likelihood given the steps before it, in nats, is below a
     quantile of that of the reference.
 
@@ -73,20 +74,22 @@ def anomalies(
     if out is not None:
         packages.require(f"--out={out}", "matplotlib")
         check_output("--out", out, [file, *reference])
-    sequences = list(inputs.read(file, name, steps_per_quarter))
-    usual = [s for path in reference for s in inputs.read(path, name, steps_per_quarter)]
+    published = zoo.open(name)
+    name, card = published.name, published.card
+    sequences = list(inputs.read(file, published, steps_per_quarter))
+    usual = [s for path in reference for s in inputs.read(path, published, steps_per_quarter)]
     if not usual and any(s.is_waveform for s in sequences):
         raise ValueError("recordings need --reference: files of what is usual")
     for sequence in sequences + usual:
-        inputs.check(sequence, zoo.card(name))
+        inputs.check(sequence, card)
     inputs.one_kind(sequences + usual)
-    answers = inputs.backend(name, server, timeout, batch_size)
+    answers = inputs.backend(published, server, timeout, batch_size)
     scores = inputs.score(answers, sequences)
-    fit.warn(name, zoo.card(name), sequences, scores.log_likelihood)
+    fit.warn(name, card, sequences, scores.log_likelihood)
     per_step = scores.log_likelihood_per_step
     reference_scores = _reference(answers, usual, sequences)
     mark = float(np.quantile(reference_scores, quantile))
-    seconds = _seconds(zoo.card(name))
+    seconds = _seconds(card)
     table = Table("sequence", "step", *(["seconds"] if seconds else []), "nats", box=None)
     marked = [
         (v, i, t) for i, steps in enumerate(per_step) for t, v in enumerate(steps) if v < mark

@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from srnn_tf import zoo
 from srnn_tf.command import options
 from srnn_tf.core import checks, files, packages
-
-if TYPE_CHECKING:
-    from srnn_tf.model import SequenceModel
 
 
 @click.command()
@@ -28,37 +24,44 @@ if TYPE_CHECKING:
 def export(model: str, out: Path, version: int | None) -> None:
     """Write a model to where TensorFlow Serving finds it.
 
-    MODEL is a published model, as `srnn-tf list` names it, every file of which is compared with
-    its checksum, or a .keras file of your own. OUT is a folder that exists; what is written is
-    OUT/MODEL/VERSION, which must not.
+    MODEL is a published name, one of those of `srnn-tf list`, every file of which is compared with
+    its checksum; or a .keras file, the folder of a run or an exported folder of your own. OUT is a
+    folder that exists; what is written is OUT/NAME/VERSION, which must not. NAME is that of the
+    model, of a file or folder its own.
 
     Example: srnn-tf export f_rnn_bach .
     """
     if not out.is_dir():
         raise FileNotFoundError(f"{out} is not a folder; make it first")
-    own = model.lower().endswith(".keras")
-    if own:
-        packages.require(f"export of {model}", "tensorflow_serving")
-    loaded = _own(Path(model)) if own else None
     if version is not None:
         checks.sizes(version=version)
-    folder = None if own else zoo.folder(model, version)
-    target = out / (f"{model}/{folder.name}" if folder else f"{Path(model).stem}/{version or 1}")
+    of_its_own = Path(model).is_file() or (Path(model) / "run.json").is_file()
+    published = zoo.open(model, None if of_its_own else version)
+    folder = published.folder if published.source in ("name", "export") else None
+    number = folder.name if folder is not None and folder.name.isdecimal() else version or 1
+    if folder is None:
+        packages.require(f"export of {model}", "tensorflow_serving")
+    target = out / published.name / str(number)
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; published versions are never replaced")
-    from srnn_tf.serving import export as exports
-
     with files.made(target.parent):
         if folder is None:
-            exports.export(loaded, target)
+            _export(published, target)
         else:
             with files.creating(target) as part:
                 shutil.copytree(folder, part)
     print(f"wrote {target}")
 
 
-def _own(file: Path) -> SequenceModel:
-    """The model of a file that Keras saved."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{file} is not a file")
-    return zoo.read(file)
+def _export(published: zoo.Published, target: Path) -> None:
+    """Export a model that is no SavedModel yet."""
+    from srnn_tf.core.registry import describe
+    from srnn_tf.objectives import OBJECTIVES
+    from srnn_tf.serving import export as exports
+
+    model, details = published.load(), dict(published.details)
+    if "compile" in details:
+        objective = describe(OBJECTIVES, model.objective)
+        details["compile"] = {**details["compile"], "objective": objective}
+    rate = published.card["sample_rate"]
+    exports.export(model, target, published.standardization, rate, details)

@@ -17,6 +17,7 @@ from srnn_tf.command import quiet
 FILE = click.Path(path_type=Path)
 FOLDER = click.Path(path_type=str)
 name = click.argument("name")
+model = click.argument("name", metavar="MODEL", type=FOLDER)
 server = click.option(
     "--server",
     metavar="ADDRESS",
@@ -46,7 +47,7 @@ data = click.option(
     "--data",
     type=FOLDER,
     metavar="PATH",
-    help="The data of the recipe: the folder that `srnn-tf data prepare` made. Of nottingham, "
+    help="The data: the folder that `srnn-tf data prepare` made. Of nottingham, "
     "muse, piano_midi and jsb also the .mat or .pickle file; of music the folder that holds these "
     "four files; bach comes with music21 and needs none.",
 )

@@ -10,6 +10,7 @@ import click
 
 from srnn_tf.command import options
 from srnn_tf.data import corpora
+from srnn_tf.data.corpora import folders
 from srnn_tf.data.prepared import info, records
 from srnn_tf.data.prepared.preparation import prepare as run
 
@@ -97,13 +98,17 @@ def prepare(
 ) -> None:
     """Read a corpus and write it for training.
 
-    NAME is one of `srnn-tf data list`, or of a module of your own. Each corpus takes only the
+    NAME is one of `srnn-tf data list`, or of a module of your own. A folder of your own files is
+    pianoroll (MIDI), audio (WAV, FLAC, MP3, ...) or strokes (IAM-OnDB, UNIPEN, .npy); the names of
+    modalities, speech and handwriting, stand for audio and strokes. Each corpus takes only the
     options that it knows.
 
-    Example: srnn-tf data prepare timit --source /corpora/TIMIT --out prepared/timit
+    Example: srnn-tf data prepare pianoroll --source my_midi --out prepared/mine
     """
     if context.args and not runner:
         raise click.UsageError(f"unrecognized arguments: {' '.join(context.args)}")
+    if name not in corpora.CORPORA:
+        name = folders.name_of(name) or name
     _show(run(name, source, out, workers, skip_bad, runner, context.args, **settings))
 
 

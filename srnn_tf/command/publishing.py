@@ -17,6 +17,9 @@ from srnn_tf.core import packages
     type=options.FILE,
     help="The folder of published models, made if need be; saved_models of a checkout by default.",
 )
+@click.option(
+    "--name", "given", metavar="NAME", help="The name to publish under; the recipe's by default."
+)
 @click.option("--version", type=int, help="The version of the run's model; the next by default.")
 @click.option(
     "--again",
@@ -57,6 +60,7 @@ from srnn_tf.core import packages
 def publish(
     run: str | None,
     root: Path | None,
+    given: str | None,
     version: int | None,
     again: bool,
     seeds: tuple[str, ...],
@@ -69,17 +73,18 @@ def publish(
     """Publish an evaluated run: a SavedModel, its card and page.
 
     RUN_DIR is a folder that `srnn-tf train` and `srnn-tf evaluate` wrote; what is published is
-    ROOT/NAME/VERSION, NAME being that of its recipe. A published NAME in place of RUN_DIR needs
-    --seeds or --again. --substitute, --tables, --keep and --restore go without either.
+    ROOT/NAME/VERSION, NAME being that of its recipe or --name. A published NAME in place of RUN_DIR
+    needs --seeds or --again. --substitute, --tables, --keep and --restore go without either.
 
-    Models in ROOT are found by all commands where the environment variable SRNN_TF_ZOO names it.
+    Models in ROOT are found by all commands where the environment variable SRNN_TF_ZOO names it;
+    RESULTS.md and other pages are made in a checkout only.
 
     Example: srnn-tf publish runs/f_rnn_bach --root my_models
     """
     if sum(map(bool, (run, substitute or tables, kept, restore))) != 1:
         raise ValueError("give one of RUN_DIR or NAME, --substitute or --tables, --keep, --restore")
-    if run is None and (version is not None or again or seeds):
-        raise ValueError("--version, --again and --seeds go with RUN_DIR or NAME")
+    if run is None and (version is not None or again or seeds or given is not None):
+        raise ValueError("--name, --version, --again and --seeds go with RUN_DIR or NAME")
     if bool(restore) != bool(out):
         raise ValueError("--restore NAME and --out RUN_DIR go together")
     if run is not None:
@@ -100,4 +105,4 @@ def publish(
         cards.write_tables(root)
         print(f"wrote the pages of {root}")
         return
-    print(f"wrote {publishing.publish(run, root, version, seeds, again)}")
+    print(f"wrote {publishing.publish(run, root, version, seeds, again, given)}")

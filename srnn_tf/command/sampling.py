@@ -16,7 +16,7 @@ PICTURES = (".png", ".svg", ".pdf")
 
 
 @click.command()
-@options.name
+@options.model
 @click.option(
     "--out",
     required=True,
@@ -50,11 +50,13 @@ def sample(
 ) -> None:
     """Draw from a model, to a file that can be heard or seen.
 
-    NAME is a published model, one of those of `srnn-tf list`.
+    MODEL is a published name, one of those of `srnn-tf list`, a .keras file, the folder of a run or
+    an exported folder.
 
     Example: srnn-tf sample delta_rnn_random_bach --seed 1 --out chorale.mid
     """
-    card = zoo.card(name)
+    published = zoo.open(name)
+    card, name = published.card, published.name
     of = inputs.modality_of(card)
     written = of.written if of.writer is not None else ()
     ending = out.suffix.lower()
@@ -63,16 +65,18 @@ def sample(
     needed = of.packages.get(ending, ()) if ending in written else ("matplotlib",)
     packages.require(f"--out={out}", *needed)
     check_output("--out", out)
+    if ending in written:
+        published.check_standardization(f"--out={out}")
     steps = of.sample_steps if steps is None else steps
     checks.sizes(steps=steps)
     if server is not None:
         if temperature != 1.0:
             raise ValueError(f"--temperature={temperature}: a server draws at 1 only")
-        answers = inputs.backend(name, server, timeout)
+        answers = inputs.backend(published, server, timeout)
         drawn = answers.sample(steps, seed=seed)[0]
     else:
-        drawn = zoo.load(name).sample(1, steps, seed, temperature=temperature)[0].numpy()
-    scale = zoo.standardization(name)
+        drawn = published.load().sample(1, steps, seed, temperature=temperature)[0].numpy()
+    scale = published.standardization
     if of.writer is not None and ending in written:
         of.writer(drawn, out, scale, card["sample_rate"])
     else:

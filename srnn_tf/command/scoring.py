@@ -19,7 +19,7 @@ from srnn_tf.serving import inputs
 
 
 @click.command()
-@options.name
+@options.model
 @click.argument("files", nargs=-1, required=True, type=options.FILE)
 @options.server
 @options.timeout
@@ -50,7 +50,8 @@ def score(
 ) -> None:
     """Print the log likelihood of each sequence of FILES, in nats.
 
-    NAME is a published model, one of those of `srnn-tf list`. FILES are those of its kind of data
+    MODEL is a published name, one of those of `srnn-tf list`, a .keras file, the folder of a run or
+    an exported folder. FILES are those of its kind of data
     (WAV, FLAC and MP3 of speech, MIDI of music, UNIPEN and IAM files of handwriting), or .npz and
     .npy arrays. Audio is resampled to 16 kHz and scored in nats of its samples in [-1, 1]; arrays
     of frames are scored as they are, so they must be standardized if the model's data are. With
@@ -63,18 +64,19 @@ def score(
         raise ValueError("--per-step needs --format jsonl; received csv")
     if output is not None:
         check_output("--output", output, files)
-    card = zoo.card(name)
+    published = zoo.open(name)
+    card, name = published.card, published.name
     bound = inputs.bound_of(card)
     console = not sys.stderr.isatty()
     sequences = [
         s
         for path in track(files, "reading", disable=console, transient=True)
-        for s in inputs.read(path, name, steps_per_quarter)
+        for s in inputs.read(path, published, steps_per_quarter)
     ]
     for sequence in sequences:
         inputs.check(sequence, card)
     inputs.one_kind(sequences)
-    answers = inputs.backend(name, server, timeout, batch_size)
+    answers = inputs.backend(published, server, timeout, batch_size)
     rows = []
     size = batch_size * 8
     chunks = [sequences[i : i + size] for i in range(0, len(sequences), size)]

@@ -69,29 +69,39 @@ def _row(name: str, parameters: bool) -> list[str]:
 
 
 @click.command()
-@options.name
+@options.model
 @click.option("--json", "as_json", is_flag=True, help="Print the whole card, as JSON.")
 def info(name: str, as_json: bool) -> None:
     """Say what a model is, was trained on, and scores.
 
-    NAME is a published model, one of those of `srnn-tf list`.
+    MODEL is a published name, one of those of `srnn-tf list`, a .keras file, the folder of a run or
+    an exported folder.
 
     Example: srnn-tf info f_srnn_bach
     """
-    card = zoo.card(name)
+    published = zoo.open(name)
+    card = published.card
     if as_json:
         print(json.dumps(card, indent=2))
         return
     table = Table(show_header=False, box=None)
-    training = card["training"]
+    training = card.get("training")
+    version = f", version {card['version']}" if "version" in card else ""
     rows = {
-        "model": f"{name}, version {card['version']}",
+        "model": f"{published.name}{version}",
         "structure, emission": f"{card['structure']['class']}, {card['emission']['class']}",
         "parameters": f"{card['parameters']:,}",
         "frames": f"{inputs.kind_of(card)}, {card['event_size']} values",
-        "trained on": card["trained_on"],
-        "updates": f"{training['updates']:,} of {training['updates_of_recipe']:,} of the recipe",
+        "trained on": card.get("trained_on", "not known"),
     }
+    if published.source != "name":
+        rows["read from"] = str(published.folder)
+    if training:
+        updates = f"{training['updates']:,} of {training['updates_of_recipe']:,}"
+        rows["updates"] = f"{updates} of the recipe"
+    if card.get("validation"):
+        value = f"{card['validation']['value']:.4f} {card['unit']}"
+        rows[f"validation, {card['validation']['protocol']}"] = value
     if card.get("stand_in"):
         rows["substitute"] = card["statement"]
     for protocol, scores in card["test"].items():

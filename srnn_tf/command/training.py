@@ -11,7 +11,7 @@ from srnn_tf.experiments import defaults
 
 
 @click.command()
-@options.name
+@click.argument("name", metavar="[MODEL]", required=False)
 @click.option(
     "--out", required=True, type=options.FOLDER, help="The folder of the run, made if need be."
 )
@@ -65,6 +65,14 @@ from srnn_tf.experiments import defaults
     help="Start from the best weights of another run (warm start).",
 )
 @click.option(
+    "--from",
+    "source",
+    type=options.FOLDER,
+    metavar="NAME|FILE|FOLDER",
+    help="Fine-tune a model on --data: a published name, a .keras file, the folder of a run or an "
+    "exported folder. MODEL is left out.",
+)
+@click.option(
     "--dtype",
     type=click.Choice(defaults.POLICIES),
     help="The precision to train in; the recipe's by default. mixed_bfloat16 is slow without "
@@ -78,7 +86,7 @@ from srnn_tf.experiments import defaults
 )
 @click.option("--no-test", is_flag=True, help="Do not score the test split at the end.")
 def train(
-    name: str,
+    name: str | None,
     out: str,
     data: str | None,
     without: tuple[str, ...],
@@ -86,11 +94,13 @@ def train(
     no_test: bool,
     **settings: Any,
 ) -> None:
-    """Train a recipe, or go on with a run that was interrupted.
+    """Train a model on a data set or on your own data, or go on with a run.
 
-    NAME is a recipe, one of those of `srnn-tf list --all`; it ends with its data set. The same
-    command again goes on where the run was interrupted. Kept are the weights that score best on the
-    validation split; printed at the end are their scores on the test split.
+    MODEL is a recipe, one of those of `srnn-tf list --all`, which ends with its data set; or its
+    first part alone, such as rnn_hier_mlp, for data of your own: the folder that `srnn-tf data
+    prepare` made. The same command again goes on where the run was interrupted. Kept are the
+    weights that score best on the validation split; printed at the end are their scores on the test
+    split. The folder of the run is a model for `srnn-tf score`, `sample`, `info` and `export`.
 
     Example: srnn-tf train f_rnn_bach --steps 3000 --out runs/f_rnn_bach
     """

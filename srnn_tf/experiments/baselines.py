@@ -11,6 +11,7 @@ Example:
     baselines.markov(bach.train, bach.test)  # nats per step
 """
 
+import importlib.util
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -206,6 +207,22 @@ BASELINES: dict[str, Callable[[Splits], dict[str, float]]] = {
     "handwriting": _of_moves,
     "speech": _of_samples,
 }
+
+
+_OF_SCIKIT_LEARN = ("handwriting", "speech")  # whose baselines are mixtures
+
+
+def check_installed(kind: str) -> None:
+    """Check that the packages are there which the baselines of a modality need.
+
+    Args:
+        kind: the name of the modality.
+
+    Raises:
+        ImportError: one is not; the error names the extra.
+    """
+    if kind in _OF_SCIKIT_LEARN and importlib.util.find_spec("sklearn") is None:
+        raise ImportError(f"the baselines of {kind} need the extra: pip install 'srnn-tf[floors]'")
 
 
 def all_of(splits: Splits) -> dict[str, float]:

@@ -75,8 +75,9 @@ def card(
     version: int,
     model: SequenceModel,
     seeds: dict[str, Any] | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
-    """The card of a run, without the checksums of its files."""
+    """The card of a run, without the checksums of its files; named as the recipe by default."""
     recipe, best = run.recipe, run.read_json("best.json")
     parts = evaluation["data"]["parts"]
     if recipe.dataset == "music":
@@ -94,7 +95,7 @@ def card(
         trained_on += f"; sequences cut into pieces of at most {recipe.max_steps:,} steps"
     return {
         "format": artifacts.FORMAT,
-        "name": recipe.name,
+        "name": name or recipe.name,
         "version": version,
         "stand_in": False,
         "structure": _with_module(recipe.candidate(run.candidate), model.structure),
@@ -122,6 +123,7 @@ def card(
         "test": evaluation["test"],
         **({"sets": evaluation["sets"]} if "sets" in evaluation else {}),
         "floors": evaluation["floors"],
+        **({"definition": run.definition} if run.definition else {}),
         "reported": recipe.reported,
         "seeds": seeds,
         "sample_rate": evaluation["sample_rate"],

@@ -22,7 +22,7 @@ import numpy as np
 from srnn_tf import data, recipes, zoo
 from srnn_tf.core import checks
 from srnn_tf.core.types import Steps
-from srnn_tf.experiments import baselines, runs
+from srnn_tf.experiments import baselines, runs, trained_on
 from srnn_tf.model import SequenceModel
 from srnn_tf.serving import export
 
@@ -229,34 +229,18 @@ def evaluate_run(
     (model, digest), unit = run.best_weights(), run.recipe.unit
     export.round_weights(model)
     by_set = whole(model, splits.test, "test", unit, num_samples, bounds_on)
-    parts = {
-        part: {"sequences": len(s), "steps": int(sum(len(x) for x in s))}
-        for part, s in (("train", splits.train), ("valid", splits.valid), ("test", splits.test))
-    }
+    described = trained_on.description(splits)
+    parts = described["data"]["parts"]
     below = baselines.all_of(splits)
     per_unit = parts["test"]["steps"] / units(model, splits.test, "full", unit).sum()
     for name, value in below.items():
         below[name] = value * per_unit
         print(f"test: {below[name]:.4f} nats per {unit}, protocol full, exact: {name}")
-    standardization = splits.standardization
     result = {
         "format": FORMAT,
         "weights_sha256": digest,
         "unit": f"nats per {unit}",
-        "data": {
-            "name": splits.name,
-            "kind": splits.kind,
-            "edition": splits.edition,
-            "parts": parts,
-            "remarks": list(splits.remarks),
-        },
-        "standardization": standardization
-        and {
-            "mean": list(standardization.mean),
-            "std": list(standardization.std),
-            "permutation": standardization.permutation,
-        },
-        "sample_rate": splits.sample_rate,
+        **described,
         "test": _plain(by_set.pop("all")),
         "floors": below,
     }
@@ -273,7 +257,7 @@ def _plain(scores: Scores) -> dict[str, Any]:
 def evaluate_published(name: str, splits: data.Splits, split: str, num_samples: int, on) -> None:
     """Score a published model, and print the scores of its card beside the new ones."""
     model, card = zoo.load(name), zoo.card(name)
-    sequences, unit = getattr(splits, split), recipes.get(card["name"]).unit
+    sequences, unit = getattr(splits, split), card["unit"].removeprefix("nats per ")
     whole(model, sequences, split, unit, num_samples, on)
     if split == "test":
         for part, of in {"all": card["test"], **card.get("sets", {})}.items():
@@ -304,11 +288,15 @@ def evaluate_folder(
     if folder in zoo.names(published=True):
         card = zoo.card(folder)
         without = card["training"].get("without")
-        splits = runs.load_data(recipes.get(card["name"]), path, edition, without)
+        recipe = runs.defined(card.get("definition")) or recipes.get(card["name"])
+        splits = runs.load_data(recipe, path, edition, without)
         evaluate_published(folder, splits, split, num_samples, bounds_on)
         return
     run = runs.Run.open(folder)
+    path = path or trained_on.path_of(run)
     splits = runs.load_data(run.recipe, path, edition, run.without)
+    if split == "test":
+        baselines.check_installed(splits.kind)  # now, not after the model was scored
     model = run.best_model()
     print(f"{run.recipe.name}, weights of step {int(model.step)} of {run.steps}")
     if split == "test":

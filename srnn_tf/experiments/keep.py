@@ -36,6 +36,7 @@ def keep(folder: str, root: Path = KEPT) -> Path:
     run = runs.Run.open(folder)
     values = export.half(run.best_model())
     contents = {name: run.read_json(name) for name in _files(run.folder)}
+    contents.get(runs.DATA, {}).pop("path", None)  # of this machine
     out = dataclasses.replace(run, folder=root / run.folder.resolve().name, checked=True)
     runs.make_folder(out.folder)
     with replacing(out.folder / "weights.npz") as temporary:
@@ -91,4 +92,4 @@ def restore(name: str, folder: str, root: Path = KEPT) -> Path:
 
 
 def _files(folder: Path) -> list[str]:
-    return ["best.json", *([BEGUN] if (folder / BEGUN).is_file() else [])]
+    return ["best.json", *(name for name in (BEGUN, runs.DATA) if (folder / name).is_file())]

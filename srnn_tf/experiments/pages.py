@@ -117,6 +117,9 @@ def _begun(t: Mapping[str, Any]) -> str:
     first = t.get("begun_with")
     if not first:
         return ""
+    if "from" in first:
+        trained = f", trained on {first['trained_on']}" if first.get("trained_on") else ""
+        return f"{_begun(first)}Fine-tuned: it began with {first['from']}{trained}. Then "
     return (
         f"{_begun(first)}Warm start from the weights of update {first['best_update']:,} of another "
         f"run: {first['updates']:,} updates of {first['batch_size']} rows, "
@@ -127,6 +130,8 @@ def _begun(t: Mapping[str, Any]) -> str:
 
 def _updates(t: Mapping[str, Any]) -> str:
     """The updates of the warm starts of a run, and of the run."""
+    if "updates" not in t:  # a model that was fine-tuned, of which that is not known
+        return "?"
     before = f"{_updates(t['begun_with'])} + " if t.get("begun_with") else ""
     return f"{before}{t['updates']:,}"
 

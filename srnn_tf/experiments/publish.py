@@ -74,7 +74,11 @@ def check_baselines(evaluated: dict[str, Any]) -> None:
 
 
 def write(
-    run: runs.Run, root: Path = ROOT, version: int | None = None, seeds: Sequence[runs.Run] = ()
+    run: runs.Run,
+    root: Path = ROOT,
+    version: int | None = None,
+    seeds: Sequence[runs.Run] = (),
+    name: str | None = None,
 ) -> Path:
     """Write `root/NAME/VERSION` and `root/NAME/README.md`, and return the first.
 
@@ -83,17 +87,20 @@ def write(
         root: the folder of published models, created if it does not exist.
         version: the version; the next one by default.
         seeds: further evaluated runs of the recipe.
+        name: the name to publish under; that of the recipe by default.
 
     Raises:
         ValueError: as in `evaluation` and `check_baselines`; or a run in `seeds` has another recipe
-            or the same seed.
+            or the same seed; or the name is none.
         FileExistsError: the version exists.
     """
     evaluated = evaluation(run)
     check_baselines(evaluated)
     run.updates()  # an error now, not after the export
-    name = run.recipe.name
-    others = _other_seeds(name, provenance.training(run), run.candidate, seeds)
+    name = run.recipe.name if name is None else name
+    if not artifacts.NAME.fullmatch(name):
+        raise ValueError(f"--name must be letters a to z, digits and _; received {name!r}")
+    others = _other_seeds(run.recipe.name, provenance.training(run), run.candidate, seeds)
     if (root / name / artifacts.CARD).is_file():
         print(f"{name} was a substitute; it has weights of its own now")
     version = max(cards.versions(root / name), default=0) + 1 if version is None else version
@@ -105,7 +112,7 @@ def write(
     def make(part):
         model = _export(run, evaluated, part)
         _check(model, part)
-        return cards.card(run, evaluated, version, model, others)
+        return cards.card(run, evaluated, version, model, others, name)
 
     _place(target, make)
     for file in (artifacts.CARD, artifacts.CARD_SHA256):
@@ -176,9 +183,10 @@ def add_seeds(name: str, seeds: Sequence[runs.Run], root: Path = ROOT) -> Path:
             f"{name} is published: give the runs whose scores to add by --seeds, or --again"
         )
     training = artifact.card["training"]
+    recipe = (artifact.card.get("definition") or {}).get("name", name)
     card = {
         **artifact.card,
-        "seeds": _other_seeds(name, training, training["candidate"], seeds),
+        "seeds": _other_seeds(recipe, training, training["candidate"], seeds),
     }
     artifacts.write_card(artifact.folder / "assets.extra" / artifacts.CARD, card)
     runs.write_text(root / name / "README.md", pages.readme(card))
@@ -259,6 +267,7 @@ def publish(
     version: int | None = None,
     seeds: Sequence[str] = (),
     anew: bool = False,
+    name: str | None = None,
 ) -> Path:
     """Publish a run; or add seeds to a published model, or write its graph again.
 
@@ -268,7 +277,10 @@ def publish(
         ValueError, OSError: as in `write`, `again` and `add_seeds`.
     """
     others = [runs.Run.open(folder) for folder in seeds]
-    of_run = Path(run).is_dir() or run not in recipes.RECIPES
+    known = run in recipes.RECIPES or (artifacts.NAME.fullmatch(run) and cards.versions(root / run))
+    of_run = Path(run).is_dir() or not known
+    if name is not None and not of_run:
+        raise ValueError(f"--name={name} goes with a run; {run} is a name")
     if anew and (of_run or others or version is not None):
         raise ValueError(
             "--again goes with a published name alone, without --version and --seeds; "
@@ -277,7 +289,7 @@ def publish(
     if anew:
         target = again(run, root)
     elif of_run:
-        target = write(runs.Run.open(run), root, version, others)
+        target = write(runs.Run.open(run), root, version, others, name)
     elif version is not None:
         raise ValueError(f"--version={version} goes with a run; {run} is a name")
     else:

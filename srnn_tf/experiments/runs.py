@@ -36,12 +36,13 @@ from srnn_tf.objectives import ELBO, Exact, KLSchedule, Objective
 # Entries of `run.json` that are there only where a run departs from its recipe.
 OPTIONS = (
     *("candidate", "batch_size", "validate_every", "patience"),
-    *("window", "learning_rate", "begin_with", "transpose", "without"),
+    *("window", "learning_rate", "begin_with", "transpose", "without", "definition"),
 )
 # Of `run.json` since files have checksums.
 FORMAT = 2
 WEIGHTS = ("checkpoint.weights.h5", "best.weights.h5")
-_OTHER = ("best.json", "clock.json", "begun.json", "result.json", "evaluation.json")
+DATA = "data.json"  # what a run was trained on, with the constants that its model needs
+_OTHER = ("best.json", "clock.json", "begun.json", DATA, "result.json", "evaluation.json")
 _LOCK = "train.lock"
 _RUN = "run"  # the entry of a JSON file that tells its run
 _mine = threading.local()  # the folders that this thread has locked
@@ -90,6 +91,7 @@ class Run:
     begin_with: str | None = None  # warm start: SHA-256 of the other run's weights
     transpose: int | None = None  # semitones, of piano rolls; the recipe's by default
     without: list[str] | None = None  # data sets of a pool that are left out
+    definition: dict[str, Any] | None = None  # of a recipe that is not registered
     frames: Any = None  # the numbers of frames that identify the data
     checked: bool = True
 
@@ -97,7 +99,7 @@ class Run:
     def create(
         cls,
         folder: str,
-        name: str,
+        name: str | recipes.Recipe,
         steps: int | None,
         seed: int,
         frames: Any,
@@ -119,7 +121,7 @@ class Run:
 
         Args:
             folder: the folder of the run, created if it does not exist.
-            name: the name of the recipe.
+            name: the name of the recipe, or one of `recipes.own_data`, which the run then defines.
             steps: the number of updates; the recipe's by default.
             seed: the seed of all random draws.
             frames: the numbers of frames that identify the data.
@@ -161,6 +163,7 @@ class Run:
         options: dict[str, Any] = {"candidate": candidate, **counts}
         options |= {"learning_rate": learning_rate, "begin_with": begin_with}
         options |= {"transpose": transpose, "without": sorted(set(without)) if without else None}
+        options["definition"] = definition_of(recipe)
         identity |= {name: value for name, value in options.items() if value is not None}
         make_folder(path)
         file, checked = path / "run.json", True
@@ -195,7 +198,8 @@ class Run:
             raise ValueError(f"{path} holds no run (no run.json)")
         config, checked = _config(path)
         try:
-            recipe, options = recipes.get(config["recipe"]), {n: config.get(n) for n in OPTIONS}
+            options = {n: config.get(n) for n in OPTIONS}
+            recipe = defined(options["definition"]) or recipes.get(config["recipe"])
             known = (config["steps"], config["seed"], config["dtype"])
             run = cls(path, recipe, *known, **options, frames=config.get("frames"), checked=checked)
         except (KeyError, TypeError) as error:
@@ -298,12 +302,12 @@ class Run:
 
     def scorer(self) -> SequenceModel:
         """Build the model with fresh weights, in float32, not compiled."""
-        return zoo.build(self.recipe.name, self.seed, "float32", self.candidate)
+        return zoo.build(self.recipe, self.seed, "float32", self.candidate)
 
     def build(self, dtype: str = "float32") -> SequenceModel:
         """Build the model with fresh weights, compiled as in its recipe, with XLA in float32."""
         keras.utils.set_random_seed(self.seed)
-        model = zoo.build(self.recipe.name, self.seed, dtype, self.candidate)
+        model = zoo.build(self.recipe, self.seed, dtype, self.candidate)
         rate = self.learning_rate or self.recipe.learning_rate
         schedule = keras.optimizers.schedules.CosineDecay(
             rate, self.steps, alpha=self.recipe.final_learning_rate / rate
@@ -354,16 +358,29 @@ def worn_out(run: Run, step: int, best_step: int) -> bool:
     return run.patience is not None and step - best_step >= run.patience * every
 
 
-def recipe_of(name: str, transpose: int | None = None) -> recipes.Recipe:
+def definition_of(recipe: recipes.Recipe) -> dict[str, Any] | None:
+    """What a run says of a recipe that its name does not lead to; None for a registered one."""
+    if recipes.RECIPES.get(recipe.name) == recipe:
+        return None
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))  # as it comes back from a file
+
+
+def defined(definition: dict[str, Any] | None) -> recipes.Recipe | None:
+    """The recipe of `definition_of`; None without one."""
+    return None if definition is None else recipes.Recipe(**definition)
+
+
+def recipe_of(name: str | recipes.Recipe, transpose: int | None = None) -> recipes.Recipe:
     """The recipe of a name; with `transpose` above 0, its variant with transposition.
 
     Raises:
         ValueError: the name is unknown; or the transposition is out of range, is given for data
             other than piano rolls, or is 0 although the name of the recipe requires one.
     """
-    recipe = recipes.get(name)
+    recipe = recipes.get(name) if isinstance(name, str) else name
     if transpose is None:
         return recipe
+    name = recipe.name
     checks.between("--transpose", transpose, 0, LARGEST)
     if recipe.event_size != NUM_NOTES and transpose:
         raise ValueError(
@@ -376,7 +393,11 @@ def recipe_of(name: str, transpose: int | None = None) -> recipes.Recipe:
             f"`--transpose 0` does not go with {name}; without transposition it is "
             f"{name.removesuffix(recipes.TRANSPOSED)}"
         )
-    return recipes.get(name + recipes.TRANSPOSED) if transpose and not recipe.transpose else recipe
+    if not transpose or recipe.transpose:
+        return recipe
+    if name not in recipes.RECIPES:  # of a user's own data: there is no score to mix it up with
+        return recipe
+    return recipes.get(name + recipes.TRANSPOSED)
 
 
 def _check_options(recipe, learning_rate, counts):
@@ -518,7 +539,7 @@ def starting(folder: str) -> Iterator[None]:
             yield
         except Exception:
             if not any((path / name).exists() for name in WEIGHTS):
-                for name in {"run.json", "begun.json", "clock.json"} - before:
+                for name in {"run.json", "begun.json", "clock.json", DATA} - before:
                     (path / name).unlink(missing_ok=True)
                 if "logs" not in before:
                     shutil.rmtree(path / "logs", ignore_errors=True)

@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from srnn_tf import data
-from srnn_tf.experiments import evaluate, provenance, runs, workers
+from srnn_tf.experiments import evaluate, own, provenance, runs, trained_on, workers
 from srnn_tf.model import SequenceModel
 
 
@@ -112,11 +112,11 @@ def train(
     splits: data.Splits,
     verbose: int | None = None,
     strategy: tf.distribute.Strategy | None = None,
-    begin_with: str | None = None,
+    begin_with: str | own.Source | None = None,
 ) -> None:
     """Start or resume training; on many devices with a strategy of `workers`.
 
-    A warm start needs the folder of the other run.
+    A warm start needs the folder of the other run, or the model to fine-tune.
     """
     if verbose is None:  # a bar on a terminal, a line per epoch in a log
         verbose = 1 if sys.stdout.isatty() else 2
@@ -126,7 +126,10 @@ def train(
             runs.load_weights(model, run.checkpoint, run)
         elif run.begin_with:
             assert begin_with is not None, "a warm start needs the folder of the other run"
-            provenance.begin(run, model, begin_with)
+            if isinstance(begin_with, own.Source):
+                begin_with.begin(run, model)
+            else:
+                provenance.begin(run, model, begin_with)
     done = int(model.step.numpy())
     ended = done >= run.steps or runs.worn_out(run, done, run.best()[1])
     if done and workers.is_chief(strategy):
@@ -171,7 +174,7 @@ def score(run: runs.Run, splits: data.Splits) -> None:
 
 
 def start(
-    name: str,
+    name: str | None,
     folder: str,
     path: str | None = None,
     edition: str | None = None,
@@ -180,42 +183,55 @@ def start(
     dtype: str | None = None,
     kind: str | None = None,
     begin_with: str | None = None,
+    source: str | None = None,
     test: bool = True,
     **options: Any,
 ) -> None:
     """Start or resume a run, and score the test split with its best weights.
 
     Args:
-        name: the name of the recipe.
+        name: the name of a recipe, or of a model part, such as "rnn_hier_mlp", for prepared data.
+            With `source` it may be left out.
         folder: the folder of the run.
         path, edition: the data, as in `srnn_tf.data.load`.
         steps, seed, dtype: as in `runs.Run.create`.
         kind: one of `defaults.STRATEGIES`; one device by default.
         begin_with: for a warm start, the folder of the run to take the best weights from.
+        source: a model to fine-tune, as `zoo.open` takes it.
         test: whether to score the test split.
         options: further arguments of `runs.Run.create`.
 
     Raises:
-        ValueError, OSError: as in `data.load` and `runs.Run.create`.
+        ValueError, OSError: as in `data.load`, `runs.Run.create` and `own.source`.
     """
     if not folder:
         raise ValueError("--out must name the folder of the run; received ''")
-    for option, given in (("--data", path), ("--begin-with", begin_with)):
+    for option, given in (("--data", path), ("--begin-with", begin_with), ("--from", source)):
         if given and os.path.realpath(given) == os.path.realpath(folder):
             raise ValueError(f"--out={folder} is {option}; name another folder for the run")
-    recipe = runs.recipe_of(name, options.get("transpose"))
-    recipe.candidate(options.get("candidate"))
+    if source is not None and begin_with is not None:
+        raise ValueError(f"--begin-with={begin_with} does not go with --from={source}")
+    if source is None and not name:
+        raise ValueError("name a recipe or a model part, or give --from, a model to fine-tune")
     strategy = workers.strategy(kind)  # before anything of TensorFlow runs
+    start_from = None if source is None else own.source(source, name, path)
+    recipe = own.recipe_for(str(name), path) if start_from is None else start_from.recipe
+    recipe = runs.recipe_of(recipe, options.get("transpose"))
+    recipe.candidate(options.get("candidate"))
     splits = runs.load_data(recipe, path, edition, options.get("without"))
     frames = [sum(len(s) for s in part) for part in (splits.train, splits.valid, splits.test)]
     if begin_with is not None:
         options["begin_with"] = provenance.beginning(
             begin_with, recipe.name, options.get("candidate"), frames
         )
+    if start_from is not None:
+        options["begin_with"] = start_from.digest
     chief = workers.is_chief(strategy)  # alone writes
     with workers.leaving(kind), runs.starting(folder) if chief else contextlib.nullcontext():
         options["add_checksums"] = chief
-        run = runs.Run.create(folder, name, steps, seed, frames, dtype=dtype, **options)
-        train(run, splits, strategy=strategy, begin_with=begin_with)
+        run = runs.Run.create(folder, recipe, steps, seed, frames, dtype=dtype, **options)
+        if chief:
+            trained_on.write(run, splits, path)
+        train(run, splits, strategy=strategy, begin_with=start_from or begin_with)
         if test and chief:
             score(run, splits)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 from srnn_tf.core.registry import unknown
-from srnn_tf.recipes import blizzard, iam_ondb, midi, speech_commands, timit, vctk
+from srnn_tf.recipes import blizzard, iam_ondb, midi, own, speech_commands, timit, vctk
+from srnn_tf.recipes.own import kind_of
 from srnn_tf.recipes.recipe import TRANSPOSED, Recipe
 
 _CORPORA = (timit, vctk, blizzard, speech_commands, midi, iam_ondb)
@@ -29,6 +30,43 @@ def get(name: str) -> Recipe:
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
     return RECIPES[name]
+
+
+def models(kind: str | None = None) -> dict[str, Recipe]:
+    """The model parts, such as `rnn_hier_mlp`, that can be trained on a user's own data.
+
+    Args:
+        kind: the name of a modality; all by default.
+
+    Returns:
+        For each model part a recipe that has it, with the sizes that it would have.
+
+    Example:
+        >>> "rnn_hier_mlp" in models("pianoroll"), "srnn_hier_mlp" in models("speech")
+        (True, False)
+    """
+    if kind is not None:
+        return own.models(RECIPES, kind)
+    return {recipe.model: recipe for recipe in RECIPES.values()}
+
+
+def own_data(model: str, dataset: str, kind: str, event_size: int) -> Recipe:
+    """The recipe of a model part for a data set: its own, or that of the same modality.
+
+    Args:
+        model: one of `models(kind)`.
+        dataset: the name of a registered corpus, such as "pianoroll".
+        kind: the name of its modality.
+        event_size: D, the number of values in a frame.
+
+    Raises:
+        ValueError: no recipe of this modality has the model part; the error suggests the nearest.
+
+    Example:
+        >>> own_data("f_rnn", "audio", "speech", 160).emission["event_size"]
+        160
+    """
+    return own.recipe_for(RECIPES, model, dataset, kind, event_size)
 
 
 def register(recipe: Recipe) -> Recipe:
@@ -66,4 +104,13 @@ def register(recipe: Recipe) -> Recipe:
     return recipe
 
 
-__all__ = ["RECIPES", "TRANSPOSED", "Recipe", "get", "register"]
+__all__ = [
+    "RECIPES",
+    "TRANSPOSED",
+    "Recipe",
+    "get",
+    "kind_of",
+    "models",
+    "own_data",
+    "register",
+]

@@ -57,18 +57,26 @@ def modality_of(card: Mapping[str, Any]) -> modality.Modality:
 
 def bound_of(card: Mapping[str, Any]) -> str:
     """The bound of a model's scores: exact, or ELBO."""
-    return "exact" if "exact" in card["test"]["full"] else "ELBO"
+    return card.get("bound") or ("exact" if "exact" in card["test"]["full"] else "ELBO")
 
 
-def backend(name: str, server: str | None, timeout: float, batch_size: int = 32) -> serving.Answers:
+def backend(
+    model: str | zoo.Published, server: str | None, timeout: float, batch_size: int = 32
+) -> serving.Answers:
     """The model in this process, or on a server."""
     if server is not None:
+        name = model if isinstance(model, str) else model.name
         return serving.Client(server, name, timeout=timeout, batch_size=batch_size)
-    return serving.Local(name, batch_size=batch_size)
+    return serving.Local(model, batch_size=batch_size)
 
 
-def read(path: Path, name: str, steps_per_quarter: int = 2) -> Iterator[Sequence]:
+def read(path: Path, model: str | zoo.Published, steps_per_quarter: int = 2) -> Iterator[Sequence]:
     """Read the sequences of a file, for a model to score.
+
+    Args:
+        path: the file.
+        model: what `zoo.open` takes or returns.
+        steps_per_quarter: the frames in a quarter note of a MIDI file.
 
     Raises:
         ValueError: the path is not a file, or the file is of another modality, or damaged; the
@@ -76,24 +84,28 @@ def read(path: Path, name: str, steps_per_quarter: int = 2) -> Iterator[Sequence
     """
     if not path.is_file():
         raise ValueError(f"{path} is not a file")
-    card, ending = zoo.card(name), path.suffix.lower()
+    published = zoo.open(model)
+    card, ending = published.card, path.suffix.lower()
     of = modality_of(card)
     endings = of.endings if of.reader is not None else ()
     if ending in ARRAYS:
         arrays = _arrays(path)
     elif of.reader is None or ending not in endings:
         accepted = ", ".join(dict.fromkeys((*endings, *ARRAYS)))
-        raise ValueError(f"{path}: {name} reads {accepted}")
+        raise ValueError(f"{path}: {published.name} reads {accepted}")
     else:
         rate = card["sample_rate"] or serving.answers.SAMPLE_RATE
         options = Options(sample_rate=rate, steps_per_quarter=steps_per_quarter)
         read = of.reader(path, options)
-        arrays = [_frames(of, name, values, scale) for values, scale in read]
+        published.check_standardization(str(path))
+        arrays = [_frames(of, published, values, scale) for values, scale in read]
     for index, values in enumerate(arrays):
         yield Sequence(str(path), index, values)
 
 
-def _frames(of: modality.Modality, name: str, values: np.ndarray, scale: float) -> np.ndarray:
+def _frames(
+    of: modality.Modality, published: zoo.Published, values: np.ndarray, scale: float
+) -> np.ndarray:
     """What a model scores of a sequence as its reader gives it: as a prepared folder makes it."""
     if of.is_signal:  # samples, which the model itself standardizes
         return values.astype(np.float32) * np.float32(scale)
@@ -101,7 +113,7 @@ def _frames(of: modality.Modality, name: str, values: np.ndarray, scale: float) 
         return values
     frames = values.astype(np.float64)
     frames[:, of.unscaled :] *= scale
-    standardization = zoo.standardization(name) if of.standardized else None
+    standardization = published.standardization if of.standardized else None
     frames = frames if standardization is None else standardization.apply(frames)
     return frames.astype(np.float32)
 

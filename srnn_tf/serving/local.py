@@ -16,17 +16,18 @@ from srnn_tf.serving.signatures import Signatures
 
 
 class Local(Answers):
-    """The serving signatures of a published model, in this process.
+    """The serving signatures of a model, in this process.
 
     Args:
-        model: one of `zoo.names(published=True)`.
+        model: what `zoo.open` takes or returns: a published name, a `.keras` file, the folder of a
+            run or an exported folder.
         version: by default the newest on this machine, or else the newest to download.
         root: the only folder of published models to search; by default the search path of
             `srnn_tf.zoo`.
         kwargs: `batch_size` and `batch_values`, as in `Answers`.
 
     Raises:
-        ValueError, OSError: as in `zoo.load`.
+        ValueError, OSError: as in `zoo.open`.
 
     Example:
         Local("f_rnn_bach").sample(num_steps=64, seed=1)
@@ -34,20 +35,21 @@ class Local(Answers):
 
     def __init__(
         self,
-        model: str,
+        model: str | os.PathLike | zoo.Published,
         version: int | None = None,
         root: str | os.PathLike | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.name, self.card = model, zoo.card(model, version, root)
-        scale = zoo.standardization(model, version, root)
+        published = zoo.open(model, version, root)
+        self.name, self.card = published.name, published.card
+        scale = published.standardization
         standardization: Any = scale and {
             "mean": scale.mean,
             "std": scale.std,
             "permutation": scale.permutation,
         }
-        loaded = zoo.load(model, version, root)
+        loaded = published.load()
         self.binary, self._latents = loaded.binary, bool(loaded.latent_size)
         signatures = Signatures(loaded, standardization, self.card["sample_rate"])
         self._functions = {

@@ -5,10 +5,12 @@
 A name is that of a recipe, `{model}_{dataset}`. Published models are searched for in the folders of
 `register_root`, those of the environment variable `SRNN_TF_ZOO`, the checkout, the installation and
 the cache; then they are downloaded from the address `SRNN_TF_ZOO_URL`. With `root=` only that
-folder is searched.
+folder is searched. `open` takes a name, a `.keras` file, the folder of a run or an exported folder.
 """
 
 from srnn_tf.zoo.artifacts import read
+from srnn_tf.zoo.handles import Published
+from srnn_tf.zoo.handles import open_ as open
 from srnn_tf.zoo.models import (
     build,
     card,
@@ -21,11 +23,13 @@ from srnn_tf.zoo.models import (
 )
 
 __all__ = [
+    "Published",
     "build",
     "card",
     "folder",
     "load",
     "names",
+    "open",
     "read",
     "recommended",
     "register_root",

@@ -119,7 +119,7 @@ def load(
     model = artifact.load()
     options = artifact.config().get("compile", {})
     try:
-        _compile(model, options)
+        compile_to_fine_tune(model, options)
     except Exception as error:  # of whatever kind values of other types raise
         path = artifact.folder / "assets.extra" / artifacts.CONFIG
         shown = reading.shortened(options, 200)
@@ -130,7 +130,8 @@ def load(
     return model
 
 
-def _compile(model: SequenceModel, options: dict[str, Any]) -> None:
+def compile_to_fine_tune(model: SequenceModel, options: dict[str, Any]) -> None:
+    """Compile a model with Adam, at the learning rate of the options or 1e-4."""
     import keras
 
     from srnn_tf import objectives
@@ -190,7 +191,7 @@ def folder(name: str, version: int | None = None, root: str | os.PathLike | None
 
 
 def build(
-    name: str,
+    name: str | recipes.Recipe,
     seed: int = 0,
     dtype: str | None = None,
     candidate: str | None = None,
@@ -198,7 +199,7 @@ def build(
     """Build the model of a recipe, with fresh weights.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`, or a recipe.
         seed: the seed of all random draws in training.
         dtype: the dtype policy; Keras' global policy by default.
         candidate: one of the recipe's `candidates`, such as "zforcing_0.0025_0"; the recipe's
@@ -213,7 +214,8 @@ def build(
     """
     from srnn_tf.model import SequenceModel
 
-    recipe, policy = recipes.get(name), {} if dtype is None else {"dtype": dtype}
+    recipe = name if isinstance(name, recipes.Recipe) else recipes.get(name)
+    policy = {} if dtype is None else {"dtype": dtype}
     return SequenceModel(
         {**recipe.candidate(candidate), **policy},
         {**recipe.emission, **policy},

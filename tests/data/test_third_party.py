@@ -86,17 +86,17 @@ def test_standardized_but_for_its_first_value(known, source, tmp_path):
     np.testing.assert_allclose(train[:, 1:].std(axis=0), 1, atol=1e-6)
 
 
-def test_a_file_is_read_for_scoring_as_it_is_prepared(known, source, tmp_path, monkeypatch):
+def test_a_file_is_read_for_scoring_as_it_is_prepared(known, source, tmp_path):
     test_standardized_but_for_its_first_value(known, source, tmp_path)
     splits = data.load("marks", tmp_path / "out")
     card = {"name": "x", "data": {"kind": "marked"}, "event_size": counts.WIDTH}
-    monkeypatch.setattr(zoo, "card", lambda name: card | {"sample_rate": None})
-    monkeypatch.setattr(zoo, "standardization", lambda name: splits.standardization)
-    (sequence,) = inputs.read(source / "test" / "shop3.counts", "x")
+    card |= {"sample_rate": None}
+    model = zoo.Published("x", card, lambda: splits.standardization, None, lambda: tmp_path)
+    (sequence,) = inputs.read(source / "test" / "shop3.counts", model)
     np.testing.assert_array_equal(sequence.values, splits.test[0])
     del modality.MODALITIES["marked"]
     with pytest.raises(ValueError, match="x is of the modality 'marked', which is not registered"):
-        list(inputs.read(source / "test" / "shop3.counts", "x"))
+        list(inputs.read(source / "test" / "shop3.counts", model))
 
 
 def test_baselines_and_pictures_are_looked_up(known, source, tmp_path, monkeypatch):

@@ -89,7 +89,9 @@ def test_the_tables_are_made_from_the_cards(copy, tmp_path):
 def test_unfinished_weights_are_kept_and_restored(small, tmp_path):
     _, folder, splits = small
     kept = keep.keep(str(folder), tmp_path / "kept")
-    assert {p.name for p in kept.iterdir()} == {"run.json", "best.json", "weights.npz"}
+    assert "path" in runs.read_json(folder / "data.json")
+    assert "path" not in runs.read_json(kept / "data.json")  # of this machine
+    assert {p.name for p in kept.iterdir()} == {"run.json", "best.json", "data.json", "weights.npz"}
     out = keep.restore("run", str(tmp_path / "again"), tmp_path / "kept")
     model, trained = (runs.Run.open(str(f)).best_model() for f in (out, folder))
     assert int(model.step) == int(trained.step)

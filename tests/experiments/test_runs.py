@@ -71,7 +71,7 @@ def load(folder, name):
 def test_train_writes_a_whole_run(finished):
     folder, _ = finished
     files = {file.name for file in folder.iterdir()}
-    wanted = {"run.json", "best.json", "result.json", "clock.json", "logs"}
+    wanted = {"run.json", "best.json", "data.json", "result.json", "clock.json", "logs"}
     assert files == wanted | {"checkpoint.weights.h5", "best.weights.h5"}
     run, best, result = (load(folder, f"{name}.json") for name in ("run", "best", "result"))
     wanted = {"recipe": NAME, "steps": STEPS, "seed": 4, "frames": [36, 36, 36]}

@@ -79,3 +79,13 @@ CORPORA = {
     "pianoroll": corpus("pianoroll", ("steps_per_quarter",)),
     "strokes": corpus("handwriting", ("std", "columns")),
 }
+
+
+def name_of(kind: str) -> str | None:
+    """The name of the corpus of a folder of files of a modality; None for other modalities.
+
+    Example:
+        >>> name_of("speech")
+        'audio'
+    """
+    return {corpus.kind: name for name, corpus in CORPORA.items()}.get(kind)
