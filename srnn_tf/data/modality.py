@@ -16,7 +16,7 @@ import numpy as np
 
 from srnn_tf.core import checks
 from srnn_tf.core.registry import unknown
-from srnn_tf.data.formats import audio, midi, strokes
+from srnn_tf.data.formats import audio, midi, strokes, synthesis
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES, check_roll
 from srnn_tf.data.formats.wav import write_wav
 
@@ -38,6 +38,7 @@ class Modality:
         writer: a function that writes frames to a file, from frames, a path, a `Standardization`
             and a sample rate; None for no such file.
         written: the suffixes of the files that `writer` writes.
+        writer_options: the names of further arguments that `writer` takes, such as "bpm".
         unit: the unit of a score, "step" for nats per step.
         standardized: whether data sets are standardized to mean 0 and standard deviation 1.
         unscaled: the number of leading values of a frame that are neither scaled nor standardized,
@@ -68,6 +69,7 @@ class Modality:
     reader: Callable[[Path, Any], Sequence[tuple[np.ndarray, float]]] | None = None
     writer: Callable[..., None] | None = None
     written: tuple[str, ...] = ()
+    writer_options: tuple[str, ...] = ()
     unit: str = "sequence"
     standardized: bool = True
     unscaled: int = 0
@@ -121,8 +123,25 @@ def _read_audio(path: Path, options: Any) -> list[tuple[np.ndarray, float]]:
     return [(audio.read_audio(path, options.sample_rate), 1 / audio.FULL_SCALE)]
 
 
-def _write_midi(frames: Any, path: Any, standardization: Any = None, sample_rate: Any = None):
-    midi.write_midi(np.asarray(frames).astype(np.uint8), path)
+def _write_music(
+    frames: Any,
+    path: Any,
+    standardization: Any = None,
+    sample_rate: Any = None,
+    steps_per_quarter: int = 2,
+    bpm: float = 100,
+    program: int | None = None,
+    soundfont: Any = None,
+) -> None:
+    roll = np.asarray(frames).astype(np.uint8)
+    if Path(path).suffix.lower() == ".wav":
+        sound = synthesis.synthesize(
+            roll, steps_per_quarter, bpm, soundfont=soundfont, program=program
+        )
+        return write_wav(sound, path, sample_rate=synthesis.SAMPLE_RATE)
+    if soundfont is not None:
+        raise ValueError(f"soundfont={soundfont} is for .wav files; received {path}")
+    midi.write_midi(roll, path, steps_per_quarter, bpm, program or 0)
 
 
 MODALITIES: dict[str, Modality] = {
@@ -132,8 +151,9 @@ MODALITIES: dict[str, Modality] = {
         dtype="|u1",
         endings=midi.SUFFIXES,
         reader=_read_midi,
-        writer=_write_midi,
-        written=(".mid",),
+        writer=_write_music,
+        written=(".mid", ".midi", ".wav"),
+        writer_options=("steps_per_quarter", "bpm", "program", "soundfont"),
         unit="step",
         standardized=False,
         check=check_roll,
