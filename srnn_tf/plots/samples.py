@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,26 +16,27 @@ from srnn_tf.plots.strokes import draw_strokes
 
 
 def _roll(frames, path, standardization, sample_rate, title):
-    plot_pianoroll({title: np.asarray(frames).astype(np.uint8)}, path)
+    return plot_pianoroll({title: np.asarray(frames).astype(np.uint8)}, path)
 
 
 def _strokes(frames, path, standardization, sample_rate, title):
-    draw_strokes(frames, path, standardization)
+    return draw_strokes(frames, path, standardization)
 
 
 def _samples(frames, path, standardization, sample_rate, title):
     undone = frames if standardization is None else standardization.undo(frames)
-    waveform(undone, path, sample_rate or 16000)
+    return waveform(undone, path, sample_rate or 16000)
 
 
 def _values(frames, path, standardization, sample_rate, title):
     undone = frames if standardization is None else standardization.undo(frames)
-    frame_values(undone, path, title)
+    return frame_values(undone, path, title)
 
 
-# By the name of a modality: from frames, path, standardization, sample rate and title to a picture.
-# To add one for a modality of one's own, put it in; without, `frame_values` draws it.
-PICTURES: dict[str, Callable[..., None]] = {
+# By the name of a modality: from frames, path, standardization, sample rate and title to a figure,
+# which is written where the path is not None. To add one for a modality of one's own, put it in;
+# without, `frame_values` draws it.
+PICTURES: dict[str, Callable[..., Any]] = {
     "pianoroll": _roll,
     "handwriting": _strokes,
     "speech": _samples,
@@ -44,11 +46,11 @@ PICTURES: dict[str, Callable[..., None]] = {
 def draw(
     kind: str,
     frames: Array,
-    path: str | os.PathLike,
+    path: str | os.PathLike | None = None,
     standardization: Standardization | None = None,
     sample_rate: int | None = None,
     title: str = "",
-) -> None:
+) -> Any:
     """Plot a sequence, or a sample of a model, with the plot of its modality.
 
     A modality that is not in `PICTURES` is drawn as rows of values, one for each value of a frame.
@@ -56,10 +58,13 @@ def draw(
     Args:
         kind: the name of the modality, `splits.kind`.
         frames: (T, D).
-        path: the image file to write; its suffix sets the format.
+        path: the image file to write; its suffix sets the format. None to write none.
         standardization: the standardization to undo, `splits.standardization`.
         sample_rate: the sample rate of speech, in Hz.
         title: the title of the plot, where it has one.
+
+    Returns:
+        The Matplotlib figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -68,4 +73,4 @@ def draw(
     Example:
         draw(splits.kind, splits.test[0], "first.png", splits.standardization)
     """
-    PICTURES.get(kind, _values)(frames, path, standardization, sample_rate, title)
+    return PICTURES.get(kind, _values)(frames, path, standardization, sample_rate, title)
