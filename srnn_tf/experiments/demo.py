@@ -124,7 +124,11 @@ def show(model, bach, folder, course, scores) -> None:
     rolls = {key: (title, continued(one, chorale[:PRIMER])) for key, (title, one) in models.items()}
     rolls["bach"] = ("a chorale of Bach, whose beginning all continue", chorale)
     written = []
-    for key, (_, roll) in rolls.items():
+    for key, (title, roll) in rolls.items():
+        notes = roll[PRIMER:].sum(axis=1)
+        print(
+            f"{title}: {notes.mean():.2f} notes a step, {(notes == 0).mean():.0%} of steps silent"
+        )
         data.write_midi(roll, folder / f"{key}.mid", bpm=BPM, program=ORGAN)
         rate = synthesis.SAMPLE_RATE
         data.write_wav(data.synthesize(roll, bpm=BPM), folder / f"{key}.wav", sample_rate=rate)
