@@ -116,9 +116,9 @@ def fetch(
         raise OSError(f"cannot fetch {address}: {reason}") from None
     if time.monotonic() >= deadline:
         raise TimeoutError(f"cannot fetch {address}: it took too long")
-    for expected in (length if length else None, size):
-        if expected is not None and received != expected:
-            raise OSError(f"cannot fetch {address}: cut off, {received} of {expected} bytes")
+    if length and received != length:
+        raise OSError(f"cannot fetch {address}: cut off, {received} of {length} bytes")
+    _check_size(address, received, most, size)
 
 
 def _check_size(address: Address, length: int | None, most: int, size: int | None) -> None:
