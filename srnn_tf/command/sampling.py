@@ -124,7 +124,11 @@ def sample(
         if "bpm" in of.writer_options and writes and bpm is None:
             given |= _tempo_of(primer)
     if "steps_per_quarter" in of.writer_options:
+        midi.check_steps(steps_per_quarter)
         given["steps_per_quarter"] = steps_per_quarter
+    if of.name == "pianoroll" and ending == ".wav":
+        length = steps + (0 if prefix is None else len(prefix))
+        synthesis.check_length(length, steps_per_quarter, given.get("bpm", 100))
     drawn = _draw(name, steps, range(seed, seed + count), prefix, temperature, server, timeout)
     scale = zoo.standardization(name)
     for number, (file, frames) in enumerate(zip(files, drawn, strict=True)):
@@ -132,7 +136,8 @@ def sample(
             of.writer(frames, file, scale, card["sample_rate"], **given)
         else:
             title = f"{name}, seed {seed + number}"
-            plots.draw(of.name, frames, file, scale, card["sample_rate"], title)
+            how = {"steps_per_quarter": steps_per_quarter} if of.name == "pianoroll" else {}
+            plots.draw(of.name, frames, file, scale, card["sample_rate"], title, **how)
         print(f"wrote {file}")
 
 

@@ -92,7 +92,7 @@ def png(figure: Any, dpi: int = DPI) -> bytes:
 
 
 @functools.cache
-def _shown(base: type) -> type:
+def _shown(base: Any) -> Any:
     """A figure that notebooks show, also those that do not import pyplot."""
 
     class Figure(base):

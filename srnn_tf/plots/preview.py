@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf.core.types import Array
 from srnn_tf.data.formats.standardization import Standardization
 from srnn_tf.data.formats.synthesis import synthesize
 from srnn_tf.data.formats.wav import wav_bytes
@@ -67,7 +66,7 @@ class Preview:
 
     def __init__(
         self,
-        frames: Array,
+        frames: Any,
         kind: str = "pianoroll",
         standardization: Standardization | None = None,
         sample_rate: int | None = None,
@@ -99,8 +98,9 @@ class Preview:
         """
         count = len(self.frames)
         first = np.asarray(self.frames[:MOST_FRAMES])
+        quarter = {k: v for k, v in self.options.items() if k == "steps_per_quarter"}
         figure = samples.draw(
-            self.kind, first, None, self.standardization, self.sample_rate, self.title
+            self.kind, first, None, self.standardization, self.sample_rate, self.title, **quarter
         )
         picture = _url("image/png", figures.png(figure, dpi=_DPI))
         parts = [f'<img alt="{html.escape(repr(self))}" src="{picture}" style="max-width:100%"/>']

@@ -15,8 +15,8 @@ from srnn_tf.plots.pianorolls import plot_pianoroll
 from srnn_tf.plots.strokes import draw_strokes
 
 
-def _roll(frames, path, standardization, sample_rate, title):
-    return plot_pianoroll({title: np.asarray(frames).astype(np.uint8)}, path)
+def _roll(frames, path, standardization, sample_rate, title, steps_per_quarter=2):
+    return plot_pianoroll({title: np.asarray(frames).astype(np.uint8)}, path, steps_per_quarter)
 
 
 def _strokes(frames, path, standardization, sample_rate, title):
@@ -50,6 +50,7 @@ def draw(
     standardization: Standardization | None = None,
     sample_rate: int | None = None,
     title: str = "",
+    **options: Any,
 ) -> Any:
     """Plot a sequence, or a sample of a model, with the plot of its modality.
 
@@ -62,6 +63,7 @@ def draw(
         standardization: the standardization to undo, `splits.standardization`.
         sample_rate: the sample rate of speech, in Hz.
         title: the title of the plot, where it has one.
+        options: more for the plot, such as `steps_per_quarter` of music.
 
     Returns:
         The Matplotlib figure.
@@ -73,4 +75,5 @@ def draw(
     Example:
         draw(splits.kind, splits.test[0], "first.png", splits.standardization)
     """
-    return PICTURES.get(kind, _values)(frames, path, standardization, sample_rate, title)
+    picture = PICTURES.get(kind, _values)
+    return picture(frames, path, standardization, sample_rate, title, **options)

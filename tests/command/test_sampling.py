@@ -102,6 +102,8 @@ MISTAKES = {
     "program": ("--program 128 --out {d}/x.mid", "program=128; accepted are integers 0..127"),
     "temperature": ("--temperature 0 --out {d}/x.mid", "`temperature` must be a positive number"),
     "seed": ("--seed -1 --out {d}/x.mid", "`seed` must be an integer of at least 0"),
+    "steps of a quarter": ("--steps-per-quarter 0 --out {d}/x.mid", "steps_per_quarter=0"),
+    "length": ("--steps 9000 --out {d}/x.wav", "9000 frames at 100 bpm last 2700 seconds"),
     "bpm of a picture": ("--bpm 80 --out {d}/x.png", "--bpm=80.0 is for files of music"),
     "program of tones": ("--program 3 --out {d}/x.wav", "--program=3 is an instrument of a sound"),
     "soundfont of .mid": ("--soundfont {tune} --out {d}/x.mid", "is for .wav files"),

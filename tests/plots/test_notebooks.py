@@ -69,6 +69,8 @@ def test_a_part_of_a_figure_is_drawn_on_and_written(tmp_path):
 def test_draw_returns_the_figure_of_every_modality():
     for kind, frames in (("pianoroll", ROLL), ("handwriting", ROWS), ("other", ROWS)):
         assert isinstance(plots.draw(kind, frames), Figure)
+    (axis,) = plots.draw("pianoroll", ROLL, steps_per_quarter=4).axes
+    assert axis.get_xlim() == (0, len(ROLL) / 4)
 
 
 def parts(html):

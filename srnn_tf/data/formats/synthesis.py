@@ -65,12 +65,8 @@ def synthesize(
         raise ValueError(f"sample_rate={sample_rate!r}; accepted are integers {low}..{high}")
     if soundfont is None and program is not None:
         raise ValueError(f"program={program!r} is an instrument of a soundfont; pass `soundfont`")
+    check_length(len(roll), steps_per_quarter, bpm)
     frame = sample_rate * 60.0 / (bpm * steps_per_quarter)
-    if len(roll) * frame > MOST_SECONDS * sample_rate:
-        raise ValueError(
-            f"the roll lasts {len(roll) * frame / sample_rate:.0f} seconds; "
-            f"accepted are {MOST_SECONDS}: cut it"
-        )
     notes = [(note, round(a * frame), round(b * frame)) for note, a, b in held_notes(roll)]
     length = round(len(roll) * frame)
     if soundfont is None:
@@ -138,6 +134,19 @@ def _played(
         return np.concatenate(blocks)
     finally:
         synth.delete()
+
+
+def check_length(steps: int, steps_per_quarter: int, bpm: float) -> None:
+    """Check that a roll of `steps` frames is short enough to be heard.
+
+    Raises:
+        ValueError: it lasts longer than half an hour.
+    """
+    seconds = steps * 60.0 / (bpm * steps_per_quarter)
+    if seconds > MOST_SECONDS:
+        raise ValueError(
+            f"{steps} frames at {bpm:g} bpm last {seconds:.0f} seconds; accepted are {MOST_SECONDS}"
+        )
 
 
 def check_soundfont(path: str | os.PathLike) -> None:
