@@ -106,8 +106,8 @@ def sample(
     if ending not in (*written, *PICTURES):
         raise ValueError(f"--out={out}: {name} draws {', '.join((*written, *PICTURES))}")
     writes = ending in written
-    given = {"bpm": bpm, "program": program, "soundfont": soundfont}
-    given = {key: value for key, value in given.items() if value is not None}
+    asked = {"bpm": bpm, "program": program, "soundfont": soundfont}
+    given: dict[str, Any] = {key: value for key, value in asked.items() if value is not None}
     _check_options(given, of.writer_options if writes else (), out)
     files = _numbered(out, count)
     for file in files:
