@@ -95,7 +95,7 @@ def sample(
 
     NAME is a published model, one of those of `srnn-tf list`. The same call writes the same bytes.
 
-    Examples: srnn-tf sample delta_rnn_random_bach --seed 1 --out chorale.mid
+    Example: srnn-tf sample delta_rnn_random_bach --seed 1 --out chorale.mid
 
     srnn-tf sample delta_rnn_random_bach --primer tune.mid --count 3 --bpm 80 --out chorale.wav
     """
