@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ def _played(
 ) -> np.ndarray:
     """The notes as an instrument of a soundfont plays them."""
     check_soundfont(soundfont)
-    synth = _fluidsynth().Synth(gain=0.2, samplerate=float(rate))
+    fluidsynth = _fluidsynth()
+    synth = fluidsynth.Synth(gain=0.2, samplerate=float(rate))
     try:
         font = synth.sfload(os.fspath(soundfont))
         if font < 0:
@@ -126,14 +128,31 @@ def _played(
         for at, is_start, note in [*events, (length + round(_TAIL * rate), 0, None)]:
             while now < at:
                 count = min(at - now, _BLOCK)
-                stereo = np.asarray(synth.get_samples(count), np.float32).reshape(-1, 2)
-                blocks.append(stereo.mean(axis=1))
+                blocks.append(_rendered(fluidsynth, synth, count))
                 now += count
             if note is not None:
                 synth.noteon(0, note, VELOCITY) if is_start else synth.noteoff(0, note)
         return np.concatenate(blocks)
     finally:
         synth.delete()
+
+
+def _rendered(fluidsynth: Any, synth: Any, count: int) -> np.ndarray:
+    """The next samples, the mean of both channels.
+
+    In floating point where pyfluidsynth can declare it: FluidSynth's samples of 16 bits have a
+    dither of the C library's `rand`, which differs with what else the process runs.
+    """
+    declare = getattr(fluidsynth, "cfunc", None)
+    out = [("out", ctypes.c_void_p, 1), ("at", ctypes.c_int, 1), ("by", ctypes.c_int, 1)]
+    head = [("synth", ctypes.c_void_p, 1), ("len", ctypes.c_int, 1)]
+    write = declare and declare("fluid_synth_write_float", ctypes.c_int, *head, *out, *out)
+    if not write:
+        return np.asarray(synth.get_samples(count), np.float32).reshape(-1, 2).mean(axis=1)
+    stereo = np.zeros([2, count], np.float32)
+    left, right = (channel.ctypes.data for channel in stereo)
+    write(synth.synth, count, left, 0, 1, right, 0, 1)
+    return stereo.mean(axis=0)
 
 
 def check_length(steps: int, steps_per_quarter: int, bpm: float) -> None:
