@@ -700,7 +700,7 @@ class SequenceModel(keras.Model):
         self,
         batch_size: int,
         num_steps: int,
-        seed: int,
+        seed: int | None = None,
         prefix: Array | None = None,
         temperature: float = 1.0,
     ) -> tf.Tensor:
@@ -709,7 +709,9 @@ class SequenceModel(keras.Model):
         Args:
             batch_size: B.
             num_steps: T, the number of frames to draw.
-            seed: the seed; the same seed gives the same sequences.
+            seed: the seed; the same seed gives the same sequences. With None each call draws a
+                fresh one from NumPy's global generator, which `keras.utils.set_random_seed` sets.
+                Inside a `tf.function` it must be given: it would be drawn once, at tracing.
             prefix: (B, P, D), frames to continue. Their latents are drawn from the posterior. The
                 result does not include them.
             temperature: a temperature t divides logits by t and multiplies scales and latent noise
@@ -720,9 +722,17 @@ class SequenceModel(keras.Model):
 
         Raises:
             ValueError: `batch_size` or `num_steps` is below 1, they are too large together, the
-                prefix is invalid, or `temperature` is not positive.
+                prefix is invalid, `temperature` is not positive, or there is no seed inside a
+                `tf.function`.
         """
         checks.sizes(batch_size=batch_size, num_steps=num_steps)
+        if seed is None:
+            if not tf.executing_eagerly():
+                raise ValueError(
+                    "`seed` must be an integer inside a `tf.function`, which would repeat the one "
+                    "that is drawn at tracing; received None"
+                )
+            seed = int(np.random.randint(2**31))
         checks.sizes(minimum=0, seed=seed)
         checks.temperature(temperature)
         latents = self.latent_size * self.steps_per_frame
@@ -735,6 +745,14 @@ class SequenceModel(keras.Model):
                     f"{prefix.shape[0]}"
                 )
         return self._sampler(batch_size, num_steps, seed, prefix, temperature)
+
+    def __repr__(self) -> str:
+        parts = f"{type(self.structure).__name__}, {type(self.emission).__name__}"
+        latents = f", latent_size={self.latent_size}" if self.latent_size else ""
+        return (
+            f"<{type(self).__name__} {self.name}: {parts}, event_size={self.event_size}{latents}, "
+            f"{self.count_params():,} parameters>"
+        )
 
     def _checked(self, frames, mask, seed):
         frames = self._frames(frames)

@@ -297,3 +297,16 @@ def test_a_second_call_compiles_nothing():
     assert work(1) == first
     model.log_prob(x[:, :5])
     assert len(calls) > first
+
+
+def test_without_a_seed_samples_are_new_and_follow_that_of_keras():
+    model = harness.build(harness.cases(structure="rnn", flat=False)[0])
+    first, second = (model.sample(4, 6).numpy() for _ in range(2))
+    assert first.shape == (4, 6, model.event_size) and (first != second).any()
+    again = []
+    for _ in range(2):
+        keras.utils.set_random_seed(3)
+        again.append(model.sample(4, 6).numpy())
+    np.testing.assert_array_equal(*again)
+    with pytest.raises(ValueError, match="`seed` must be an integer inside a `tf.function`"):
+        tf.function(lambda: model.sample(4, 6))()

@@ -17,8 +17,11 @@ from srnn_tf.data.batching.streams import streams
 from srnn_tf.data.batching.transposition import transposed, transposition_range
 from srnn_tf.data.corpora import Corpus, register_corpus
 from srnn_tf.data.corpora.splits import Splits
-from srnn_tf.data.formats.midi import write_midi
+from srnn_tf.data.formats.audio import read_audio
+from srnn_tf.data.formats.midi import read_midi, write_midi
 from srnn_tf.data.formats.standardization import Standardization
+from srnn_tf.data.formats.strokes import read_strokes
+from srnn_tf.data.formats.synthesis import synthesize
 from srnn_tf.data.formats.wav import write_wav
 from srnn_tf.data.modality import Modality, register_modality
 
@@ -37,10 +40,14 @@ __all__ = [
     "pieces",
     "plot_pianoroll",
     "prepare",
+    "read_audio",
+    "read_midi",
+    "read_strokes",
     "reframe",
     "register_corpus",
     "register_modality",
     "streams",
+    "synthesize",
     "transposed",
     "transposition_range",
     "write_midi",

@@ -16,7 +16,7 @@ import numpy as np
 
 from srnn_tf.core import checks
 from srnn_tf.core.registry import unknown
-from srnn_tf.data.formats import audio, midi, strokes
+from srnn_tf.data.formats import audio, midi, strokes, synthesis
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES, check_roll
 from srnn_tf.data.formats.wav import write_wav
 
@@ -40,6 +40,7 @@ class Modality:
         written: the suffixes of the files that `writer` writes.
         packages: the optional packages that `writer` needs, from a suffix to keys of
             `core.packages.EXTRAS`.
+        writer_options: the names of further arguments that `writer` takes, such as "bpm".
         unit: the unit of a score, "step" for nats per step.
         standardized: whether data sets are standardized to mean 0 and standard deviation 1.
         unscaled: the number of leading values of a frame that are neither scaled nor standardized,
@@ -71,6 +72,7 @@ class Modality:
     writer: Callable[..., None] | None = None
     written: tuple[str, ...] = ()
     packages: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict, hash=False)
+    writer_options: tuple[str, ...] = ()
     unit: str = "sequence"
     standardized: bool = True
     unscaled: int = 0
@@ -124,8 +126,25 @@ def _read_audio(path: Path, options: Any) -> list[tuple[np.ndarray, float]]:
     return [(audio.read_audio(path, options.sample_rate), 1 / audio.FULL_SCALE)]
 
 
-def _write_midi(frames: Any, path: Any, standardization: Any = None, sample_rate: Any = None):
-    midi.write_midi(np.asarray(frames).astype(np.uint8), path)
+def _write_music(
+    frames: Any,
+    path: Any,
+    standardization: Any = None,
+    sample_rate: Any = None,
+    steps_per_quarter: int = 2,
+    bpm: float = 100,
+    program: int | None = None,
+    soundfont: Any = None,
+) -> None:
+    roll = np.asarray(frames).astype(np.uint8)
+    if Path(path).suffix.lower() == ".wav":
+        sound = synthesis.synthesize(
+            roll, steps_per_quarter, bpm, soundfont=soundfont, program=program
+        )
+        return write_wav(sound, path, sample_rate=synthesis.SAMPLE_RATE)
+    if soundfont is not None:
+        raise ValueError(f"soundfont={soundfont} is for .wav files; received {path}")
+    midi.write_midi(roll, path, steps_per_quarter, bpm, program or 0)
 
 
 MODALITIES: dict[str, Modality] = {
@@ -135,9 +154,10 @@ MODALITIES: dict[str, Modality] = {
         dtype="|u1",
         endings=midi.SUFFIXES,
         reader=_read_midi,
-        writer=_write_midi,
-        written=(".mid",),
-        packages={".mid": ("mido",), ".midi": ("mido",), ".wav": ("soundfile",)},
+        writer=_write_music,
+        written=(".mid", ".midi", ".wav"),
+        packages={".mid": ("mido",), ".midi": ("mido",)},
+        writer_options=("steps_per_quarter", "bpm", "program", "soundfont"),
         unit="step",
         standardized=False,
         check=check_roll,
@@ -162,7 +182,6 @@ MODALITIES: dict[str, Modality] = {
         reader=_read_audio,
         writer=write_wav,
         written=(".wav",),
-        packages={".wav": ("soundfile",)},
         constant="the training part is silent: all its samples are the same",
         versions=audio.versions,
         sample_steps=80,  # a second

@@ -1,9 +1,10 @@
-"""Train a small F-SRNN on Bach's chorales, score it, and write a sample as MIDI and as a plot.
+"""Train a small F-SRNN on Bach's chorales, score it, and write a sample to hear and to see.
 
     python -m srnn_tf.experiments.demo [--out demo] [--steps 1500]
 
-It takes two minutes on two cores. The chorales are those in the installed music21 package; nothing
-is downloaded.
+Beside it published models continue the same chorale: in one the notes of a step are independent
+given the past, in the other each depends on the others. It takes two minutes on two cores. The
+chorales are those in the installed music21 package; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from srnn_tf import data, plots
+from srnn_tf import data, plots, zoo
+from srnn_tf.data.formats import synthesis
 from srnn_tf.experiments import baselines, evaluate, runs
 from srnn_tf.model import SequenceModel
 from srnn_tf.objectives import ELBO
@@ -25,6 +28,11 @@ from srnn_tf.objectives import ELBO
 WINDOW, BATCH = 50, 16
 LEARNING_RATE = 4e-3
 SECONDS = 100.0
+# The model that comes with the package, whose notes of a step are independent given the past, and
+# one whose notes depend on one another.
+DEFAULT, DEPENDENT = "f_rnn_bach", "delta_rnn_random_bach"
+PRIMER, DRAWN, TEMPERATURE = 8, 88, 0.6  # frames of a chorale, frames that follow
+BPM, ORGAN = 80, 19
 
 
 class Course(keras.callbacks.Callback):
@@ -74,7 +82,7 @@ def build() -> SequenceModel:
 
 
 def run(folder: Path, steps: int) -> None:
-    """Run the demo; it writes sample.mid, pianoroll.png and training.png."""
+    """Run the demo; it writes samples (.mid, .wav), pianoroll.png and training.png."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -104,16 +112,38 @@ def run(folder: Path, steps: int) -> None:
 
 
 def show(model, bach, folder, course, scores) -> None:
-    """Write the MIDI file and the plots."""
-    chorale = max(bach.test, key=lambda sequence: len(sequence))[:96]
-    sample = model.sample(1, 96, seed=7, prefix=chorale[None, :8], temperature=0.6)[0].numpy()
-    data.write_midi(sample.astype("uint8"), folder / "sample.mid", bpm=80, program=19)
-    panels = {"composed by the model": sample.astype("uint8"), "a chorale of Bach": chorale}
-    data.plot_pianoroll(panels, folder / "pianoroll.png")
+    """Write what is to be heard and seen: samples as MIDI and WAV, and the plots."""
+    chorale = np.asarray(max(bach.test, key=lambda sequence: len(sequence))[: PRIMER + DRAWN])
+    models = {"sample": ("the model trained here", model)}
+    for label, name in (("independent", DEFAULT), ("dependent", DEPENDENT)):
+        if name in zoo.names(published=True):
+            title = f"{name}: the notes of a step are {label} given the past"
+            models[label] = (title, zoo.load(name))
+        else:
+            print(f"{name} is not here: no {label}.mid")
+    rolls = {key: (title, continued(one, chorale[:PRIMER])) for key, (title, one) in models.items()}
+    rolls["bach"] = ("a chorale of Bach, whose beginning all continue", chorale)
+    written = []
+    for key, (title, roll) in rolls.items():
+        notes = roll[PRIMER:].sum(axis=1)
+        print(
+            f"{title}: {notes.mean():.2f} notes a step, {(notes == 0).mean():.0%} of steps silent"
+        )
+        data.write_midi(roll, folder / f"{key}.mid", bpm=BPM, program=ORGAN)
+        rate = synthesis.SAMPLE_RATE
+        data.write_wav(data.synthesize(roll, bpm=BPM), folder / f"{key}.wav", sample_rate=rate)
+        written += [f"{key}.mid", f"{key}.wav"]
+    plots.plot_pianoroll(dict(rolls.values()), folder / "pianoroll.png")
     curves = {f"{k} (ELBO)": (course.updates, v) for k, v in course.bounds.items()}
     plots.training_curve(curves, folder / "training.png", scores)
-    for name in ("sample.mid", "pianoroll.png", "training.png"):
+    for name in (*written, "pianoroll.png", "training.png"):
         print(f"wrote {folder / name}")
+
+
+def continued(model: SequenceModel, beginning: np.ndarray) -> np.ndarray:
+    """The first frames of a chorale and what a model goes on with, (T, 88)."""
+    drawn = model.sample(1, DRAWN, seed=7, prefix=beginning[None], temperature=TEMPERATURE)
+    return np.concatenate([beginning, drawn[0].numpy()]).astype(np.uint8)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -2,11 +2,14 @@
 
 from srnn_tf.plots.curves import frame_values, latent_usage, step_scores, training_curve, waveform
 from srnn_tf.plots.pianorolls import plot_pianoroll
+from srnn_tf.plots.preview import SOUNDS, Preview
 from srnn_tf.plots.samples import PICTURES, draw
 from srnn_tf.plots.strokes import draw_strokes
 
 __all__ = [
     "PICTURES",
+    "Preview",
+    "SOUNDS",
     "draw",
     "draw_strokes",
     "frame_values",

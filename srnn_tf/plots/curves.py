@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from srnn_tf.core import checks
-from srnn_tf.core.files import replacing
 from srnn_tf.core.types import Array
+from srnn_tf.plots.figures import axes_of, finished
 
 if TYPE_CHECKING:
     from srnn_tf.model import Posterior
@@ -19,25 +18,30 @@ if TYPE_CHECKING:
 
 def training_curve(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    path: str | os.PathLike,
+    path: str | os.PathLike | None = None,
     baselines: Mapping[str, float] | None = None,
     ylabel: str = "nats per step",
-) -> None:
+    ax: Any = None,
+) -> Any:
     """Plot scores against updates, with baselines as dashed lines.
 
     Args:
         curves: a dict from a label to (updates, scores).
-        path: the image file to write; its suffix sets the format.
+        path: the image file to write; its suffix sets the format. None to write none.
         baselines: a dict from a label to a score.
         ylabel: the unit of the scores.
+        ax: the axes to draw on; those of a new figure by default.
+
+    Returns:
+        The Matplotlib figure.
 
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: a curve is empty, or its updates and scores differ in number.
         OSError: `path` cannot be written.
     """
-    figure = _figure("training_curve", 7, 4)
-    axis = figure.subplots()
+    axes = axes_of("training_curve", ax, 1, (7, 4))
+    (axis,) = axes
     for label, (updates, scores) in curves.items():
         if len(updates) != len(scores) or not len(updates):
             raise ValueError(
@@ -49,10 +53,15 @@ def training_curve(
         axis.axhline(score, label=label, color="0.45", linestyle=("--", ":", "-.")[i % 3])
     _finish(axis, "updates", ylabel)
     axis.legend(frameon=False)
-    _save(figure, path)
+    return finished(axes, path)
 
 
-def latent_usage(posterior: Posterior, path: str | os.PathLike, mask: Array | None = None) -> None:
+def latent_usage(
+    posterior: Posterior,
+    path: str | os.PathLike | None = None,
+    mask: Array | None = None,
+    ax: Any = None,
+) -> Any:
     """Plot the KL of each latent unit, and the KL at each step.
 
     The upper plot is the mean KL of each unit, largest first. Active units, whose posterior mean
@@ -61,8 +70,12 @@ def latent_usage(posterior: Posterior, path: str | os.PathLike, mask: Array | No
 
     Args:
         posterior: the result of `model.posterior`, with `mean` and `kl`, (B, S, Z), in nats.
-        path: the image file to write; its suffix sets the format.
+        path: the image file to write; its suffix sets the format. None to write none.
         mask: (B, T) bool, the mask given to `model.posterior`; all real by default.
+        ax: the two axes to draw on; those of a new figure by default.
+
+    Returns:
+        The Matplotlib figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -71,9 +84,9 @@ def latent_usage(posterior: Posterior, path: str | os.PathLike, mask: Array | No
     """
     from srnn_tf.training import metrics
 
-    figure = _figure("latent_usage", 7, 6)
+    axes = axes_of("latent_usage", ax, 2, (7, 6))
     mean, kl, real = _latents(posterior, mask)
-    units, steps = figure.subplots(2)
+    units, steps = axes
     _draw_units(units, kl[real].mean(axis=0), metrics.active_units(mean, real).numpy())
     values = kl[0, real[0]].sum(axis=1)
     marker = "o" if len(values) < 50 else None
@@ -81,16 +94,25 @@ def latent_usage(posterior: Posterior, path: str | os.PathLike, mask: Array | No
     steps.set_ylim(bottom=min(0.0, values.min()))
     steps.xaxis.get_major_locator().set_params(integer=True)
     _finish(steps, "step of the first sequence", "KL of all units (nats)")
-    _save(figure, path)
+    return finished(axes, path)
 
 
-def waveform(samples: Array, path: str | os.PathLike, sample_rate: int = 16000) -> None:
+def waveform(
+    samples: Array,
+    path: str | os.PathLike | None = None,
+    sample_rate: int = 16000,
+    ax: Any = None,
+) -> Any:
     """Plot the samples of a recording over time.
 
     Args:
         samples: samples (n,), or frames (T, D), which are concatenated.
-        path: the image file to write; its suffix sets the format.
+        path: the image file to write; its suffix sets the format. None to write none.
         sample_rate: the sample rate in Hz.
+        ax: the axes to draw on; those of a new figure by default.
+
+    Returns:
+        The Matplotlib figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -99,21 +121,27 @@ def waveform(samples: Array, path: str | os.PathLike, sample_rate: int = 16000) 
     samples = np.asarray(samples, np.float64).reshape(-1)
     if not samples.size or not np.isfinite(samples).all():
         raise ValueError(f"`samples` must be finite, at least one; received {samples.size} of them")
-    figure = _figure("waveform", 8.0, 2.0)
-    axis = figure.subplots()
+    axes = axes_of("waveform", ax, 1, (8.0, 2.0))
+    (axis,) = axes
     axis.plot(np.arange(len(samples)) / sample_rate, samples, linewidth=0.5)
     axis.margins(x=0.01)
     _finish(axis, "seconds", "amplitude")
-    _save(figure, path)
+    return finished(axes, path)
 
 
-def frame_values(frames: Any, path: str | os.PathLike, title: str = "") -> None:
+def frame_values(
+    frames: Any, path: str | os.PathLike | None = None, title: str = "", ax: Any = None
+) -> Any:
     """Draw the values of frames as rows over time, the first value lowest.
 
     Args:
         frames: (T, D).
-        path: the picture to write; its ending chooses the format.
+        path: the picture to write; its ending chooses the format. None to write none.
         title: of the picture; none by default.
+        ax: the axes to draw on; those of a new figure by default.
+
+    Returns:
+        The Matplotlib figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -122,28 +150,36 @@ def frame_values(frames: Any, path: str | os.PathLike, title: str = "") -> None:
     frames = np.asarray(frames, np.float64)
     if frames.ndim != 2 or not frames.size or not np.isfinite(frames).all():
         raise ValueError(f"`frames` must be finite, (T, D); received shape {frames.shape}")
-    figure = _figure("frame_values", 8.0, 2.5)
-    axis = figure.subplots()
+    axes = axes_of("frame_values", ax, 1, (8.0, 2.5))
+    (axis,) = axes
     drawn = axis.imshow(frames.T, origin="lower", aspect="auto", interpolation="nearest")
-    figure.colorbar(drawn, ax=axis)
+    axis.figure.colorbar(drawn, ax=axis)
     if title:
         axis.set_title(title, fontsize="medium")
     axis.set(xlabel="step", ylabel="value of a frame")
     for which in (axis.xaxis, axis.yaxis):
         which.get_major_locator().set_params(integer=True)
-    _save(figure, path)
+    return finished(axes, path)
 
 
 def step_scores(
-    values: Array, path: str | os.PathLike, mark: float | None = None, label: str = "mark"
-) -> None:
+    values: Array,
+    path: str | os.PathLike | None = None,
+    mark: float | None = None,
+    label: str = "mark",
+    ax: Any = None,
+) -> Any:
     """Plot the log likelihood of each step, and highlight steps below a threshold.
 
     Args:
         values: log likelihoods, (T,), nats.
-        path: the image file to write; its suffix sets the format.
+        path: the image file to write; its suffix sets the format. None to write none.
         mark: the threshold in nats; None for none.
         label: the label of the threshold.
+        ax: the axes to draw on; those of a new figure by default.
+
+    Returns:
+        The Matplotlib figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -152,8 +188,8 @@ def step_scores(
     values = np.asarray(values, np.float64).reshape(-1)
     if not values.size or not np.isfinite(values).all():
         raise ValueError(f"`values` must be finite, at least one; received {values.size} of them")
-    figure = _figure("step_scores", 8.0, 2.5)
-    axis = figure.subplots()
+    axes = axes_of("step_scores", ax, 1, (8.0, 2.5))
+    (axis,) = axes
     axis.plot(values, linewidth=0.8)
     if mark is not None:
         low = np.flatnonzero(values < mark)
@@ -162,7 +198,7 @@ def step_scores(
         axis.legend(frameon=False)
     axis.margins(x=0.01)
     _finish(axis, "step", "log p(x_t | x_<t), nats")
-    _save(figure, path)
+    return finished(axes, path)
 
 
 def _latents(posterior, mask):
@@ -202,20 +238,7 @@ def _draw_units(axis, kl, active):
     axis.legend(frameon=False)
 
 
-def _figure(function, width, height):
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(f"{function} needs matplotlib: pip install 'srnn-tf[plot]'") from error
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def _finish(axis, xlabel, ylabel):
     axis.set(xlabel=xlabel, ylabel=ylabel)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)
-
-
-def _save(figure, path):
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=Path(path).suffix.lower().lstrip(".") or None, dpi=150)

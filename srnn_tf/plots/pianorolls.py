@@ -2,15 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from srnn_tf.core.files import replacing
 from srnn_tf.data.formats.midi import check_steps, held_notes
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, check_roll
-from srnn_tf.plots.figures import matplotlib_of
+from srnn_tf.plots.figures import axes_of, check_format, finished
 
 BLACK_KEYS = (1, 3, 6, 8, 10)  # semitones above C
 C4 = 60
@@ -18,44 +16,49 @@ C4 = 60
 
 def plot_pianoroll(
     rolls: Mapping[str, np.ndarray] | np.ndarray,
-    path: str | os.PathLike,
+    path: str | os.PathLike | None = None,
     steps_per_quarter: int = 2,
-) -> None:
+    ax: Any = None,
+) -> Any:
     """Plot piano rolls below one another, with common axes of pitch and time.
 
     Args:
         rolls: an array of 0 and 1 of shape (T, 88), or a dict from titles to such arrays.
-        path: the image file to write; its suffix sets the format (.png, .pdf, .svg).
+        path: the image file to write; its suffix sets the format (.png, .pdf, .svg). None to
+            write none.
         steps_per_quarter: frames in a quarter note, the unit of the time axis.
+        ax: the axes to draw on, one for each roll; those of a new figure by default.
+
+    Returns:
+        The Matplotlib figure.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: there is no roll, an array is not a piano roll, or the format is unknown.
+        ValueError: there is no roll, an array is not a piano roll, the format is unknown, or there
+            are not as many axes as rolls.
         OSError: `path` cannot be written.
 
     Example:
         plot_pianoroll({"data": splits.test[0], "sample": sample}, "rolls.png")
     """
-    Figure, FigureCanvasAgg = matplotlib_of("plot_pianoroll")
     panels = dict(rolls) if isinstance(rolls, Mapping) else {"": rolls}
     if not panels:
         raise ValueError("rolls={}: at least one piano roll is needed")
     panels = {title: check_roll(roll, f"rolls[{title!r}]") for title, roll in panels.items()}
     check_steps(steps_per_quarter)
-    figure = Figure(figsize=(11, 0.6 + 2.4 * len(panels)), layout="constrained")
-    formats = FigureCanvasAgg(figure).get_supported_filetypes()
-    extension = Path(path).suffix.lower().lstrip(".")
-    if extension not in formats:
-        raise ValueError(f"path={str(path)!r}: accepted endings are {', '.join(sorted(formats))}")
-    axes = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    size = (11, 0.6 + 2.4 * len(panels))
+    axes = axes_of("plot_pianoroll", ax, len(panels), size, sharex=True, sharey=True)
+    check_format(axes, path)
     low, high = _pitch_range(panels.values())
     for axis, (title, roll) in zip(axes, panels.items(), strict=True):
         _draw(axis, roll, low, high, steps_per_quarter)
-        axis.set_title(title, loc="left", fontsize=11)
+        if title:
+            axis.set_title(title, loc="left", fontsize=11)
     quarters = max(len(roll) for roll in panels.values()) / steps_per_quarter
-    axes[-1].set(xlim=(0, quarters), xlabel="time (quarter notes)")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=extension, dpi=150)
+    for axis in axes:
+        axis.set_xlim(0, quarters)
+    axes[-1].set_xlabel("time (quarter notes)")
+    return finished(axes, path)
 
 
 def _pitch_range(rolls: Any) -> tuple[int, int]:

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from srnn_tf.core.files import replacing
 from srnn_tf.data.formats.standardization import Standardization
 from srnn_tf.data.formats.wav import finite
-from srnn_tf.plots.figures import matplotlib_of
+from srnn_tf.plots.figures import axes_of, check_format, finished
 
 
 def draw_strokes(
     frames: np.ndarray,
-    path: str | os.PathLike,
+    path: str | os.PathLike | None = None,
     standardization: Standardization | None = None,
-) -> None:
+    ax: Any = None,
+) -> Any:
     """Plot the strokes of a pen, without the moves in which it is up.
 
     Args:
         frames: (T, 3), rows (pen_up, dx, dy), with y pointing up.
-        path: the image file to write; its suffix sets the format (.png, .pdf, .svg).
+        path: the image file to write; its suffix sets the format (.png, .pdf, .svg). None to
+            write none.
         standardization: the standardization to undo, `splits.standardization`.
+        ax: the axes to draw on; those of a new figure by default.
+
+    Returns:
+        The Matplotlib figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -33,7 +38,6 @@ def draw_strokes(
     Example:
         draw_strokes(splits.test[0], "line.png", splits.standardization)
     """
-    Figure, FigureCanvasAgg = matplotlib_of("draw_strokes")
     rows = finite(frames, (2,), "(T, 3)")
     if rows.shape[1] != 3:
         raise ValueError(f"frames have shape {rows.shape}; accepted is (T, 3)")
@@ -43,19 +47,15 @@ def draw_strokes(
     points = np.concatenate(lines)
     width, height = np.maximum(np.ptp(points, axis=0), 1e-9)
     size = (12.0, float(np.clip(12.0 * height / width, 1.0, 12.0)))
-    figure = Figure(figsize=size, layout="constrained")
-    formats = FigureCanvasAgg(figure).get_supported_filetypes()
-    extension = Path(path).suffix.lower().lstrip(".")
-    if extension not in formats:
-        raise ValueError(f"path={str(path)!r}: accepted endings are {', '.join(sorted(formats))}")
-    axis = figure.subplots()
+    axes = axes_of("draw_strokes", ax, 1, size)
+    check_format(axes, path)
+    (axis,) = axes
     for line in lines:
         marker = "." if len(line) == 1 else None
         axis.plot(*line.T, color="#1d2b53", linewidth=1.2, marker=marker, markersize=3)
     axis.set_aspect("equal")
     axis.axis("off")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=extension, dpi=150)
+    return finished(axes, path)
 
 
 def _lines(rows: np.ndarray) -> list[np.ndarray]:

@@ -103,6 +103,30 @@ def read(path: Path, model: str | zoo.Published, steps_per_quarter: int = 2) -> 
         yield Sequence(str(path), index, values)
 
 
+def primer(path: Path, published: zoo.Published, steps_per_quarter: int = 2) -> np.ndarray:
+    """The frames (T, D) of a file, for a model to continue.
+
+    Of a recording they are its last whole frames, so that what follows begins where it ends.
+
+    Raises:
+        ValueError: as in `read`; or the file has several sequences, or less than a frame.
+    """
+    card = published.card
+    sequences = list(read(path, published, steps_per_quarter))
+    if len(sequences) != 1:
+        raise ValueError(f"{path} holds {len(sequences)} sequences; one is needed: split it")
+    check(sequences[0], card)
+    values, size = sequences[0].values, card["event_size"]
+    if not sequences[0].is_waveform:
+        return values
+    if len(values) < size:
+        raise ValueError(f"{path}: {len(values)} samples; a frame of {published.name} has {size}")
+    frames = values[len(values) % size :].reshape(-1, size)
+    standardization = published.standardization
+    frames = frames if standardization is None else standardization.apply(frames)
+    return frames.astype(np.float32)
+
+
 def _frames(
     of: modality.Modality, published: zoo.Published, values: np.ndarray, scale: float
 ) -> np.ndarray:

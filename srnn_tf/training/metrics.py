@@ -69,23 +69,21 @@ class ActiveUnits(keras.metrics.Metric):
 class Metrics:
     """The metrics of training: means over real frames, and the number of active units.
 
-    They do not depend on the batch size.
+    They do not depend on the batch size. Without latents there is no KL and no unit to report.
 
     Args:
         latent_size: Z.
     """
 
     def __init__(self, latent_size: int):
-        self.means = [
-            keras.metrics.Mean(name=name)
-            for name in ("loss", "bound", "log_likelihood", "kl", "kl_weight")
-        ]
-        self.active_units = ActiveUnits(max(1, latent_size))
+        names = ("loss", "bound", "log_likelihood", *(("kl", "kl_weight") if latent_size else ()))
+        self.means = [keras.metrics.Mean(name=name) for name in names]
+        self.active_units = ActiveUnits(latent_size) if latent_size else None
 
     @property
     def all(self) -> list[keras.metrics.Metric]:
         """Every metric, in the order of the logs."""
-        return [*self.means, self.active_units]
+        return [*self.means, *([] if self.active_units is None else [self.active_units])]
 
     def update(
         self, totals: dict[str, Any], count: tf.Tensor, kl_weight: tf.Tensor | float
@@ -97,7 +95,7 @@ class Metrics:
             count: the number of real frames in the batch.
             kl_weight: the KL weight of this update.
         """
-        if "moments" in totals:
+        if self.active_units is not None and "moments" in totals:
             self.active_units.add(totals["moments"])
         for mean in self.means:
             value = kl_weight if mean.name == "kl_weight" else totals[mean.name] / count

@@ -23,7 +23,8 @@ EDITIONS = {
 }
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single truth value, so no generated __eq__
+# Arrays have no single truth value, so no generated __eq__, and are no text for a notebook.
+@dataclass(frozen=True, eq=False, repr=False)
 class Splits:
     """Sequences for training, validation and testing.
 
@@ -75,6 +76,10 @@ class Splits:
                 f"{self.name}: sequences must be (T, D) of one width D; received steps of "
                 f"{sorted(shapes)}"
             )
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{part}: {len(getattr(self, part))}" for part in PARTS)
+        return f"Splits({self.name}, {self.kind}, event_size={self.event_size}, {parts} sequences)"
 
     @property
     def event_size(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 import operator
 import os
 from pathlib import Path
@@ -73,6 +74,24 @@ def read_midi(path: str | Path, steps_per_quarter: int = 2) -> np.ndarray:
     for note, start, stop in notes:
         roll[start - first : stop - first, note - LOWEST_NOTE] = 1
     return roll
+
+
+def read_tempo(path: str | Path) -> float | None:
+    """The first tempo of a MIDI file, in quarter notes per minute; None if it tells none.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not MIDI, or damaged.
+
+    Example:
+        read_tempo("chorale.mid")  # 100.0
+    """
+    try:
+        tracks = midi_events.parse(Path(path).read_bytes()).tracks
+    except ValueError as error:
+        raise ValueError(f"{path}: is not readable as MIDI: {error}") from error
+    found = [track.tempo for track in tracks if track.tempo is not None]
+    return 60e6 / min(found)[1] if found else None
 
 
 def _notes(track: midi_events.Track) -> list[tuple[int, int, int]]:
@@ -201,11 +220,7 @@ def write_midi(
     """
     mido = mido_of("write_midi")
     roll = check_roll(roll, "roll")
-    check_steps(steps_per_quarter)
-    if not 4 <= bpm <= 1000:  # slower does not fit the 24 bits of a MIDI tempo
-        raise ValueError(f"bpm={bpm!r}; accepted are 4..1000")
-    if not isinstance(program, int) or not 0 <= program <= 127:
-        raise ValueError(f"program={program!r}; accepted are integers 0..127")
+    check_music(steps_per_quarter, bpm, program)
     track = mido.MidiTrack()
     track.append(mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(bpm)))
     track.append(mido.Message("program_change", program=program))
@@ -240,6 +255,20 @@ def check_steps(steps_per_quarter: int) -> None:
         raise ValueError(
             f"steps_per_quarter={steps_per_quarter!r}; accepted are integers 1..{TICKS_PER_QUARTER}"
         )
+
+
+def check_music(steps_per_quarter: int, bpm: float, program: int) -> None:
+    """Check how a piano roll is to be played.
+
+    Raises:
+        ValueError: a number is not in the accepted range.
+    """
+    check_steps(steps_per_quarter)
+    # Slower does not fit the 24 bits of a MIDI tempo.
+    if isinstance(bpm, bool) or not isinstance(bpm, numbers.Real) or not 4 <= bpm <= 1000:
+        raise ValueError(f"bpm={bpm!r}; accepted are 4..1000")
+    if type(program) is not int or not 0 <= program <= 127:
+        raise ValueError(f"program={program!r}; accepted are integers 0..127")
 
 
 def _tick(frame: int, steps_per_quarter: int) -> int:

@@ -12,7 +12,7 @@ import struct
 
 NOTE_OFF, NOTE_ON, CONTROL = 0x8, 0x9, 0xB
 _CHUNK = struct.Struct(">4sI")
-_END_OF_TRACK = 0x2F
+_END_OF_TRACK, _TEMPO = 0x2F, 0x51
 _MOST_DIGITS = 4  # bytes of a number of variable length
 # Data bytes of each status: of channel messages by its upper half, of system messages by all of it.
 _SIZES = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}
@@ -28,11 +28,13 @@ class Track:
             and `CONTROL`, in order.
         ticks: its length.
         ended: whether it has an end-of-track event.
+        tempo: (tick, microseconds of a quarter note) of its first tempo; None if it has none.
     """
 
     events: list[tuple[int, int, int, int, int]] = dataclasses.field(default_factory=list)
     ticks: int = 0
     ended: bool = False
+    tempo: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass
@@ -108,6 +110,9 @@ def _track(data: bytes, start: int, size: int) -> tuple[Track, int]:
                 kind = data[at + 1]
                 length, at = _number(data, at + 2)
                 at += length
+                if kind == _TEMPO and length == 3 and track.tempo is None:
+                    tempo = int.from_bytes(data[at - 3 : at])
+                    track.tempo = (track.ticks, tempo) if tempo else None
                 if kind == _END_OF_TRACK:
                     track.ended = True
                     # The announced length may be too large, and padding is no event.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Standardization:
     """The affine map, and permutation, from the signal of a data set to its values.
 
@@ -27,6 +27,10 @@ class Standardization:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     permutation: tuple[int, ...] | None = None
+
+    def __repr__(self) -> str:
+        order = "" if self.permutation is None else f", permutation of {len(self.permutation)}"
+        return f"Standardization(mean={_short(self.mean)}, std={_short(self.std)}{order})"
 
     @classmethod
     def from_config(cls, config: Any, event_size: int) -> Standardization | None:
@@ -70,3 +74,10 @@ class Standardization:
         if self.permutation is not None:
             frames = frames[..., np.argsort(self.permutation)]
         return frames * np.asarray(self.std) + np.asarray(self.mean)
+
+
+def _short(numbers: tuple[float, ...]) -> str:
+    """All of a few numbers, the ends of many."""
+    if len(numbers) <= 4:
+        return "(" + ", ".join(f"{n:g}" for n in numbers) + ")"
+    return f"({numbers[0]:g}, {numbers[1]:g}, ..., {numbers[-1]:g}: {len(numbers)} numbers)"

@@ -265,6 +265,36 @@ def _order(path, rows, columns: str | None) -> list[int]:
     return [pens[0], *(i for i in range(3) if i != pens[0])]
 
 
+def read_strokes(path: str | Path, columns: str | None = None) -> np.ndarray:
+    """Read a file of handwriting as pen moves, rows (pen_up, dx, dy), float32 (T, 3).
+
+    pen_up is 1 at the last point of a stroke; dx and dy are in the units of the file, with y
+    pointing up. Models take moves that are standardized: `standardization.apply(moves)`.
+
+    Args:
+        path: IAM-OnDB's XML, a UNIPEN file (.dat), or an `.npy` file of moves, (T, 3).
+        columns: the order of the columns of an `.npy` file, such as "dx,dy,pen"; by default the
+            only column of 0 and 1 is the pen.
+
+    Raises:
+        ImportError: XML is read with defusedxml, which is not installed.
+        OSError: the file cannot be read.
+        ValueError: the file has another ending or format, or is damaged.
+
+    Example:
+        read_strokes("a01-000u-01.xml").shape  # (567, 3)
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in SUFFIXES:
+        raise ValueError(f"{path} ends in {path.suffix!r}; accepted are {', '.join(SUFFIXES)}")
+    if ending == ".npy":
+        rows, scale = read_rows(path, columns)
+    else:
+        rows, scale = moves((read_iam if ending == ".xml" else read_unipen)(path), path), 1.0
+    return (rows * [1.0, scale, scale]).astype(np.float32)
+
+
 def strokes_of(options: Any, path: Path) -> tuple[np.ndarray, float]:
     """Read pen moves and their scale from a file of any accepted format."""
     if path.suffix.lower() == ".npy":

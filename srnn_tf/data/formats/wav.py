@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
+import wave
 from typing import Any
 
 import numpy as np
 
 from srnn_tf.core.files import replacing
 from srnn_tf.data.formats.standardization import Standardization
+
+_FASTEST = 1_000_000  # Hz; a WAV file tells four times as many at most
 
 
 def write_wav(
@@ -17,7 +21,9 @@ def write_wav(
     standardization: Standardization | None = None,
     sample_rate: int = 16000,
 ) -> None:
-    """Write frames of speech as a WAV file of 16-bit samples, clipped to full scale.
+    """Write frames of speech, or samples, as a WAV file of 16-bit samples, clipped to full scale.
+
+    The sound of a piano roll is `write_wav(synthesize(roll), path, sample_rate=44100)`.
 
     Args:
         frames: frames (T, D), or samples (n,).
@@ -27,25 +33,38 @@ def write_wav(
         sample_rate: the sample rate in Hz, `splits.sample_rate`.
 
     Raises:
-        ImportError: soundfile is not installed.
-        ValueError: the frames have another shape or are not finite, or the rate is below 1.
+        ValueError: the frames have another shape or are not finite, or the rate is out of range.
         OSError: `path` cannot be written.
 
     Example:
         write_wav(model.sample(1, 40, seed=0)[0], "speech.wav", splits.standardization)
     """
-    try:
-        import soundfile
-    except ImportError as error:
-        raise ImportError("write_wav needs soundfile: pip install 'srnn-tf[audio]'") from error
+    content = wav_bytes(frames, standardization, sample_rate)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def wav_bytes(
+    frames: np.ndarray, standardization: Standardization | None = None, sample_rate: int = 16000
+) -> bytes:
+    """The content of the file that `write_wav` writes.
+
+    Raises:
+        ValueError: as in `write_wav`.
+    """
     samples = finite(frames, (1, 2), "(T, D) or (n,)")
-    if not isinstance(sample_rate, int) or sample_rate < 1:
-        raise ValueError(f"sample_rate={sample_rate!r}; accepted are integers from 1")
+    if type(sample_rate) is not int or not 1 <= sample_rate <= _FASTEST:
+        raise ValueError(f"sample_rate={sample_rate!r}; accepted are integers 1..{_FASTEST}")
     if standardization is not None:
         samples = standardization.undo(samples if samples.ndim == 2 else samples[:, None])
-    pcm = np.clip(np.rint(samples.reshape(-1) * 32768.0), -32768, 32767).astype(np.int16)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        soundfile.write(file, pcm, sample_rate, "PCM_16", format="WAV")
+    pcm = np.clip(np.rint(samples.reshape(-1) * 32768.0), -32768, 32767).astype("<i2")
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(sample_rate)
+        file.writeframes(pcm.tobytes())
+    return content.getvalue()
 
 
 def finite(frames: Any, dimensions: tuple[int, ...], accepted: str) -> np.ndarray:

@@ -31,7 +31,7 @@ class View:
     unscaled: int = 0
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Stored:
     """A sequence of a prepared data set: an array (T, D), float32, read from disk when sliced.
 
@@ -55,6 +55,9 @@ class Stored:
     view: View
     first: int = 0
     last: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Stored({len(self)} x {self.view.frame_size}, {self.path.name} at {self.offset})"
 
     @property
     def num_values(self) -> int:
