@@ -23,7 +23,6 @@ from srnn_tf.core import packages
 @click.option(
     "--output",
     required=True,
-    type=options.FOLDER,
     metavar="PREFIX",
     help="The beginning of the paths of the results, in a folder that exists.",
 )

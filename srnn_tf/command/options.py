@@ -45,7 +45,6 @@ steps_per_quarter = click.option(
 )
 data = click.option(
     "--data",
-    type=FOLDER,
     metavar="PATH",
     help="The data: the folder that `srnn-tf data prepare` made. Of nottingham, "
     "muse, piano_midi and jsb also the .mat or .pickle file; of music the folder that holds these "

@@ -60,7 +60,6 @@ from srnn_tf.experiments import defaults
 )
 @click.option(
     "--begin-with",
-    type=options.FOLDER,
     metavar="RUN_DIR",
     help="Start from the best weights of another run (warm start).",
 )
