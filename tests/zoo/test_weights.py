@@ -165,7 +165,9 @@ def test_distributions_are_small_and_have_all_models():
 def test_a_wheel_that_is_too_large_is_none(monkeypatch, tmp_path):
     monkeypatch.setattr(wheels, "MOST", 10**6)
     monkeypatch.setattr(wheels, "plan", lambda root: {"srnn-tf-models-one": {NAME: zoo.card(NAME)}})
-    with pytest.raises(ValueError, match="models-one has .* bytes; accepted are less than 1000000"):
+    with pytest.raises(
+        ValueError, match="models-one has .* bytes; accepted are less than 1,000,000"
+    ):
         wheels.build(out=tmp_path / "dist")
     assert not (tmp_path / "dist").exists()
 
