@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from srnn_tf.core.types import Array, Shape, Size
 
@@ -27,7 +28,7 @@ def as_seed(seed: int | Array | None) -> tf.Tensor:
         ValueError: the seed is neither of them nor has shape (2,).
     """
     if seed is None:
-        return tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
+        return tfp.random.sanitize_seed(None)
     if isinstance(seed, Integral):  # all 64 bits count
         seed = np.array([int(seed) % 2**64], np.uint64).view(np.int32)
     tensor = tf.convert_to_tensor(seed)

@@ -163,9 +163,9 @@ def fetch(
         raise kind(f"cannot fetch {address}: {reason}") from None
     if time.monotonic() >= deadline:
         raise TimeoutError(f"cannot fetch {address}: it took too long")
-    for expected in (length if length else None, size):
-        if expected is not None and received != expected:
-            raise BrokenError(f"cannot fetch {address}: cut off, {received} of {expected} bytes")
+    if length and received != length:
+        raise BrokenError(f"cannot fetch {address}: cut off, {received} of {length} bytes")
+    _check_size(address, received, most, size)
 
 
 def _copy(address: Address, path: Path, most: int, size: int | None) -> None:

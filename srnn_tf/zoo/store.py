@@ -32,6 +32,7 @@ DEFAULT = "f_rnn_bach"
 GROUP = "srnn_tf.models"
 
 _registered: list[Path] = []
+_skipped: set[Path] = set()  # folders of which a warning was given
 # What is published, with the checksums of the cards: name -> version -> SHA-256.
 _PUBLISHED = Path(__file__).with_name("published.json")
 # Their cards, NAME/VERSION.json, byte by byte as in the models' folders.
@@ -97,7 +98,9 @@ def _installed(path: tuple[str, ...]) -> tuple[Path, ...]:
     found = []
     for entry in sorted(importlib.metadata.entry_points(group=GROUP)):
         # Of a package within another one, the outer one would be imported, and its code run.
-        spec = None if "." in entry.module else importlib.util.find_spec(entry.module)
+        spec = None
+        with contextlib.suppress(ImportError, ValueError):
+            spec = None if "." in entry.module else importlib.util.find_spec(entry.module)
         if spec is None or not spec.submodule_search_locations:
             warnings.warn(
                 f"the entry point {entry.name!r} of the group {GROUP} is skipped: {entry.value!r} "
@@ -266,7 +269,8 @@ def names(root: str | os.PathLike | None = None) -> set[str]:
                 os.path.lexists(version / _CARD) for version in held
             ):
                 known.add(path.name)
-            elif held or (path / "saved_model.pb").exists():
+            elif path not in _skipped and (held or (path / "saved_model.pb").exists()):
+                _skipped.add(path)
                 warnings.warn(
                     f"{path} is skipped: it has no card, and is no published model; read an "
                     "exported one with srnn_tf.zoo.read",
@@ -289,8 +293,10 @@ def download(name: str, version: int, card_sha256: str) -> Path:
     """
     base = os.environ.get("SRNN_TF_ZOO_URL")
     if not base:
-        card = published_card(name, version)
-        install = f"`pip install {distribution(card)}`, or " if card else ""
+        install = ""
+        with contextlib.suppress(ValueError):  # of a damaged card, which is no reason here
+            if card := published_card(name, version):
+                install = f"`pip install {distribution(card)}`, or "
         raise OSError(
             f"{name} version {version} is in none of {', '.join(map(str, roots()))}; {install}"
             "set SRNN_TF_ZOO_URL to an address to download it from, or SRNN_TF_ZOO to a folder"

@@ -195,32 +195,40 @@ def test_24_kills_at_random_moments_change_no_bit(tmp_path):
     )
     assert server.stdout.readline() == "ready\n"
 
-    def train(folder, kill_after=None):
-        """The exit status; the process is killed so many seconds after it locked the folder."""
+    def step_of(folder):
+        file = folder / "clock.json"
+        return json.loads(file.read_text())["step"] if file.exists() else 0
+
+    def train(folder, updates=None, seconds=0.0):
+        """The exit status; the process is killed some updates and seconds after its start."""
+        begin, deadline = step_of(folder), time.monotonic() + 300.0
         server.stdin.write(f"{folder}\n")
         server.stdin.flush()
         pid = int(server.stdout.readline())
-        if kill_after is not None:
-            lock, deadline = folder / "train.lock", time.monotonic() + 100.0
-            while not (lock.exists() and f"process {pid} " in lock.read_text()):
+        if updates is not None:
+            lock = folder / "train.lock"
+            while not lock.exists() or f"process {pid} " not in lock.read_text():
                 assert time.monotonic() < deadline, (tmp_path / "errors").read_text()[-3000:]
                 time.sleep(0.005)
-            time.sleep(kill_after)
+            while step_of(folder) < begin + updates and lock.exists():
+                assert time.monotonic() < deadline, (tmp_path / "errors").read_text()[-3000:]
+                time.sleep(0.005)
+            time.sleep(seconds)
             os.kill(pid, signal.SIGKILL)
         return int(server.stdout.readline())
 
     whole, cut, stages = tmp_path / "whole", tmp_path / "cut", []
     began = time.monotonic()
     assert train(whole) == 0, (tmp_path / "errors").read_text()[-3000:]
-    longest, begins = time.monotonic() - began, 0
+    update, begins = (time.monotonic() - began) / 40, 1
     while len(stages) < 24:
-        if train(cut, random.uniform(0.0, longest / 5)) == 0:
+        # Some before the first update, most at any moment of the second to fourth one.
+        if train(cut, len(stages) % 4 and random.integers(1, 3), random.uniform(0.0, update)) == 0:
             shutil.rmtree(cut)  # it was at the end; begin once more
             begins += 1
             continue
-        names = {p.name for p in cut.iterdir()}
-        step = json.loads((cut / "clock.json").read_text())["step"] if "clock.json" in names else 0
-        stages.append((step, any(name.startswith(".srnn_tf-") for name in names)))
+        left = any(path.name.startswith(".srnn_tf-") for path in cut.iterdir())
+        stages.append((step_of(cut), left))
     assert train(cut) == 0
     server.stdin.close()
     server.wait()
@@ -234,7 +242,7 @@ def test_24_kills_at_random_moments_change_no_bit(tmp_path):
     print(
         f"24 kills at updates {[step for step, _ in stages]}, {writing} while a file was written,"
     )
-    print(f"{begins + 1} runs; the last one is equal to the undisturbed one bit for bit")
+    print(f"{begins} runs; the last one is equal to the undisturbed one bit for bit")
 
 
 def same_arrays(a, b):

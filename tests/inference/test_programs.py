@@ -96,7 +96,9 @@ SEEN = [(EXACT, change, QUICK) for change in CHANGES if change != "int8"]
 SEEN += [(EXACT, "int8", ANSWERS), (LATENT, "int8", OF_LATENTS)]
 
 
-@pytest.mark.parametrize("case, change, names", SEEN, ids=str)
+@pytest.mark.parametrize(
+    "case, change, names", SEEN, ids=[f"{c}-{change}" for c, change, _ in SEEN]
+)
 def test_a_change_is_seen_by_all_that_is_compiled(case, change, names):
     model, x = fresh(case), harness.frames(case, steps=4)
     answers = {name: (ANSWERS | OF_LATENTS)[name] for name in names}

@@ -200,7 +200,7 @@ FRAMES = [
     (GOOD + 0.5, r"`frame` must be 0 or 1 .*; received 0.5 at \(0, 0\)"),
     ([["a", "b", "c"]] * 3, r"`frame` must be a numeric array \(B, 3\)"),
     ([[0, 1], [1]], r"`frame` must be a numeric array \(B, 3\)"),
-    (None, "`frame` must have rank 2"),
+    (None, r"`frame` must be a numeric array \(B, 3\) of real numbers; received object"),
 ]
 
 

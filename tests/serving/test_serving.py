@@ -97,7 +97,7 @@ MISTAKES = {
     "empty": ([np.zeros([0, 88])], "sequence 0 is float64 of shape"),
     "width": (np.zeros([3, 87]), "must have 88 values a step for this model; received 87"),
     "widths": ([np.zeros([3, 88]), np.zeros([3, 5])], "sequence 1 has 5 values a step"),
-    "text": (np.array([["a"]]), "numbers; sequence 0"),
+    "text": (np.array([["a"]]), "of real numbers; received <U1"),
     "NaN": ([np.full([2, 88], np.nan)], "sequence 0 holds NaN"),
 }
 
