@@ -22,7 +22,7 @@ from srnn_tf.core import reading
 
 ACCEPTED = "https://host/models, hf://ORG/REPO or file:///folder"
 _TEMPORARY = (408, 425, 429, 500, 502, 503, 504)  # codes of HTTP after which it may work again
-_REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?/?")
+_REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 STALLED = 30.0  # seconds without a byte
 _CHUNK = 1 << 16
 
@@ -63,7 +63,8 @@ class Address:
             port, host, parts = None, None, urllib.parse.urlsplit("")
         if parts.scheme == "file" and host in (None, "localhost") and parts.path.startswith("/"):
             return cls(f"file://{parts.path.rstrip('/')}")
-        if parts.scheme == "hf" and (match := _REPOSITORY.fullmatch(parts.netloc + parts.path)):
+        repository = (parts.netloc + parts.path).rstrip("/")
+        if parts.scheme == "hf" and (match := _REPOSITORY.fullmatch(repository)):
             return cls._of_hub(match[1], match[2])
         if parts.scheme not in ("http", "https") or not host:
             raise ValueError(
