@@ -167,7 +167,7 @@ MISTAKES = {
     "values": ("score f_rnn_bach {}/half.npy", "must be 0 or 1 for a Bernoulli"),
     "length": ("score f_rnn_bach {}/long.npz", "a length of 9; accepted are 1 to 3"),
     "per step": ("score f_rnn_bach {}/half.npy --per-step", "--per-step needs --format jsonl"),
-    "out": ("sample f_rnn_bach --out {}/a.wav", "draws .mid, .png"),
+    "out": ("sample f_rnn_bach --out {}/a.ogg", "draws .mid, .midi, .wav, .png"),
     "folder": ("sample f_rnn_bach --out {}/none/a.mid", "none does not exist"),
     "steps": ("sample f_rnn_bach --steps 0 --out {}/a.mid", "`steps` must be an integer of at"),
     "server": ("score f_rnn_bach {}/half.npy --server nowhere", "`address` must be 'host:port'"),
