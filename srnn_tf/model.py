@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 import keras
@@ -12,7 +12,7 @@ import tensorflow as tf
 from srnn_tf import emissions, objectives, structures
 from srnn_tf.core import checks, layer_state
 from srnn_tf.core.random import fold
-from srnn_tf.core.registry import describe
+from srnn_tf.core.registry import describe, unknown
 from srnn_tf.core.snapshot import Settings
 from srnn_tf.core.types import Array, Config, Data, Seeds, State
 from srnn_tf.density import SequenceDensity
@@ -30,6 +30,8 @@ from srnn_tf.training.metrics import Metrics
 plain = tf.autograph.experimental.do_not_convert
 # What a call returns per frame; flat models sum it over the values of a frame.
 PER_FRAME = ("log_likelihood", "kl", "auxiliary", "log_ratio")
+_ARGUMENTS = ("structure", "emission", "event_size", "window", "seed")
+_OF_KERAS = ("name", "dtype", "trainable")
 
 
 class Posterior(NamedTuple):
@@ -58,6 +60,12 @@ def _differentiable(values, array):
     if tf.is_tensor(values) or isinstance(values, keras.Variable):
         return tf.cast(tf.convert_to_tensor(values), tf.float32)
     return array
+
+
+def _check_names(arguments: Iterable[str]) -> None:
+    for name in arguments:
+        if name not in _ARGUMENTS and name not in _OF_KERAS:
+            raise unknown("argument of SequenceModel", name, (*_ARGUMENTS, *_OF_KERAS))
 
 
 @keras.saving.register_keras_serializable(package="srnn_tf")
@@ -115,6 +123,7 @@ class SequenceModel(keras.Model):
                 "`kl_schedule` must be given to the objective, "
                 f"compile(objective=ELBO(kl_schedule=...)); received {kwargs['kl_schedule']!r}"
             )
+        _check_names(kwargs)
         density = SequenceDensity(structure, emission, event_size, build=False)
         checks.sizes(minimum=0, seed=seed)
         if window is not None:
@@ -792,6 +801,12 @@ class SequenceModel(keras.Model):
         # The KL schedule was an argument before it was the objective's.
         config = dict(config)
         schedule, flags = config.pop("kl_schedule", None), config.pop("trainable", {})
+        _check_names(config)
+        missing = [name for name in ("structure", "emission") if name not in config]
+        if missing:
+            raise ValueError(
+                f"the config of a SequenceModel needs `{missing[0]}`; received {', '.join(config)}"
+            )
         model = cls(**config)
         if "" in flags:
             model.trainable = flags.pop("")

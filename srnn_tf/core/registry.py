@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 MODULE = "module"  # in a config: where a class of a third party is defined
 Base = TypeVar("Base")
+# Arguments of Keras' layers that those of this package set themselves.
+_OF_KERAS = ("activity_regularizer", "autocast")
 MANY = 40  # names, above which an error does not list them all
 
 
@@ -103,4 +106,45 @@ def create(kind: str, registry: Mapping[str, type], config: Any, base: type) -> 
         )
     if name not in registry:
         raise unknown(kind, name, registry)
-    return registry[str(name)](**config)
+    cls = registry[str(name)]
+    check_arguments(f"the {kind} {name!r}", cls, config)
+    return cls(**config)
+
+
+def check_arguments(owner: str, cls: type, config: Mapping[str, Any]) -> None:
+    """Check the keys of a config against the constructor of its class.
+
+    Raises:
+        ValueError: it is no mapping; a key is unknown, and the error suggests the nearest known
+            one; or a required one is missing.
+    """
+    if not isinstance(config, Mapping):
+        raise ValueError(f"{owner} must be a dict of arguments; received {config!r}")
+    known, required = _arguments(cls)
+    for key in config:
+        if key not in known:
+            raise unknown(f"argument of {owner}", key, {*known})
+    missing = [name for name in required if name not in config]
+    if missing:
+        received = ", ".join(config) or "none"
+        raise ValueError(f"{owner} needs `{'`, `'.join(missing)}`; received {received}")
+
+
+def _arguments(cls: type) -> tuple[list[str], list[str]]:
+    """The arguments of a constructor, and those without a default.
+
+    Where it passes further ones on, those of the base class are its own too.
+    """
+    known: list[str] = []
+    required: list[str] | None = None
+    for base in cls.__mro__:
+        if base is object or "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+        named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        known += [p.name for p in named if p.name not in _OF_KERAS]
+        if required is None:  # what a base class requires, a constructor above it may give
+            required = [p.name for p in named if p.default is p.empty]
+        if all(p.kind != p.VAR_KEYWORD for p in parameters):
+            break
+    return known, required or []

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from srnn_tf.core import checks, draws
 from srnn_tf.core.random import Key, fold
+from srnn_tf.core.registry import check_arguments
 from srnn_tf.objectives import functions
 from srnn_tf.objectives.base import Loss, Objective, noise_of
 from srnn_tf.objectives.moments import moments
@@ -80,6 +81,7 @@ class ELBO(Objective):
         num_samples: int = 1,
     ):
         if not isinstance(kl_schedule, KLSchedule):
+            check_arguments("`kl_schedule`", KLSchedule, kl_schedule or {})
             kl_schedule = KLSchedule(**(kl_schedule or {}))
         checks.weight(free_nats=free_nats)
         checks.sizes(num_samples=num_samples)
