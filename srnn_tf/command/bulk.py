@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from srnn_tf.command import options
 from srnn_tf.core import packages
 
 
