@@ -93,7 +93,7 @@ def train(
     no_test: bool,
     **settings: Any,
 ) -> None:
-    """Train a model on a data set or on your own data, or go on with a run.
+    """Train a model on a data set or your own data, or resume a run.
 
     MODEL is a recipe, one of those of `srnn-tf list --all`, which ends with its data set; or its
     first part alone, such as rnn_hier_mlp, for data of your own: the folder that `srnn-tf data
