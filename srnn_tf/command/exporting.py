@@ -36,6 +36,8 @@ def export(model: str, out: Path, version: int | None) -> None:
     """
     if not out.is_dir():
         raise FileNotFoundError(f"{out} is not a folder; make it first")
+    if not os.access(out, os.W_OK):
+        raise PermissionError(f"the folder {out} may not be written")
     own = model.lower().endswith(".keras")
     if own:
         packages.require(f"export of {model}", "tensorflow_serving")
