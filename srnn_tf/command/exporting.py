@@ -33,6 +33,8 @@ def export(model: str, out: Path, version: int | None) -> None:
     """
     if not out.is_dir():
         raise FileNotFoundError(f"{out} is not a folder; make it first")
+    if not os.access(out, os.W_OK):
+        raise PermissionError(f"the folder {out} may not be written")
     if version is not None:
         checks.sizes(version=version)
     of_its_own = Path(model).is_file() or (Path(model) / "run.json").is_file()

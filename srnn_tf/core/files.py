@@ -128,6 +128,8 @@ def _output(path: Path) -> _Output:
             raise PermissionError(f"path={path} may not be written: its mode does not allow it")
     if not through and not target.parent.is_dir():
         raise FileNotFoundError(f"path={path}: the folder {target.parent} does not exist")
+    if not through and not os.access(target.parent, os.W_OK):
+        raise PermissionError(f"path={path}: the folder {target.parent} may not be written")
     return _Output(target, old, descriptor, through)
 
 
@@ -263,10 +265,15 @@ def _acquired(path: Path, what: str, deadline: float, wait: float) -> IO[Any] | 
             file.close()
             raise
         warnings.warn(f"{path} cannot be locked ({error.strerror})", stacklevel=3)
-    file.truncate(0)
     began = time.strftime("%Y-%m-%d %H:%M:%S")
-    file.write(f"process {os.getpid()} on {socket.gethostname()}, since {began}\n")
-    file.flush()
+    holder = f"process {os.getpid()} on {socket.gethostname()}, since {began}\n"
+    try:
+        file.truncate(0)
+        os.write(file.fileno(), holder.encode())  # unbuffered: closing must not try once more
+    except OSError as error:  # the disk is full
+        os.unlink(path)
+        file.close()
+        raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
     return file
 
 
@@ -319,8 +326,13 @@ def _named(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno is None and str(path) in str(error):
             raise  # one of this package
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise OSError(error.errno, f"cannot write {path}: {reason}") from error
+        if error.errno:
+            reason = os.strerror(error.errno)
+            raise OSError(error.errno, f"cannot write {path}: {reason}") from error
+        reason = str(error)
+        if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+            reason = error.args[0][0][-1]  # of the first file of a folder, as text
+        raise OSError(f"cannot write {path}: {reason}") from error
 
 
 def _is_stream(mode: int) -> bool:

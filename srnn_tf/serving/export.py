@@ -146,6 +146,9 @@ def _modules(config: Any) -> set[str]:
     return own.union(*map(_modules, config.values()))
 
 
+_NOT_WRITTEN = 3  # the exit status of the process where the disk fails, for instance is full
+
+
 def _in_a_fresh_process(bundle: Path, out: Path, paths: Sequence[str]) -> None:
     source = str(Path(__file__).parents[2])
     paths = [os.path.abspath(path) for path in paths]
@@ -154,6 +157,8 @@ def _in_a_fresh_process(bundle: Path, out: Path, paths: Sequence[str]) -> None:
     environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     command = [sys.executable, "-m", "srnn_tf.serving.export", str(bundle), str(out)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode == _NOT_WRITTEN:
+        raise OSError(done.stderr.strip().rpartition("\n")[2])
     if done.returncode:
         raise RuntimeError(f"the export failed: {done.stderr.strip()[-2000:]}")
 
@@ -237,4 +242,8 @@ def _warmup(signature: str, inputs: Mapping[str, np.ndarray]) -> bytes:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        write(Path(sys.argv[1]), Path(sys.argv[2]))
+    except (OSError, tf.errors.OpError) as error:  # TensorFlow tells the path, then the reason
+        print(f"\n{' '.join(str(error).split()).rpartition('; ')[2]}", file=sys.stderr)
+        sys.exit(_NOT_WRITTEN)

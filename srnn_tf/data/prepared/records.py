@@ -74,13 +74,14 @@ def write_shard(path: Path, records: Iterable[Record], columns: int) -> list[Ent
                     writer.write(example)
                     position += _HEAD + len(example) + _TAIL
         except tf.errors.OpError as error:
-            raise OSError(None, error.message) from error
+            # It tells the temporary path, which is of no use to a reader, and then the reason.
+            raise OSError(str(error.message).rpartition("; ")[2]) from error
         # What is lost with a failing disk must not be taken for written.
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
             written = os.fstat(file.fileno()).st_size
         if written != position:
-            raise OSError(None, f"{written} of {position} bytes were written")
+            raise OSError(f"{written} of {position} bytes were written")
     return entries
 
 
