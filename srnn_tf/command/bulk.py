@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import click
 
-from srnn_tf.command import options
-
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.option(
@@ -22,7 +20,6 @@ from srnn_tf.command import options
 @click.option(
     "--output",
     required=True,
-    type=options.FOLDER,
     metavar="PREFIX",
     help="The beginning of the paths of the results, in a folder that exists.",
 )

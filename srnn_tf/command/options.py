@@ -11,18 +11,7 @@ from typing import Any
 
 import click
 
-
-class _Named(click.Path):
-    """A path that is not empty: Python takes an empty one for the working folder."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not os.fspath(value):
-            self.fail("must name a file or folder; received ''", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-FILE = _Named(path_type=Path)
-FOLDER = _Named(path_type=str)
+FILE = click.Path(path_type=Path)
 name = click.argument("name")
 server = click.option(
     "--server",
@@ -51,7 +40,6 @@ steps_per_quarter = click.option(
 )
 data = click.option(
     "--data",
-    type=FOLDER,
     metavar="PATH",
     help="The data of the recipe: the folder that `srnn-tf data prepare` made. Of nottingham, "
     "muse, piano_midi and jsb also the .mat or .pickle file; of music the folder that holds these "

@@ -95,7 +95,7 @@ def test_an_empty_path_is_refused(words, rolls, tmp_path, monkeypatch, capsys):
     (tmp_path / "working").mkdir()
     monkeypatch.chdir(tmp_path / "working")
     error, status = error_of(capsys, *[str(rolls) if w == "ROLLS" else w for w in words])
-    assert "must name a file or folder; received ''" in error and status == 2
+    assert "must not be empty; received ''" in error and status == 2
     assert not list((tmp_path / "working").iterdir())
 
 
