@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from srnn_tf.command import options
 from srnn_tf.core import packages
 
 
@@ -23,7 +22,6 @@ from srnn_tf.core import packages
 @click.option(
     "--output",
     required=True,
-    type=options.FOLDER,
     metavar="PREFIX",
     help="The beginning of the paths of the results, in a folder that exists.",
 )

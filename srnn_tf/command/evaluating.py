@@ -8,7 +8,7 @@ from srnn_tf.command import options
 
 
 @click.command()
-@click.argument("runs", metavar="RUN_DIR|NAME", nargs=-1, required=True, type=options.FOLDER)
+@click.argument("runs", metavar="RUN_DIR|NAME", nargs=-1, required=True)
 @options.data
 @options.edition
 @click.option(

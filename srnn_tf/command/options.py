@@ -15,7 +15,6 @@ from click.shell_completion import CompletionItem
 from srnn_tf.command import quiet
 
 FILE = click.Path(path_type=Path)
-FOLDER = click.Path(path_type=str)
 name = click.argument("name")
 server = click.option(
     "--server",
@@ -44,7 +43,6 @@ steps_per_quarter = click.option(
 )
 data = click.option(
     "--data",
-    type=FOLDER,
     metavar="PATH",
     help="The data of the recipe: the folder that `srnn-tf data prepare` made. Of nottingham, "
     "muse, piano_midi and jsb also the .mat or .pickle file; of music the folder that holds these "

@@ -70,11 +70,10 @@ def _corpus_options(command: Any) -> Any:
 
 @data.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.argument("name")
-@click.option("--source", type=options.FOLDER, help="The folder that the corpus was unpacked to.")
+@click.option("--source", help="The folder that the corpus was unpacked to.")
 @click.option(
     "--out",
     required=True,
-    type=options.FOLDER,
     help="The folder to make; the same command goes on with it.",
 )
 @click.option("--workers", default=1, show_default=True, help="The processes that read files.")

@@ -11,7 +11,7 @@ from srnn_tf.core import packages
 
 
 @click.command()
-@click.argument("run", metavar="[RUN_DIR|NAME]", required=False, type=options.FOLDER)
+@click.argument("run", metavar="[RUN_DIR|NAME]", required=False)
 @click.option(
     "--root",
     type=options.FILE,
@@ -27,7 +27,6 @@ from srnn_tf.core import packages
 @click.option(
     "--seeds",
     multiple=True,
-    type=options.FOLDER,
     metavar="RUN_DIR",
     help="Put the scores of a further run, evaluated, on the card; repeatable.",
 )
@@ -41,19 +40,15 @@ from srnn_tf.core import packages
 @click.option(
     "--keep",
     "kept",
-    type=options.FOLDER,
     metavar="RUN_DIR",
     help="Keep the weights of a run that is not finished.",
 )
 @click.option(
     "--restore",
-    type=options.FOLDER,
     metavar="NAME",
     help="Make the folder --out of the weights that --keep kept.",
 )
-@click.option(
-    "--out", type=options.FOLDER, metavar="RUN_DIR", help="The folder that --restore makes."
-)
+@click.option("--out", metavar="RUN_DIR", help="The folder that --restore makes.")
 def publish(
     run: str | None,
     root: Path | None,

@@ -12,9 +12,7 @@ from srnn_tf.experiments import defaults
 
 @click.command()
 @options.name
-@click.option(
-    "--out", required=True, type=options.FOLDER, help="The folder of the run, made if need be."
-)
+@click.option("--out", required=True, help="The folder of the run, made if need be.")
 @options.data
 @options.edition
 @click.option("--steps", type=int, help="The updates; the recipe's number by default.")
@@ -60,7 +58,6 @@ from srnn_tf.experiments import defaults
 )
 @click.option(
     "--begin-with",
-    type=options.FOLDER,
     metavar="RUN_DIR",
     help="Start from the best weights of another run (warm start).",
 )

@@ -164,7 +164,7 @@ class Artifact:
             raise ValueError(f"{path} must have a checksum for each of {', '.join(FILES)}")
         wanted = {"name": name or card.get("name"), "version": version or card.get("version")}
         for key, value in wanted.items():
-            if type(card.get(key)) is not type(value) or card[key] != value:
+            if type(card.get(key)) is not type(value) or card.get(key) != value:
                 raise ValueError(
                     f"{path} must be that of {key} {value!r}, as its folder is; its {key} is "
                     f"{reading.shortened(card.get(key))}"

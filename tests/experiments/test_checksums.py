@@ -312,7 +312,7 @@ def test_the_folder_of_a_run_is_no_input(words, folder, small, tmp_path, capsys)
     for options, message in (
         (["--begin-with", str(folder), "--out", str(link)], "is --begin-with; name another folder"),
         (["--data", str(prepared), "--out", str(prepared)], "is --data; name another folder"),
-        (["--out", ""], "--out must name a file or folder"),
+        (["--out", ""], "--out must not be empty"),
     ):
         with pytest.raises(SystemExit):
             command.main([*words, *options])
