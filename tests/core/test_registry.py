@@ -34,8 +34,8 @@ UNKNOWN = {
         "seed",
     ),
     "both": (
-        lambda: SequenceModel.from_config({"structure": RNN, "emision": KEYS}),
-        "emision",
+        lambda: SequenceModel.from_config({"structure": RNN, "emissio": KEYS}),
+        "emissio",
         "emission",
     ),
     "class": (lambda: SequenceModel({"class": "rn", "units": 3}, KEYS), "rn", "rnn"),
