@@ -84,9 +84,14 @@ def _walk(x, seen):
     attributes = (
         (name, _walk(value, seen))
         for name, value in vars(x).items()
-        if ours or name not in _notes()
+        if (ours or name not in _notes()) and not _is_cached(type(x), name)
     )
     return type(x), tuple(sorted(attributes, key=lambda pair: pair[0]))
+
+
+def _is_cached(cls: type, name: str) -> bool:
+    """Whether an attribute was computed from others, at its first use."""
+    return isinstance(getattr(cls, name, None), functools.cached_property)
 
 
 def _has_settings(x):
