@@ -19,7 +19,7 @@ NAME, SPEECH = "f_rnn_bach", "rnn_hier_speech_commands"
 # an empty `folder`, a text under several endings, an `old` run and a `roll.mid`.
 MISTAKES = {
     "info nothing": "unknown model 'nothing'",
-    "info folder": "unknown model 'folder'",
+    "info folder": "folder holds no model: accepted are",
     "list --dataset nothing": "data sets are bach",
     f"score {NAME} none.mid": "none.mid is not a file",
     f"score {NAME} folder": "folder is not a file",
@@ -42,10 +42,10 @@ MISTAKES = {
     f"anomalies {NAME} roll.mid --reference none.mid": "none.mid is not a file",
     f"anomalies {NAME} roll.mid --reference folder": "folder is not a file",
     f"anomalies {NAME} roll.mid --out shut/x.png": "shut may not be written",
-    "export none.keras .": "none.keras is not a file",
-    "export folder .": "unknown model 'folder'",
+    "export none.keras .": "unknown model 'none.keras'",
+    "export folder .": "folder holds no model: accepted are",
     "export text.keras .": "Keras cannot load it",
-    "export text.h5 .": "unknown model 'text.h5'",
+    "export text.h5 .": "text.h5 is no model: accepted are",
     "export own.keras none": "none is not a folder",
     "export own.keras text.txt": "text.txt is not a folder",
     f"export {NAME} shut": "shut may not be written",
