@@ -66,13 +66,13 @@ def test_the_end_of_a_recording_is_continued(tmp_path):
     size, scale = zoo.card(name)["event_size"], zoo.standardization(name)
     samples = mini.noise(0.1, rate=16000)[: 3 * size + 50]
     soundfile.write(tmp_path / "a.wav", samples, 16000)
-    frames = inputs.primer(tmp_path / "a.wav", name)
+    frames = inputs.primer(tmp_path / "a.wav", zoo.open(name))
     assert frames.shape == (3, size) and frames.dtype == np.float32
     undone = scale.undo(frames).reshape(-1)
     np.testing.assert_allclose(undone, samples[50:] / 32768, atol=1e-4)
     soundfile.write(tmp_path / "b.wav", samples[: size - 1], 16000)
     with pytest.raises(ValueError, match=f"b.wav: {size - 1} samples; a frame of {name} has"):
-        inputs.primer(tmp_path / "b.wav", name)
+        inputs.primer(tmp_path / "b.wav", zoo.open(name))
     run("sample", name, "--primer", tmp_path / "a.wav", "--steps", 2, "--out", tmp_path / "x.wav")
     written, rate = soundfile.read(tmp_path / "x.wav", dtype="int16")
     assert rate == 16000 and len(written) == 5 * size
@@ -85,7 +85,7 @@ def test_strokes_are_continued(tmp_path):
     run("sample", "f_rnn_unipen", *words)
     assert (tmp_path / "x.svg").stat().st_size > 500
     moves = zoo.standardization("f_rnn_unipen").undo(
-        inputs.primer(tmp_path / "pen.dat", "f_rnn_unipen")
+        inputs.primer(tmp_path / "pen.dat", zoo.open("f_rnn_unipen"))
     )
     np.testing.assert_allclose(moves, data.read_strokes(tmp_path / "pen.dat"), atol=1e-4)
 

@@ -159,7 +159,10 @@ def test_score_is_total_nats_over_scored_steps(flat):
 
 
 WRONG = {
-    "name": (["train", "f_srn_jsb"], "unknown recipe or model part 'f_srn_jsb'. Did you mean 'f_srnn_jsb'?"),
+    "name": (
+        ["train", "f_srn_jsb"],
+        "unknown recipe or model part 'f_srn_jsb'. Did you mean 'f_srnn_jsb'?",
+    ),
     "no data": (["train", NAME], "jsb is read from a file"),
     "missing file": (["train", NAME, "--data", "no.mat"], "no.mat"),
     "another kind": (["train", NAME, "--data", "README.md"], "README.md"),
