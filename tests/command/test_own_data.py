@@ -187,7 +187,7 @@ def test_fine_tune(handle, made, tmp_path, capsys):
         call("export", own.run, tmp_path)
     train(own.prepared, tmp_path / "tuned", "--from", source, "--no-test", model=())
     run = runs.Run.open(str(tmp_path / "tuned"))
-    model = "f_rnn" if handle != "keras" else "own"
+    model = "f_rnn" if handle == "run" else "own"  # files do not name the recipe
     assert run.recipe.name == f"{model}_tuned_pianoroll"
     assert run.recipe.learning_rate == pytest.approx(1e-4)
     begun = run.read_json(provenance.BEGUN)
