@@ -244,7 +244,7 @@ def test_its_card_and_page_say_what_it_is(house):
         "    A deep Markov model.\n",
         "    p(x | h) = prod{ p(x_i | tanh(W h)) : i = 1, ..., D }, `units` wide.\n",
         "import srnn_tf\nimport tests.extension.markov\nimport tests.extension.hidden_layer\n",
-        "Saying which switch is likely to be on. Scores say",
+        "Saying which switch is likely to be on. A score is",
     ):
         assert text in page, text
 
