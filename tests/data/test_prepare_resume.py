@@ -201,6 +201,8 @@ def test_an_interrupt_ends_all_quietly(workers, source, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A shell starts what it runs in the background with the signal ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": str(Path(data.__file__).parents[2])},
     )
     said = ""
