@@ -170,11 +170,11 @@ def sweep(folder: str | os.PathLike, name: str | None = None) -> None:
     """
     begin = "" if name is None else _beginning(name)
     try:
-        found = [n for n in os.listdir(folder) if _TEMPORARY.fullmatch(n) and n.startswith(begin)]
+        names = [n for n in os.listdir(folder) if _TEMPORARY.fullmatch(n) and n.startswith(begin)]
     except OSError:
         return  # what cannot be listed cannot be written either
-    for left in found:
-        path = Path(folder) / left
+    for temporary in names:
+        path = Path(folder) / temporary
         with contextlib.suppress(OSError):
             if not (path / _LOCK).exists():
                 path.rmdir()  # of one that was killed at once, or is about to make its lock
@@ -342,8 +342,8 @@ def _is_stream(mode: int) -> bool:
 def _descriptor(path: Path) -> int | None:
     """The open file of this process that a path such as /dev/stdout stands for, or None."""
     for _ in range(_LINKS):
-        found = _DESCRIPTORS.fullmatch(os.path.realpath(path.parent))
-        if found and int(found[1]) == os.getpid() and path.name.isdecimal():
+        match = _DESCRIPTORS.fullmatch(os.path.realpath(path.parent))
+        if match and int(match[1]) == os.getpid() and path.name.isdecimal():
             return int(path.name)
         if not path.is_symlink():
             return None

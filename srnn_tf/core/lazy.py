@@ -44,8 +44,8 @@ def attributes(
     def __getattr__(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = importlib.import_module(names[name])
-        value = found if names[name] == f"{package}.{name}" else getattr(found, name)
+        source = importlib.import_module(names[name])
+        value = source if names[name] == f"{package}.{name}" else getattr(source, name)
         vars(importlib.import_module(package))[name] = value  # found at once from now on
         return value
 

@@ -80,11 +80,11 @@ def _walk(x, seen):
     if id(x) in seen:
         return "seen", seen[id(x)]
     seen[id(x)] = len(seen)
-    ours = not isinstance(x, keras.layers.Layer)
+    is_layer = isinstance(x, keras.layers.Layer)
     attributes = (
         (name, _walk(value, seen))
         for name, value in vars(x).items()
-        if (ours or name not in _notes()) and not _is_cached(type(x), name)
+        if not (is_layer and name in _notes()) and not _is_cached(type(x), name)
     )
     return type(x), tuple(sorted(attributes, key=lambda pair: pair[0]))
 

@@ -90,8 +90,8 @@ def read_tempo(path: str | Path) -> float | None:
         tracks = midi_events.parse(Path(path).read_bytes()).tracks
     except ValueError as error:
         raise ValueError(f"{path}: is not readable as MIDI: {error}") from error
-    found = [track.tempo for track in tracks if track.tempo is not None]
-    return 60e6 / min(found)[1] if found else None
+    tempos = [track.tempo for track in tracks if track.tempo is not None]
+    return 60e6 / min(tempos)[1] if tempos else None
 
 
 def _notes(track: midi_events.Track) -> list[tuple[int, int, int]]:
@@ -107,12 +107,12 @@ def _notes(track: midi_events.Track) -> list[tuple[int, int, int]]:
             keys.setdefault((channel, note), []).append((tick, _START if starts else _END))
     spans = []
     for (_, note), events in keys.items():
-        found = _counted(events)
-        if found is None:
-            found, endless = _in_turn(events, track.ticks)
+        notes = _counted(events)
+        if notes is None:
+            notes, endless = _in_turn(events, track.ticks)
             if endless and not track.ended:
                 raise ValueError(f"it is cut off: neither the note {note} nor its track ends")
-        spans += [(note, start, stop) for start, stop in found]
+        spans += [(note, start, stop) for start, stop in notes]
     return spans
 
 
