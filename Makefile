@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-slow test-kserve lint bench clean
+.PHONY: demo test smoke test-slow test-kserve lint bench clean
 
 # Remade when the dependencies change.
 .venv.installed: pyproject.toml
@@ -18,6 +18,10 @@ demo: .venv.installed
 
 test: .venv.installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow'
+
+# The wheels, in fresh environments without network, of every supported Python that is there.
+smoke: .venv.installed
+	$(BIN)/python -m tests.smoke
 
 test-slow: .venv.installed
 	$(BIN)/python -m pytest -m slow

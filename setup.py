@@ -1,7 +1,9 @@
-"""The build step that puts the default model into the package; all else is in pyproject.toml."""
+"""What a build adds to pyproject.toml: the default model, and a README whose links are absolute."""
 
 import ast
+import re
 import shutil
+import tomllib
 from pathlib import Path
 
 from setuptools import setup
@@ -53,4 +55,22 @@ class BuildWithModel(build_py):
         return [*super().get_outputs(include_bytecode), *(str(lib / target) for target in own)]
 
 
-setup(cmdclass={"build_py": BuildWithModel})
+def readme() -> str:
+    """README.md for a page elsewhere: what is relative to the repository becomes an address."""
+    project = tomllib.loads((HERE / "pyproject.toml").read_text("utf-8"))["project"]
+    repository = project["urls"]["Repository"]
+
+    def absolute(match: re.Match) -> str:
+        image, text, target = match.groups()
+        return f"{image}[{text}]({repository}/{'raw' if image else 'blob'}/main/{target})"
+
+    text = (HERE / "README.md").read_text("utf-8")
+    return re.sub(r"(!?)\[([^\]]*)\]\((?!https?:|#)([^)]+)\)", absolute, text)
+
+
+if __name__ == "__main__":
+    setup(
+        cmdclass={"build_py": BuildWithModel},
+        long_description=readme(),
+        long_description_content_type="text/markdown",
+    )

@@ -74,3 +74,18 @@ def test_a_large_file_is_found(tmp_path):
     (tmp_path / "saved_models" / "w.bin").write_bytes(bytes(LARGE_FILES["MOST"] + 1))
     run(["git", "add", "."], cwd=tmp_path, check=True)
     assert LARGE_FILES["large_files"](tmp_path) == [f"a b.bin: {LARGE_FILES['MOST'] + 1}"]
+
+
+def test_links_of_the_description_are_absolute_and_lead_to_files_of_the_repository():
+    readme = runpy.run_path(str(ROOT / "setup.py"))["readme"]()
+    repository = PROJECT["project"]["urls"]["Repository"]
+    links = re.findall(r"\]\(([^)]+)\)", readme)
+    ours = [link for link in links if link.startswith(repository)]
+    assert len(ours) > 20 and all(link.startswith(("https://", "#")) for link in links)
+    for link in ours:
+        place = link.removeprefix(repository).split("#")[0].split("/", 3)
+        assert place[1] in ("raw", "blob") and (ROOT / place[3]).exists(), link
+
+
+def test_ci_tries_the_wheels_after_the_tests():
+    assert (ROOT / ".ci" / "run").read_text().split()[-5:] == "make test exec make smoke".split()

@@ -26,14 +26,14 @@ def export(model: str, out: Path, version: int | None) -> None:
 
     MODEL is a published name, one of those of `srnn-tf list`, every file of which is compared with
     its checksum; or a .keras file, the folder of a run or an exported folder of your own. OUT is a
-    folder that exists; what is written is OUT/NAME/VERSION, which must not. NAME is that of the
-    model, of a file or folder its own.
+    folder, made if need be; what is written is OUT/NAME/VERSION, which must not exist. NAME is that
+    of the model, of a file or folder its own.
 
     Example: srnn-tf export f_rnn_bach .
     """
-    if not out.is_dir():
-        raise FileNotFoundError(f"{out} is not a folder; make it first")
-    if not os.access(out, os.W_OK):
+    if os.path.lexists(out) and not out.is_dir():
+        raise NotADirectoryError(f"{out} is not a folder")
+    if out.is_dir() and not os.access(out, os.W_OK):
         raise PermissionError(f"the folder {out} may not be written")
     if version is not None:
         checks.sizes(version=version)

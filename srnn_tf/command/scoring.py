@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.progress import track
 
 from srnn_tf import zoo
 from srnn_tf.command import fit, options
 from srnn_tf.core.files import check_output, replacing
+from srnn_tf.core.progress import track
 from srnn_tf.serving import inputs
 
 
@@ -67,10 +67,9 @@ def score(
     published = zoo.open(name)
     card, name = published.card, published.name
     bound = inputs.bound_of(card)
-    console = not sys.stderr.isatty()
     sequences = [
         s
-        for path in track(files, "reading", disable=console, transient=True)
+        for path in track(files, "reading")
         for s in inputs.read(path, published, steps_per_quarter)
     ]
     for sequence in sequences:
@@ -80,7 +79,7 @@ def score(
     rows = []
     size = batch_size * 8
     chunks = [sequences[i : i + size] for i in range(0, len(sequences), size)]
-    for chunk in track(chunks, "scoring", disable=console, transient=True):
+    for chunk in track(chunks, "scoring"):
         scores = inputs.score(answers, chunk)
         fit.warn(name, card, chunk, scores.log_likelihood)
         for i, sequence in enumerate(chunk):

@@ -11,7 +11,7 @@ EXTRAS = {
     "matplotlib": "plot",
     "mido": "music",
     "music21": "music",
-    "sklearn": "floors",
+    "sklearn": "baselines",
     "soundfile": "audio",
     "soxr": "audio",
     "tensorflow_serving": "serving",

@@ -222,7 +222,9 @@ def check_installed(kind: str) -> None:
         ImportError: one is not; the error names the extra.
     """
     if kind in _OF_SCIKIT_LEARN and importlib.util.find_spec("sklearn") is None:
-        raise ImportError(f"the baselines of {kind} need the extra: pip install 'srnn-tf[floors]'")
+        raise ImportError(
+            f"the baselines of {kind} need the extra: pip install 'srnn-tf[baselines]'"
+        )
 
 
 def all_of(splits: Splits) -> dict[str, float]:

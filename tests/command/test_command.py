@@ -175,7 +175,7 @@ MISTAKES = {
     "batch": ("score f_rnn_bach {}/half.npy --batch-size 0", "0 is not in the range x>=1"),
     "warm server": ("sample f_rnn_bach --out {}/a.mid --server a:1 --temperature 2", "at 1 only"),
     "quantile": ("anomalies f_rnn_bach {}/half.npy --quantile 2", "--quantile must be between"),
-    "no folder": ("export f_rnn_bach {}/none", "none is not a folder; make it first"),
+    "no folder": ("export f_rnn_bach {}/text.mid", "text.mid is not a folder"),
     "version": ("export f_rnn_bach {} --version 9", "version=9 of f_rnn_bach does not exist"),
 }
 

@@ -69,8 +69,10 @@ def test_other_errors_are_told_as_they_are(words, monkeypatch):
         command.main(words["evaluate"])
 
 
+# A shell starts what it runs in the background, such as these tests, with the signal ignored.
 START = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from srnn_tf.command import main
 print("ready", file=sys.stderr, flush=True)
 """

@@ -3,6 +3,7 @@
 import csv
 import functools
 import http.server
+import io
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ import srnn_tf
 from srnn_tf import data, zoo
 from srnn_tf.command import main
 from srnn_tf.core import packages
+from tests import corpora
 from tests.test_lazy_imports import HEAVY, ROOT, fastest, python
 
 MAIN = "from srnn_tf.command import main; main()"
@@ -215,3 +217,23 @@ def test_the_case_of_an_ending_does_not_matter(tmp_path, capsys):
     (tmp_path / "own.keras").rename(tmp_path / "OWN.KERAS")
     main(["export", str(tmp_path / "OWN.KERAS"), str(tmp_path)])
     assert (tmp_path / "OWN" / "1" / "saved_model.pb").is_file()
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_progress_is_on_stderr_where_that_is_a_terminal(watched, tmp_path, monkeypatch, capsys):
+    corpora.own_midi(tmp_path / "own")
+    screen = Terminal() if watched else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    words = ["data", "prepare", "pianoroll", "--source", tmp_path / "own"]
+    main([str(word) for word in (*words, "--out", tmp_path / "prepared")])
+    assert ("writing shards" in screen.getvalue()) == watched
+    capsys.readouterr()
+    main(["score", "f_rnn_bach", str(tmp_path / "own" / "test" / "song3.mid")])
+    assert ("scoring" in screen.getvalue()) == watched
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert float(row["log_likelihood"]) < 0

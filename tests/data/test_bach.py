@@ -160,6 +160,7 @@ def same(one, other):
 
 def test_cache_is_made_used_and_made_again(corpus, tmp_path, capsys, monkeypatch):
     cache = tmp_path / "cache" / f"bach-{bach.FORMAT}.npz"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     first = bach.load_bach()
     told = capsys.readouterr().err
     assert "4 chorales" in told and "1 the same as another, 1 unreadable" in told

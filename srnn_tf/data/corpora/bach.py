@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from srnn_tf.core import progress
 from srnn_tf.core.files import replacing
 from srnn_tf.data.corpora.splits import PARTS, Splits
 from srnn_tf.data.formats.rolls import LOWEST_NOTE, NUM_NOTES
@@ -106,7 +107,7 @@ def load_chorales(frames_per_quarter: int = FRAMES_PER_QUARTER) -> Chorales:
         try:
             cache.parent.mkdir(parents=True, exist_ok=True)
             write_cache(chorales, cache)
-            _say(f"kept in {cache}")
+            progress.tell(f"kept in {cache}")
         except OSError as error:  # a read-only home costs a few seconds each time, no more
             _say(f"{cache} cannot be written ({error}); the chorales are not kept")
     return chorales
@@ -153,7 +154,8 @@ def build(folder: Path, version: str, frames_per_quarter: int = FRAMES_PER_QUART
     """
     paths = [p for p in folder.glob("bwv*") if p.suffix in (".mxl", ".xml")]
     names, rolls, seen, unreadable, others, repeats = [], [], set(), [], 0, 0
-    for path in _track(sorted(paths, key=lambda p: (bwv_number(p.name), p.name))):
+    ordered = sorted(paths, key=lambda p: (bwv_number(p.name), p.name))
+    for path in progress.track(ordered, "reading Bach's chorales"):
         try:
             roll = read_chorale(path, frames_per_quarter)
         except _DAMAGED as error:
@@ -169,7 +171,7 @@ def build(folder: Path, version: str, frames_per_quarter: int = FRAMES_PER_QUART
             rolls.append(roll)
     if not rolls:
         raise ValueError(f"{folder} holds no readable chorale among {len(paths)} scores")
-    _say(
+    progress.tell(
         f"bach: {len(rolls)} chorales from music21 {version}; left out: {others} not in four "
         f"voices, {repeats} the same as another, {len(unreadable)} unreadable"
         + "".join(f"\n  {line}" for line in unreadable)
@@ -308,16 +310,6 @@ def _installed_version() -> str | None:
         return importlib.metadata.version("music21")
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _track(paths: list[Path]) -> Iterable[Path]:
-    """Show a progress bar on the terminal, and nothing where there is none."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    label, hidden = "reading Bach's chorales", not console.is_terminal
-    return track(paths, label, console=console, disable=hidden, transient=True)
 
 
 def _say(line: str) -> None:

@@ -16,6 +16,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from srnn_tf.core import progress
 from srnn_tf.data import corpora, modality
 from srnn_tf.data.corpora import Found, Item, Options, Record
 from srnn_tf.data.corpora.splits import PARTS
@@ -160,7 +161,7 @@ def run(
     total, tasks = len(tasks), [task for task in tasks if not task.done()]
     done = total - len(tasks)
     if done:
-        records.say(f"{done} of {total} shards are there from an earlier run")
+        progress.tell(f"{done} of {total} shards are there from an earlier run")
     if not tasks:
         return
     if runner is not None:
@@ -169,8 +170,8 @@ def run(
         beam.run(write, tasks, runner, runner_options)
         return
     finished = map(write, tasks) if workers == 1 else _in_processes(tasks, workers)
-    for count, file in enumerate(finished, start=done + 1):
-        records.say(f"{file} ({count} of {total} shards)")
+    for _ in progress.track(finished, "writing shards", len(tasks)):
+        pass
 
 
 def _in_processes(tasks: list[Task], workers: int) -> Iterator[str]:
