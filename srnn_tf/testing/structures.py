@@ -171,7 +171,8 @@ class _Case:
         prop = "`fresh`, 1 before the first step and 0 after it: of the initial states"
         compare.close(prop, states["fresh"], tf.ones([ROWS]), 0.0)
         first, step = tf.concat([5.0 + 0.0 * self.x[:, :1], self.x[:, 1:]], axis=1), self.run()
-        compare.close("`fresh`: states after steps", step.states["fresh"], tf.zeros([ROWS]), 0.0)
+        after: Any = step.states
+        compare.close("`fresh`: states after steps", after["fresh"], tf.zeros([ROWS]), 0.0)
         prop = "a step of fresh rows does not read its inputs: contexts, where they change"
         compare.close(prop, self.run(first).context, step.context, 0.0)
 
