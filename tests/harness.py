@@ -30,6 +30,7 @@ STRUCTURES = {
     "srnn_residual": ({"class": "srnn", **_LATENT, "residual_posterior": True}, True),
     "zforcing": ({**_LATENT, "hidden_size": 4, "alpha": 0.3, "beta": 0.2}, True),
     "zforcing_goyal": ({"class": "zforcing", **_LATENT, "timing": "goyal", "alpha": 0.3}, True),
+    "hmm": ({"num_states": EVENT_SIZE}, False),
     "parallel_srnn": ({**_LATENT, **_DEEP}, True),
     "parallel_srnn_embedding": (
         {"class": "parallel_srnn", **_LATENT, "generator_input": "embedding"},
@@ -38,8 +39,11 @@ STRUCTURES = {
 }
 # A structure that reads what one emission computes, and the config of that emission. In its cases
 # the emission "factorized" stands for this one, and there is no other.
-PARTNERS: dict[str, dict] = {}
+PARTNERS = {"hmm": {"class": "state_mixture", "num_states": EVENT_SIZE}}
 CELLS = ("lstm", "gru")
+# Emissions whose values depend on one another through something that is summed out: their densities
+# are no product of likelihoods of values.
+JOINT = ("state_mixture",)
 _LOW = {"units": 4, "embedding_size": 3}
 # name: its small config; the name is that of the class unless the config says otherwise.
 EMISSIONS = {
@@ -55,6 +59,7 @@ EMISSIONS = {
     },
     "masked_mlp": {"num_layers": 2, "units": 4},
     "masked_linear": {"class": "masked_mlp", "num_layers": 0},
+    "state_mixture": {"num_states": 3, "weights": "dense"},
 }
 LIKELIHOODS = {
     "bernoulli": {"class": "bernoulli"},
@@ -66,6 +71,7 @@ LIKELIHOODS = {
 # of the factorized one, a model with it is enough.
 ONLY = {"handwriting": ("parallel_srnn_embedding", "lstm", False)}
 FRAMED = ("factorized", "autoregressive_rnn_private", "masked_mlp", "masked_linear")
+FRAMED += ("state_mixture",)
 
 
 @dataclasses.dataclass(frozen=True)
