@@ -68,7 +68,7 @@ def hmm_by_em(job: Job) -> SequenceModel:
 
 # Smoothing, chosen on the validation split.
 EM = {
-    "jsb": {"frame_count": 3.0, "transition_count": 20.0},
+    "jsb": {"frame_count": 1.0, "transition_count": 5.0, "sweeps": 60},
     "nottingham": {"frame_count": 1.0, "transition_count": 1.0},
 }
 

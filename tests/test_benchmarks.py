@@ -147,7 +147,7 @@ def test_rows_of_the_tables():
 def music(tmp_path):
     """Small files of the two data sets of related models."""
     for file in related.FILES.values():
-        harness.write_mat(tmp_path / file, lengths=(9, 5, 7))
+        harness.write_mat(tmp_path / file)
     return tmp_path
 
 
