@@ -5,12 +5,13 @@ A new structure or emission needs one row here; the tests fail until it has one.
 
 import dataclasses
 import functools
+import inspect
 import itertools
 
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, emissions
+from srnn_tf import SequenceModel, emissions, structures
 from srnn_tf.core import draws, nn, random
 
 EVENT_SIZE = 3
@@ -29,13 +30,20 @@ STRUCTURES = {
     "srnn_residual": ({"class": "srnn", **_LATENT, "residual_posterior": True}, True),
     "zforcing": ({**_LATENT, "hidden_size": 4, "alpha": 0.3, "beta": 0.2}, True),
     "zforcing_goyal": ({"class": "zforcing", **_LATENT, "timing": "goyal", "alpha": 0.3}, True),
+    "hmm": ({"num_states": EVENT_SIZE}, False),
     "parallel_srnn": ({**_LATENT, **_DEEP}, True),
     "parallel_srnn_embedding": (
         {"class": "parallel_srnn", **_LATENT, "generator_input": "embedding"},
         True,
     ),
 }
+# A structure that reads what one emission computes, and the config of that emission. In its cases
+# the emission "factorized" stands for this one, and there is no other.
+PARTNERS = {"hmm": {"class": "state_mixture", "num_states": EVENT_SIZE}}
 CELLS = ("lstm", "gru")
+# Emissions whose values depend on one another through something that is summed out: their densities
+# are no product of likelihoods of values.
+JOINT = ("state_mixture",)
 _LOW = {"units": 4, "embedding_size": 3}
 # name: its small config; the name is that of the class unless the config says otherwise.
 EMISSIONS = {
@@ -51,6 +59,7 @@ EMISSIONS = {
     },
     "masked_mlp": {"num_layers": 2, "units": 4},
     "masked_linear": {"class": "masked_mlp", "num_layers": 0},
+    "state_mixture": {"num_states": 3, "weights": "dense"},
 }
 LIKELIHOODS = {
     "bernoulli": {"class": "bernoulli"},
@@ -62,6 +71,7 @@ LIKELIHOODS = {
 # of the factorized one, a model with it is enough.
 ONLY = {"handwriting": ("parallel_srnn_embedding", "lstm", False)}
 FRAMED = ("factorized", "autoregressive_rnn_private", "masked_mlp", "masked_linear")
+FRAMED += ("state_mixture",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +96,8 @@ class Case:
 def _exists(case):
     """Whether there is such a model, and a test may want it."""
     if case.emission != "factorized":
+        if case.structure in PARTNERS:
+            return False
         return not case.flat and (case.likelihood not in ONLY or case.emission in FRAMED)
     return ONLY.get(case.likelihood) in (None, (case.structure, case.cell, case.flat))
 
@@ -108,7 +120,11 @@ def cases(emission="factorized", **wanted):
 
 
 def structure_config(name, cell="lstm", **changes):
-    return {"class": name, **STRUCTURES[name][0], "cell": cell, **changes}
+    """The config of a row, without a `cell` and `changes` that the class does not take."""
+    config = {"class": name, **STRUCTURES[name][0]}
+    known = inspect.signature(structures.STRUCTURES[config["class"]]).parameters
+    given = {"cell": cell, **changes}
+    return config | {k: v for k, v in given.items() if k in known or k in ("dtype", "name")}
 
 
 def emission_config(name, likelihood, event_size=EVENT_SIZE, **changes):
@@ -129,10 +145,10 @@ def build(case, event_size=EVENT_SIZE, dtype=None, scale=0.6, weights=0, structu
     `structure` changes arguments of the structure, `kwargs` those of the model.
     """
     policy = {} if dtype is None else {"dtype": dtype}
-    width = 1 if case.flat else event_size
+    width, partner = 1 if case.flat else event_size, PARTNERS.get(case.structure, {})
     model = SequenceModel(
         structure_config(case.structure, case.cell, **dict(structure), **policy),
-        emission_config(case.emission, case.likelihood, width, **policy),
+        emission_config(case.emission, case.likelihood, width, **partner, **policy),
         event_size=event_size,
         **kwargs,
     )
