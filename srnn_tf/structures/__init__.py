@@ -13,6 +13,8 @@ from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
 from srnn_tf.structures.srnn import SRNN, SRNNCell
 from srnn_tf.structures.storn import STORN, STORNCell
+from srnn_tf.structures.tcn import TCN
+from srnn_tf.structures.transformer import Transformer
 from srnn_tf.structures.vrnn import VRNN, VRNNCell
 from srnn_tf.structures.zforcing import ZForcing, ZForcingCell
 
@@ -23,6 +25,8 @@ STRUCTURES: dict[str, type[Structure]] = {
     "srnn": SRNN,
     "zforcing": ZForcing,
     "parallel_srnn": ParallelSRNN,
+    "transformer": Transformer,
+    "tcn": TCN,
 }
 register = registry.register("structure", STRUCTURES, Structure)
 
@@ -45,12 +49,14 @@ __all__ = [
     "SRNN",
     "STORN",
     "STRUCTURES",
+    "TCN",
     "VRNN",
     "ParallelSRNN",
     "SRNNCell",
     "STORNCell",
     "Structure",
     "Trace",
+    "Transformer",
     "VRNNCell",
     "ZForcing",
     "ZForcingCell",
