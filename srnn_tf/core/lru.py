@@ -42,14 +42,14 @@ class Ring(keras.initializers.Initializer):
 
 
 class LRU(keras.layers.Layer):
-    """A linear recurrent unit over `scan.diagonal`, with a gated linear output, time major.
+    """A linear recurrent unit over `scan.diagonal`, with a gated output, time major.
 
         s_t = lambda s_{t-1} + gamma (B x_t)      lambda = exp(-exp(nu) + i exp(theta))
-        a_t, g_t = split(Re(C s_t) + D x_t + c)   y_t = a_t sigmoid(g_t)
+        a_t, g_t = split(Re(C s_t) + D x_t + c)   y_t = tanh(a_t) sigmoid(g_t)
 
     s_t has H complex units, whose products with lambda and gamma are elementwise. exp(nu) > 0, so
     that |lambda| < 1 whatever is learned. gamma starts at sqrt(1 - |lambda|^2), so that s_t starts
-    at the scale of B x_t. The recurrence is computed in float32, whatever the dtype policy.
+    at the scale of B x_t. Outputs are in (-1, 1), as those of other cells. The recurrence is computed in float32, whatever the dtype policy.
 
     Args:
         units: H, the number of outputs, and of complex states.
@@ -59,7 +59,7 @@ class LRU(keras.layers.Layer):
     Shapes: call(x (T, B, E), state, lengths, reverse) -> outputs (T, B, H), state (real part,
     imaginary part), each (B, H) float32. x may be `Scalars`.
 
-    Reference: Orvieto et al., arXiv:2303.06349; the gate, Dauphin et al., arXiv:1612.08083.
+    Reference: Orvieto et al., arXiv:2303.06349; the gate, van den Oord et al., arXiv:1609.03499.
     """
 
     output_is_state = False
@@ -81,9 +81,7 @@ class LRU(keras.layers.Layer):
 
         def weight(name, shape, initializer=None):
             # Not rounded to the compute dtype where they are read: the loop needs all their digits.
-            return self.add_weight(
-                name=name, shape=shape, initializer=initializer, autocast=False
-            )
+            return self.add_weight(name=name, shape=shape, initializer=initializer, autocast=False)
 
         # B, real and imaginary part, then D.
         self.kernel = weight("kernel", (input_shape[-1], 2 * twice))
@@ -93,7 +91,8 @@ class LRU(keras.layers.Layer):
 
     def call(self, x, state=None, lengths=None, reverse=False):
         decay, gain = self._recurrence()
-        driven, direct = self._read(x, width(x), gain)
+        driven, direct = tf.split(self._read(x, width(x), gain), 2, axis=-1)
+        driven = tf.cast(driven, tf.float32)
         states, last = scan.diagonal(
             driven, decay, state, lengths=lengths, reverse=reverse, time_major=True
         )
@@ -111,20 +110,17 @@ class LRU(keras.layers.Layer):
             f"{name}_s": (tf.cast(self.output_kernel, dtype), None),
         }
         if fixed_width < self.kernel.shape[0]:
-            kernel = self.kernel[fixed_width:] * gain
+            kernel = tf.cast(self.kernel[fixed_width:], tf.float32) * gain
             weights[f"{name}_x"] = (tf.cast(kernel, dtype), None)
 
         def step(inputs, extra, state, dense):
-            driven, direct = inputs
-            if extra is not None:
-                more = dense(extra, f"{name}_x")
-                driven += tf.cast(more[:, : driven.shape[-1]], tf.float32)
-                direct += more[:, driven.shape[-1] :]
-            (x, y), (u, v) = state, tf.split(driven, 2, axis=-1)
+            read = inputs if extra is None else inputs + dense(extra, f"{name}_x")
+            driven, direct = tf.split(read, 2, axis=-1)
+            (x, y), (u, v) = state, tf.split(tf.cast(driven, tf.float32), 2, axis=-1)
             a, b = tf.split(dense(tf.ones_like(x[:, :1]), f"{name}_decay"), 2, axis=-1)
             x, y = a * x - b * y + u, a * y + b * x + v
-            read = dense(tf.concat([x, y], axis=-1), f"{name}_s")
-            return _gated(direct + read), (x, y)
+            direct += dense(tf.concat([x, y], axis=-1), f"{name}_s")
+            return _gated(direct), (x, y)
 
         return Part(self._read(fixed, fixed_width, gain), weights, step)
 
@@ -133,20 +129,19 @@ class LRU(keras.layers.Layer):
 
     def _recurrence(self):
         """lambda (2H,), and what the columns of the kernel are multiplied by (4H,)."""
-        log_rate, log_phase, log_gain = tf.unstack(self.eigenvalues)
+        log_rate, log_phase, log_gain = tf.unstack(tf.cast(self.eigenvalues, tf.float32))
         radius, phase = tf.exp(-tf.exp(log_rate)), tf.exp(log_phase)
         decay = tf.concat([radius * tf.cos(phase), radius * tf.sin(phase)], axis=0)
         gain = tf.exp(log_gain)
         return decay, tf.concat([gain, gain, tf.ones([2 * self.units])], axis=0)
 
     def _read(self, x, rows, gain):
-        """gamma (B x) (T, B, 2H) float32, and D x + c (T, B, 2H)."""
+        """gamma (B x), and D x + c: (T, B, 4H)."""
         bias = tf.concat([tf.zeros_like(self.bias), self.bias], axis=0)
-        projected = project(x, self.kernel[:rows] * gain, bias, self.compute_dtype)
-        driven, direct = tf.split(projected, 2, axis=-1)
-        return tf.cast(driven, tf.float32), direct
+        kernel = tf.cast(self.kernel[:rows], tf.float32) * gain
+        return project(x, kernel, bias, self.compute_dtype)
 
 
 def _gated(x):
     a, gate = tf.split(x, 2, axis=-1)
-    return a * tf.sigmoid(gate)
+    return tf.tanh(a) * tf.sigmoid(gate)

@@ -225,7 +225,7 @@ def complex_recurrence(layer, x):
     for t in range(x.shape[1]):
         state = decay * state + gamma * (x[:, t] @ (real + 1j * imaginary))
         y = (state @ c).real + x[:, t] @ np.hstack([direct, direct_gate]) + np.asarray(layer.bias)
-        outputs.append(y[:, :4] / (1.0 + np.exp(-y[:, 4:])))
+        outputs.append(np.tanh(y[:, :4]) / (1.0 + np.exp(-y[:, 4:])))
     return np.stack(outputs, axis=1), (state.real, state.imag)
 
 
