@@ -49,7 +49,8 @@ class LRU(keras.layers.Layer):
 
     s_t has H complex units, whose products with lambda and gamma are elementwise. exp(nu) > 0, so
     that |lambda| < 1 whatever is learned. gamma starts at sqrt(1 - |lambda|^2), so that s_t starts
-    at the scale of B x_t. Outputs are in (-1, 1), as those of other cells. The recurrence is computed in float32, whatever the dtype policy.
+    at the scale of B x_t. Outputs are in (-1, 1), as those of other cells. The recurrence is
+    computed in float32, whatever the dtype policy.
 
     Args:
         units: H, the number of outputs, and of complex states.

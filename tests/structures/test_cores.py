@@ -51,7 +51,7 @@ def test_a_context_reads_its_receptive_field_and_nothing_before(name):
 
 @every
 def test_positions_do_not_matter(name):
-    """The same steps after longer and shorter pasts: contexts are equal once these are forgotten."""
+    """Contexts of the same steps after other pasts are equal, once these are forgotten."""
     structure, read = make(name), CORES[name][1]
     end = data(0, read)
     early, late = (structure(tf.concat([data(1, n), end], axis=1)).context for n in (5, 34))
