@@ -27,7 +27,8 @@ class Ring(keras.initializers.Initializer):
 
     def __call__(self, shape, dtype=None):
         # Not from 0 on: the logarithms must be finite.
-        area, turn = tf.unstack(keras.random.uniform([2, shape[1]], 1e-4, 1.0, dtype=dtype))
+        uniform = keras.initializers.RandomUniform(1e-4, 1.0)
+        area, turn = tf.unstack(uniform([2, shape[1]], dtype=dtype))
         inner, outer = self.min_radius**2, self.max_radius**2
         squared = inner + area * (outer - inner)
         rate, phase = -0.5 * tf.math.log(squared), self.max_phase * turn

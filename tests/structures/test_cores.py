@@ -117,9 +117,9 @@ def test_latents_on_a_linear_recurrence_are_trained(emission):
     )
     model.compile(keras.optimizers.Adam(0.05), run_eagerly=True)
     model.xla = False
-    x = harness.toy(8, 4)
-    losses = model.fit(x, batch_size=8, epochs=8, verbose=0).history["loss"]
-    assert np.isfinite(losses).all() and losses[-1] < losses[0] - 1.0
+    x = harness.toy(8, 3)
+    losses = model.fit(x, batch_size=8, epochs=4, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0] - 0.5
 
 
 REFUSED = [
