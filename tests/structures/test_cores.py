@@ -102,9 +102,8 @@ def test_an_unknown_number_of_steps(name, xla):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["rnn_lru", "transformer", "tcn"])
-def test_an_export_restores_the_structure(name):
-    make = functools.partial(structures.get, harness.structure_config(name))
+def test_an_export_restores_the_eigenvalues():
+    make = functools.partial(structures.get, harness.structure_config("rnn_lru"))
     testing.check_structure(make, export=True)
 
 
