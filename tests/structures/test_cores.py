@@ -86,7 +86,7 @@ def test_padded_parts_continue_one_another(name):
 
 
 @pytest.mark.parametrize("name", ["transformer", "tcn"])
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("xla", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_an_unknown_number_of_steps(name, xla):
     structure = make(name)
     signature = [tf.TensorSpec([None, None, WIDTH])]
@@ -107,7 +107,9 @@ def test_an_export_restores_the_eigenvalues():
     testing.check_structure(make, export=True)
 
 
-@pytest.mark.parametrize("emission", ["factorized", "masked_mlp"])
+@pytest.mark.parametrize(
+    "emission", [pytest.param("factorized", marks=pytest.mark.slow), "masked_mlp"]
+)
 def test_latents_on_a_linear_recurrence_are_trained(emission):
     """Whether a latent helps once a frame is autoregressive is asked of this core too."""
     model = SequenceModel(
