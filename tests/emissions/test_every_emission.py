@@ -29,7 +29,11 @@ def eagerly():
 
 def case_of(name, structure="rnn", likelihood="bernoulli"):
     found = harness.cases(
-        emission=name, structure=structure, cell="lstm", likelihood=likelihood, flat=False
+        emission=name,
+        structure=structure,
+        cell=harness.cell_of(structure),
+        likelihood=likelihood,
+        flat=False,
     )
     return found[0]
 
