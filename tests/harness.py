@@ -51,6 +51,7 @@ EMISSIONS = {
     },
     "masked_mlp": {"num_layers": 2, "units": 4},
     "masked_linear": {"class": "masked_mlp", "num_layers": 0},
+    "nade": {"units": 4},
 }
 LIKELIHOODS = {
     "bernoulli": {"class": "bernoulli"},
@@ -61,7 +62,7 @@ LIKELIHOODS = {
 # A likelihood of frames, not of single values, has no flat view, and not every emission takes it;
 # of the factorized one, a model with it is enough.
 ONLY = {"handwriting": ("parallel_srnn_embedding", "lstm", False)}
-FRAMED = ("factorized", "autoregressive_rnn_private", "masked_mlp", "masked_linear")
+FRAMED = ("factorized", "autoregressive_rnn_private", "masked_mlp", "masked_linear", "nade")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+
+from srnn_tf.emissions import NADE
 
 FOLDER = Path(
     os.environ.get("SRNN_TF_GOLDEN_RELATED") or Path(__file__).parent / "fixtures" / "related"
@@ -31,3 +34,33 @@ def test_every_file_has_a_test():
     missing = [p.stem for p in FOLDER.glob("*.npz") if f'golden("{p.stem}")' not in source]
     if missing:
         pytest.xfail(f"not built yet: {', '.join(sorted(missing))}")
+
+
+def set_weights(layer, values):
+    """Set the weights of a built layer, by their paths without the first part; all of them."""
+    paths = {w.path.split("/", 1)[1]: w for w in layer.trainable_variables}
+    assert set(paths) == set(values)
+    for path, weight in paths.items():
+        weight.assign(values[path].reshape(weight.shape))
+
+
+def test_nade():
+    arrays = golden("rnn_nade")
+    w, frames = weights(arrays), arrays["frames"].astype(np.float32)
+    emission = NADE(4, units=3)
+    emission.build((None, None, 3))
+    set_weights(
+        emission,
+        {
+            "hidden/kernel": w["Wuh"],
+            "hidden/bias": w["bh"],
+            "direct/kernel": w["Wuv"],
+            "heads/kernel": w["V"],
+            "heads/bias": w["bv"],
+            "kernel": w["W"][:-1],  # no value reads the last row
+        },
+    )
+    context = np.repeat(arrays["context"][:, None], len(frames), axis=1).astype(np.float32)
+    log_prob = emission(tf.constant(context)).log_prob(np.stack([frames, frames]))
+    np.testing.assert_allclose(log_prob, arrays["log_prob"], RTOL)
+    np.testing.assert_allclose(np.exp(log_prob).sum(axis=1), 1.0, RTOL)

@@ -13,12 +13,14 @@ from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.delta import DeltaSplit
 from srnn_tf.emissions.factorized import Factorized
 from srnn_tf.emissions.masked_mlp import MaskedMLP
+from srnn_tf.emissions.nade import NADE
 
 EMISSIONS: dict[str, type[Emission]] = {
     "factorized": Factorized,
     "delta_split": DeltaSplit,
     "autoregressive_rnn": AutoregressiveRNN,
     "masked_mlp": MaskedMLP,
+    "nade": NADE,
 }
 register = registry.register("emission", EMISSIONS, Emission)
 
@@ -43,6 +45,7 @@ __all__ = [
     "Emission",
     "Factorized",
     "MaskedMLP",
+    "NADE",
     "get",
     "register",
 ]

@@ -24,6 +24,7 @@ INSIDE = {
     "delta_split": "p(x_t | h_t) = p(a_t | h_t) p(b_t | a_t, h_t), x_t split into a_t and b_t",
     "autoregressive_rnn": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by an LSTM over i",
     "masked_mlp": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by a masked MLP",
+    "nade": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by one hidden layer for all i",
 }
 DEPARTURES = {
     "window": "Frames of a window",

@@ -44,6 +44,8 @@ _LOW = {
     "dropout": 0.5,
 }
 _MLP = {**_KEYS, "class": "masked_mlp", "num_layers": 3, "units": 64, "dropout": 0.25}
+# The hidden layer has the width of the published RNN-NADE (arXiv:1206.6392).
+_NADE = {**_KEYS, "class": "nade", "units": 150}
 _SPLIT = {**_KEYS, "class": "delta_split", "dropout": 0.5}
 
 # name: structure, emission. Flat models see one key per step.
@@ -64,6 +66,7 @@ MODELS = {
     "srnn_hier": (_SRNN, _LOW),
     "rnn_hier_mlp": ({**_RNN, "num_layers": 2}, _MLP),
     "srnn_hier_mlp": (_SRNN, _MLP),
+    "rnn_nade": ({**_RNN, "num_layers": 2}, _NADE),
     **{name: (structure, _KEYS) for name, structure in latent_structures(_LATENT).items()},
 }
 
@@ -75,7 +78,7 @@ REPORTED = {
 }
 
 TRANSPOSE = 6  # semitones
-POOLED_MODELS = ("f_rnn", "rnn_hier_mlp", "srnn_hier_mlp")
+POOLED_MODELS = ("f_rnn", "rnn_hier_mlp", "srnn_hier_mlp", "rnn_nade")
 
 _PLAIN = [
     Recipe(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from srnn_tf import SequenceModel, recipes, zoo
+from srnn_tf import SequenceModel, emissions, recipes, zoo
 
 FRAME, HIDDEN = 200, 64  # values of a frame; the masked MLP of speech
 
@@ -117,3 +117,12 @@ def test_the_chain_of_three_of_handwriting():
     recipe = recipes.get("rnn_hier_iam_ondb")
     emission = {**recipe.emission, "num_layers": 0, "dropout": 0.0}
     assert trainable(SequenceModel(recipe.structure, emission)) == 928_083
+
+
+def test_nade_of_the_published_sizes():
+    """50,438 weights beside those of the RNN of 100 units; no value reads the last row of W."""
+    emission = emissions.NADE(88, units=150)
+    emission.build((None, None, 100))
+    assert trainable(emission) == 50_438 - 150
+    model = zoo.build("rnn_nade_nottingham")
+    assert trainable(model) == trainable(model.structure) + 150 * (256 + 1 + 87 + 88) + 88 * 257
