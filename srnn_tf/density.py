@@ -182,6 +182,8 @@ class SequenceDensity(Density):
         log p(x) = sum{ log p(x_t | h_t) : t = 1, ..., T }
         h_t = structure(x_<t [, z_<=t])        p(x_t | h_t) = emission(h_t)
 
+    The structure reads `emission.read(x_{t-1})`, by default x_{t-1} itself; a posterior reads x_t.
+
     Args:
         structure: a `Structure`, or its config.
         emission: an `Emission`, or its config.
@@ -221,6 +223,13 @@ class SequenceDensity(Density):
                 f"received {event_size}"
             )
         self.event_size, self.latent_size = event_size, self.structure.latent_size
+        if self.latent_size and self.emission.read_size != self.frame_size:
+            raise ValueError(
+                f"`structure` must be one without latents, for an emission that has it read "
+                f"{self.emission.read_size} values of a step in place of {self.frame_size}: a "
+                f"posterior reads x_t itself; received {type(self.structure).__name__} with "
+                f"{type(self.emission).__name__}"
+            )
         self.filtering = self.structure.filtering
         values = self.emission.likelihood.values(self.frame_size)
         self.binary = tuple(value.binary for value in values) * self.steps_per_frame
@@ -244,7 +253,7 @@ class SequenceDensity(Density):
 
     def build(self) -> None:
         """Create all weights."""
-        nn.build(self.structure, "structure", self.frame_size)
+        nn.build(self.structure, "structure", self.emission.read_size)
         nn.build(self.emission, "emission", self.structure.context_size)
         for name, (head, width) in self._heads.items():
             nn.build(head, name, width)
@@ -271,11 +280,11 @@ class SequenceDensity(Density):
         return self.structure.initial_states(rows)
 
     def evidence(self, batch, key=None):
-        return self.structure.evidence(batch.previous, batch.steps, batch.mask, key)
+        return self.structure.evidence(self._read(batch.previous), batch.steps, batch.mask, key)
 
     def terms(self, batch, noise=None, states=None, key=None, evidence=None):
         trace = self.structure(
-            batch.previous,
+            self._read(batch.previous),
             targets=batch.steps if evidence is None else None,
             states=states,
             noise=noise,
@@ -293,7 +302,7 @@ class SequenceDensity(Density):
 
     def step(self, previous, states, noise, target=None, evidence=None, temperature=1.0, key=None):
         trace = self.structure(
-            previous[:, None],
+            self._read(previous[:, None]),
             targets=None if target is None else target[:, None],
             states=states,
             noise=noise[:, None],
@@ -305,8 +314,15 @@ class SequenceDensity(Density):
         return trace, self._emitted(trace, temperature, key)
 
     def latents(self, batch, noise):
-        trace = self.structure(batch.previous, targets=batch.steps, noise=noise, mask=batch.mask)
+        inputs = self._read(batch.previous)
+        trace = self.structure(inputs, targets=batch.steps, noise=noise, mask=batch.mask)
         return trace.posterior_mean, trace.posterior_log_variance, trace.kl_per_unit
+
+    def _read(self, previous):
+        """The inputs of the structure, (B, S, R), from x_{t-1}, (B, S, F)."""
+        inputs = self.emission.read(previous)
+        checks.width("the emission's `read`", inputs.shape, self.emission.read_size)
+        return inputs
 
     def _emitted(self, trace, temperature, key):
         return self.emission(trace.context, temperature=temperature, key=fold(key, "emission"))

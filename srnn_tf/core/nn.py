@@ -222,6 +222,28 @@ def gaussian_kl(q: tuple[tf.Tensor, tf.Tensor], p: tuple[tf.Tensor, tf.Tensor]) 
     return 0.5 * (p_log_variance - q_log_variance + ratio + distance - 1.0)
 
 
+def gaussian_kl_tril(
+    q: tuple[tf.Tensor, tf.Tensor], mean: tf.Tensor, scale_tril: tf.Tensor
+) -> tf.Tensor:
+    """KL(q || N(mean, L L^T)) per unit, in nats, of a diagonal q, (mean, log variance).
+
+    The split is that of the chain rule, each unit at least 0; its sum is the KL.
+
+        KL_i = E_q KL( q(z_i) || p(z_i | z_<i) )
+
+    Args:
+        q: each (..., Z).
+        mean: (..., Z).
+        scale_tril: L, (..., Z, Z), lower triangular with a positive diagonal.
+    """
+    q_mean, q_log_variance = q
+    inverse = tf.linalg.triangular_solve(scale_tril, tf.eye(q_mean.shape[-1], dtype=mean.dtype))
+    distance = tf.square(tf.linalg.matvec(inverse, q_mean - mean))
+    spread = tf.linalg.matvec(tf.square(inverse), tf.exp(q_log_variance))
+    log_scale = tf.math.log(tf.linalg.diag_part(scale_tril))
+    return 0.5 * (2.0 * log_scale - q_log_variance + spread + distance - 1.0)
+
+
 def gaussian_draw(gaussian: tuple[tf.Tensor, tf.Tensor], noise: tf.Tensor) -> tf.Tensor:
     """A reparameterized draw, mean + exp(log_variance / 2) * noise, of (mean, log variance).
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from srnn_tf.core import checks, layer_state, nn, recurrent
 from srnn_tf.core.random import Key, fold
-from srnn_tf.core.types import Config, Evidence, Size, State
+from srnn_tf.core.types import Config, Evidence, Nest, Size, State
 
 Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 
@@ -48,9 +48,9 @@ class Structure(keras.layers.Layer):
     posterior, and `kl` is KL(q || p). Without, they come from the prior, and `kl` is zero.
 
     Subclasses set `latent_size` (Z, 0 without latents), `context_size` (H) and `options` (the
-    constructor's arguments). They define `build` (from the shape (B, T, D) of the inputs),
+    constructor's arguments). They define `build` (from the shape (B, T, R) of the inputs),
     `initial_states` and `call`. A subclass whose posterior reads the future also defines
-    `evidence`.
+    `evidence`. R is the emission's `read_size`: D, unless the emission has a `read` of its own.
     """
 
     latent_size: int
@@ -80,7 +80,7 @@ class Structure(keras.layers.Layer):
         """The contexts of all steps, and the KL of the latents.
 
         Args:
-            inputs: x_{t-1}, (B, T, D).
+            inputs: `read(x_{t-1})` of the emission, (B, T, R); by default x_{t-1}, (B, T, D).
             targets: x_t, (B, T, D), which only the posterior reads; None to draw from the prior.
             states: the states to start from; `initial_states` by default.
             noise: (B, T, Z), the standard normal draws of the latents.
@@ -256,6 +256,50 @@ def latent_trace(draws: Draws, context: tf.Tensor, states: State) -> Trace:
         posterior_log_variance=nn.time_major(q[1]),
         kl_per_unit=kl,
     )
+
+
+def fresh_rows(batch_size: Size) -> tf.Tensor:
+    """The state `fresh` of a structure whose first step has a distribution of its own: ones, (B,).
+
+    A state space model draws its first state from p(z_1), and later ones from p(z_t | z_{t-1}).
+    There is no x_0 and no z_0. Such a structure has the state `fresh`, 1 before the first step of a
+    row and 0 after it, and chooses by `where_fresh`. So it need not know whether a call is a whole
+    sequence, a part of one, or one step of a stream.
+
+        def initial_states(self, batch_size):
+            return {"fresh": fresh_rows(batch_size), "z": ...}
+
+        def step(inputs, states, dense):
+            mean = where_fresh(states["fresh"], first_mean, dense(states["z"], "transition"))
+            ...
+            return outputs, {"fresh": tf.zeros_like(states["fresh"]), "z": z}
+    """
+    return tf.ones([batch_size])
+
+
+def where_fresh(fresh: tf.Tensor, initial: Nest, transition: Nest) -> Nest:
+    """`initial` in the rows at their first step, `transition` in the others.
+
+    Args:
+        fresh: the state of `fresh_rows`, (B,), or (T, B) for many steps.
+        initial: a nest of the same structure as `transition`, of shapes that broadcast to those.
+        transition: a nest of (*fresh.shape, ...). It must be finite in fresh rows too: a gradient
+            of zero times infinity would be NaN.
+    """
+
+    def choose(first, later):
+        rows = fresh[(..., *[None] * (later.shape.rank - fresh.shape.rank))]
+        return tf.where(rows > 0.0, tf.cast(first, later.dtype), later)
+
+    return tf.nest.map_structure(choose, initial, transition)
+
+
+def fresh_steps(fresh: tf.Tensor, steps: Size) -> tf.Tensor:
+    """The state of `fresh_rows` before each of several steps: (B,) to (steps, B).
+
+    For `where_fresh` outside of a loop over time.
+    """
+    return tf.concat([fresh[None], tf.zeros([steps - 1, tf.shape(fresh)[0]])], axis=0)
 
 
 def sequence_lengths(mask: tf.Tensor | None) -> tf.Tensor | None:

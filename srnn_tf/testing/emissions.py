@@ -26,6 +26,7 @@ def check_emission(make: Callable[[], Emission], saving: bool = True, export: bo
       later ones in `order`. Parameters are what the likelihood is called with. If the density is
       no sum of that likelihood, only the sum over frames is checked.
     - Samples follow the density, and are a function of the seed.
+    - What the structure reads of a frame depends on that frame alone, and is finite for zeros.
     - A score does not depend on other rows, on other steps, or on padding.
     - Gradients reach every weight.
     - A config with the weights, a `.keras` file and an export restore the same emission.
@@ -50,6 +51,7 @@ def check_emission(make: Callable[[], Emission], saving: bool = True, export: bo
     _shapes(emission, binary)
     _sums_to_one(emission, binary)
     _values_read_those_before(emission, binary)
+    _readings(emission, binary)
     _rows_are_independent(emission, binary)
     _gradients(emission, binary)
     _configs(emission, binary)
@@ -232,6 +234,17 @@ def _recording(cls, calls):
     return Recording
 
 
+def _readings(emission, binary):
+    x = compare.values(binary, 3, 4, seed=8)
+    read, size = emission.read(tf.constant(x)), emission.read_size
+    shape = tuple(read.shape)
+    compare.require(shape == (3, 4, size), "shapes", f"`read` is {shape}, must be {(3, 4, size)}")
+    alone = emission.read(tf.constant(x[1:2, 2:3]))
+    compare.close("`read` of a frame depends on that frame alone", alone, read[1:2, 2:3])
+    zeros = emission.read(tf.zeros([1, 1, emission.event_size]))
+    compare.require(np.isfinite(zeros).all(), "`read` of a frame of zeros is finite", f"is {zeros}")
+
+
 def _rows_are_independent(emission, binary):
     context, x = compare.normal(3, 4, WIDTH, seed=4), compare.values(binary, 3, 4, seed=5)
     together = emission(context).log_prob(x)
@@ -244,9 +257,9 @@ def _rows_are_independent(emission, binary):
 def _gradients(emission, binary):
     weights = emission.trainable_variables
     with tf.GradientTape() as tape:
-        value = tf.reduce_sum(
-            emission(compare.normal(3, 4, WIDTH)).log_prob(compare.values(binary, 3, 4))
-        )
+        x = tf.constant(compare.values(binary, 3, 4))
+        value = tf.reduce_sum(emission(compare.normal(3, 4, WIDTH)).log_prob(x))
+        value += tf.reduce_sum(tf.sin(emission.read(x)))
     for weight, gradient in zip(weights, tape.gradient(value, weights), strict=True):
         reached = gradient is not None and np.any(gradient) and np.isfinite(gradient).all()
         prop = "gradients reach the weights"

@@ -31,7 +31,8 @@ def check_structure(
 
     - A call on a whole sequence equals calls step by step.
     - KL and log ratio are those of a Gaussian posterior to the prior that sampling uses.
-    - A context has no gradient with respect to later steps.
+    - A context has no gradient with respect to later steps. In a structure with the state `fresh`,
+      none depends on the inputs of the first step.
     - Padding changes nothing.
     - The density with independent bits sums to one.
     - The KL is at least 0 under the posterior, and 0 under the prior.
@@ -57,6 +58,7 @@ def check_structure(
     case.shapes()
     case.whole_is_step_by_step()
     case.contexts_are_causal()
+    case.fresh_rows_read_no_inputs()
     case.padding_changes_nothing()
     case.kl()
     case.gradients_reach_the_weights()
@@ -160,6 +162,19 @@ class _Case:
                 compare.zero(f"causality: {after} targets, without latents", gradient)
             elif gradient is not None and structure.filtering:
                 compare.zero(f"causality: {after} later targets", gradient[:, t + 1 :])
+
+    def fresh_rows_read_no_inputs(self) -> None:
+        """There is no x_0 for the first step of a structure with the state `fresh`."""
+        states = self.structure.initial_states(ROWS)
+        if not isinstance(states, dict) or "fresh" not in states:
+            return
+        prop = "`fresh`, 1 before the first step and 0 after it: of the initial states"
+        compare.close(prop, states["fresh"], tf.ones([ROWS]), 0.0)
+        first, step = tf.concat([5.0 + 0.0 * self.x[:, :1], self.x[:, 1:]], axis=1), self.run()
+        after: Any = step.states
+        compare.close("`fresh`: states after steps", after["fresh"], tf.zeros([ROWS]), 0.0)
+        prop = "a step of fresh rows does not read its inputs: contexts, where they change"
+        compare.close(prop, self.run(first).context, step.context, 0.0)
 
     def padding_changes_nothing(self) -> None:
         mask = tf.constant(np.arange(STEPS) < np.array(LENGTHS)[:, None])

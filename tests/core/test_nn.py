@@ -120,6 +120,21 @@ def test_kl_of_equal_gaussians_is_exactly_zero():
         np.testing.assert_array_equal(wrap(nn.gaussian_kl)(p, p), np.zeros(100))
 
 
+def test_the_kl_to_a_full_covariance_is_split_by_the_chain_rule():
+    tfd, mean, other = tfp.distributions, draw(0, 4, 3), draw(1, 4, 3)
+    log_variance, scale = draw(2, 4, 3), tf.linalg.band_part(draw(3, 4, 3, 3), -1, 0)
+    scale = tf.linalg.set_diag(scale, tf.exp(draw(4, 4, 3)))
+    units = nn.gaussian_kl_tril((mean, log_variance), other, scale)
+    p = tfd.MultivariateNormalTriL(other, scale)
+    q = tfd.MultivariateNormalTriL(mean, tf.linalg.diag(tf.exp(0.5 * log_variance)))
+    np.testing.assert_allclose(tf.reduce_sum(units, -1), q.kl_divergence(p), rtol=1e-4)
+    assert np.min(units) >= 0.0
+    # The first unit alone: KL(q(z_1) || p(z_1)), whatever comes after it.
+    first = other[:, 0], 2.0 * tf.math.log(scale[:, 0, 0])
+    alone = nn.gaussian_kl((mean[:, 0], log_variance[:, 0]), first)
+    np.testing.assert_allclose(units[:, 0], alone, rtol=1e-4, atol=1e-6)
+
+
 def test_gaussian_head_clips_its_outputs():
     head = nn.GaussianHead(3, dtype="mixed_bfloat16")
     mean, log_variance = head(1e3 * draw(1, 5, 4))
