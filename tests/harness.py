@@ -19,6 +19,7 @@ PER_FRAME = ("log_likelihood", "kl", "log_ratio", "auxiliary")  # what a call sa
 
 _LATENT = {"units": 5, "embedding_size": 4, "latent_size": 3}
 _DEEP = {"num_layers": 2, "hidden_size": 4}
+_CHAIN = {**_LATENT, "transition_units": 4, "emission_units": 5}
 # name: its small config, and whether its posterior reads steps after its own. The name is that of
 # the class unless the config says otherwise.
 STRUCTURES = {
@@ -35,7 +36,22 @@ STRUCTURES = {
         {"class": "parallel_srnn", **_LATENT, "generator_input": "embedding"},
         True,
     ),
+    "dmm": (_CHAIN, True),
+    "dmm_filtering": (
+        {"class": "dmm", **_CHAIN, "inference": "st_l", "autoregressive": True},
+        False,
+    ),
+    "dmm_mean_field": (
+        {"class": "dmm", **_CHAIN, "transition": "mlp", "inference": "mf_lr", "initial": "learned"},
+        True,
+    ),
+    "dmm_product": (
+        {"class": "dmm", **_CHAIN, "transition": "linear", "combiner": "product"},
+        True,
+    ),
 }
+# Those whose contexts depend on the latents alone: under the prior they read no data.
+UNREAD = ("dmm", "dmm_mean_field", "dmm_product")
 # A structure that reads what one emission computes, and the config of that emission. In its cases
 # the emission "factorized" stands for this one, and there is no other.
 PARTNERS: dict[str, dict] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from srnn_tf.core import registry
 from srnn_tf.core.types import Config
 from srnn_tf.structures.base import Structure, Trace
+from srnn_tf.structures.dmm import DMM
 from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
 from srnn_tf.structures.srnn import SRNN, SRNNCell
@@ -23,6 +24,7 @@ STRUCTURES: dict[str, type[Structure]] = {
     "srnn": SRNN,
     "zforcing": ZForcing,
     "parallel_srnn": ParallelSRNN,
+    "dmm": DMM,
 }
 register = registry.register("structure", STRUCTURES, Structure)
 
@@ -41,6 +43,7 @@ def get(config: str | Config | Structure) -> Structure:
 
 
 __all__ = [
+    "DMM",
     "RNN",
     "SRNN",
     "STORN",
