@@ -115,7 +115,7 @@ def chain_density(w, network, combiner="average"):
 
 
 def set_layers(layer, layers):
-    """Set kernel and bias of layers by their paths; the weights of no other layer but recurrences."""
+    """Set kernel and bias of layers by their paths: all layers but those that are injected."""
     paths = {w.path.split("/", 1)[1]: w for w in layer.trainable_variables}
     values = {
         f"{path}/{name}": value

@@ -109,7 +109,10 @@ class MLPTransition(Transition):
 
 
 class LinearTransition(Transition):
-    """mean = s W + b,  variance = softplus(c), the same at all steps; at the start the mean is z."""
+    """mean = s W + b,  variance = softplus(c), the same at all steps.
+
+    At the start the mean is z_{t-1}.
+    """
 
     def __init__(self, size, units, **kwargs):
         super().__init__(size, units, **kwargs)
