@@ -19,7 +19,7 @@ PER_FRAME = ("log_likelihood", "kl", "log_ratio", "auxiliary")  # what a call sa
 
 _LATENT = {"units": 5, "embedding_size": 4, "latent_size": 3}
 _DEEP = {"num_layers": 2, "hidden_size": 4}
-_CHAIN = {**_LATENT, "transition_units": 4, "emission_units": 5}
+_CHAIN = {**_LATENT, "transition_units": 8, "emission_units": 5}
 # name: its small config, and whether its posterior reads steps after its own. The name is that of
 # the class unless the config says otherwise.
 STRUCTURES = {
@@ -46,7 +46,13 @@ STRUCTURES = {
         True,
     ),
     "dmm_product": (
-        {"class": "dmm", **_CHAIN, "transition": "linear", "combiner": "product"},
+        {
+            "class": "dmm",
+            **_CHAIN,
+            "transition": "linear",
+            "combiner": "product",
+            "initial": "learned",
+        },
         True,
     ),
 }

@@ -17,6 +17,7 @@ FACTORIZATIONS = {
     "vrnn": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | z_<t, x_<t) }",
     "srnn": "p(x, z) = prod{ p(x_t | z_t, x_<t) p(z_t | z_{t-1}, x_<t) }",
     "zforcing": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | z_<t, x_<t) }",
+    "dmm": "p(x, z) = prod{ p(x_t | z_t) p(z_t | z_{t-1}) }, `autoregressive`: given x_{t-1}",
     "parallel_srnn": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | x_<t) }",
 }
 INSIDE = {

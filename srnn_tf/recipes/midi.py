@@ -29,6 +29,17 @@ _COMMON = {"units": 256, "embedding_size": 256, "dropout": 0.5}
 _RNN = {"class": "rnn", **_COMMON}
 _LATENT = {"latent_size": 256, "hidden_size": 0, **_COMMON}
 _SRNN = {"class": "parallel_srnn", **_LATENT}
+# The sizes of the published deep Markov model and deep Kalman filter (arXiv:1609.09869).
+_CHAIN = {
+    "class": "dmm",
+    "units": 600,
+    "latent_size": 100,
+    "embedding_size": 600,
+    "transition_units": 400,
+    "emission_units": 200,
+    "dropout": 0.1,
+}
+_KALMAN = {**_CHAIN, "transition": "mlp", "inference": "mf_lr"}
 _KEYS = {"class": "factorized", "event_size": 88, "likelihood": "bernoulli"}
 _KEY = {"class": "factorized", "event_size": 1, "likelihood": "bernoulli"}
 
@@ -66,6 +77,9 @@ MODELS = {
     "srnn_hier": (_SRNN, _LOW),
     "rnn_hier_mlp": ({**_RNN, "num_layers": 2}, _MLP),
     "srnn_hier_mlp": (_SRNN, _MLP),
+    "dmm": (_CHAIN, _KEYS),
+    "dmm_mlp": (_CHAIN, _MLP),
+    "dkf": (_KALMAN, _KEYS),
     "rnn_nade": ({**_RNN, "num_layers": 2}, _NADE),
     **{name: (structure, _KEYS) for name, structure in latent_structures(_LATENT).items()},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -183,7 +184,8 @@ class DMM(Structure):
             weights = {**weights, **self.transition.products()}
 
         def step(inputs, states, dense):
-            z, p = states["z"], ()
+            z = states["z"]
+            p: Any = ()
             if needs_prior:
                 p = self.transition.step(self._joined(z, inputs.get("x")), dense)
                 p = where_fresh(states["fresh"], inputs["first"], p)
@@ -192,6 +194,7 @@ class DMM(Structure):
             return (z, q, p), {"fresh": tf.zeros_like(states["fresh"]), "z": z}
 
         before = {name: states[name] for name in ("fresh", "z")}
+        p: Any
         (z, q, p), last = scan.unroll(
             step, read, before, weights=weights, lengths=lengths, time_major=True
         )

@@ -32,7 +32,7 @@ def models(dataset):
     """The names of the models that a data set has recipes of."""
     if dataset in HANDWRITING:
         return [m for m in TABLES if "delta" not in m and "flat" not in m] + LATENT
-    more = ["rnn_hier_mlp", "srnn_hier_mlp", "rnn_nade"] if dataset in MIDI else []
+    more = "rnn_hier_mlp srnn_hier_mlp rnn_nade dmm dmm_mlp dkf".split() if dataset in MIDI else []
     return TABLES + LATENT + ["delta_rnn_interleave"] + more
 
 

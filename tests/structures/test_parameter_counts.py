@@ -119,6 +119,13 @@ def test_the_chain_of_three_of_handwriting():
     assert trainable(SequenceModel(recipe.structure, emission)) == 928_083
 
 
+@pytest.mark.parametrize("inference, count", [("st_r", 3_375_888), ("st_lr", 6_258_288)])
+def test_deep_markov_models_of_the_published_sizes(inference, count):
+    recipe = recipes.get("dmm_jsb")
+    structure = {**recipe.structure, "inference": inference}
+    assert trainable(SequenceModel(structure, recipe.emission)) == count
+
+
 def test_nade_of_the_published_sizes():
     """50,438 weights beside those of the RNN of 100 units; no value reads the last row of W."""
     emission = emissions.NADE(88, units=150)
