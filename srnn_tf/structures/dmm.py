@@ -11,6 +11,7 @@ import tensorflow as tf
 from srnn_tf.core import checks, nn, scan
 from srnn_tf.structures.base import (
     Draws,
+    Gaussian,
     Structure,
     checked,
     fresh_rows,
@@ -175,9 +176,9 @@ class DMM(Structure):
         if self.autoregressive:
             x = nn.time_major(tf.cast(inputs, self.compute_dtype))
             x = read["x"] = where_fresh(fresh, 0.0, x)
-        posterior = None if evidence is None else self.posterior.part(evidence)
-        weights = {}
-        if posterior is not None:
+        posterior, weights = None, {}
+        if evidence is not None:
+            posterior = self.posterior.part(evidence)
             read["posterior"], weights = posterior.inputs, posterior.weights
         needs_prior = posterior is None or self.posterior.multiplies
         if needs_prior:
@@ -187,21 +188,25 @@ class DMM(Structure):
             z = states["z"]
             p: Any = ()
             if needs_prior:
-                p = self.transition.step(self._joined(z, inputs.get("x")), dense)
-                p = where_fresh(states["fresh"], inputs["first"], p)
+                s = self._joined(z, inputs.get("x"))
+                p = self._prior(states["fresh"], inputs["first"], self.transition.step(s, dense))
             q = p if posterior is None else posterior.step(inputs["posterior"], z, p, dense)
             z = nn.gaussian_draw(q, inputs["noise"])
             return (z, q, p), {"fresh": tf.zeros_like(states["fresh"]), "z": z}
 
-        before = {name: states[name] for name in ("fresh", "z")}
-        p: Any
+        begin = {name: states[name] for name in ("fresh", "z")}
         (z, q, p), last = scan.unroll(
-            step, read, before, weights=weights, lengths=lengths, time_major=True
+            step, read, begin, weights=weights, lengths=lengths, time_major=True
         )
         if not needs_prior:  # the loop did not read it
             before = tf.concat([states["z"][None], z[:-1]], axis=0)
-            p = where_fresh(fresh, first, self.transition(self._joined(before, x)))
+            p = self._prior(fresh, first, self.transition(self._joined(before, x)))
         return Draws(self._emitted(self._joined(z, x)), z, q, p), last
+
+    def _prior(self, fresh, first, transition) -> Gaussian:
+        """p(z_1) in fresh rows, p(z_t | z_{t-1}) in the others."""
+        mean, log_variance = where_fresh(fresh, first, transition)
+        return mean, log_variance
 
     def _joined(self, z, x):
         """[z, x] in the compute dtype, or z alone."""
