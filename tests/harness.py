@@ -41,10 +41,6 @@ STRUCTURES = {
         {"class": "dmm", **_CHAIN, "inference": "st_l", "autoregressive": True},
         False,
     ),
-    "dmm_mean_field": (
-        {"class": "dmm", **_CHAIN, "transition": "mlp", "inference": "mf_lr", "initial": "learned"},
-        True,
-    ),
     "dmm_product": (
         {
             "class": "dmm",
@@ -57,7 +53,7 @@ STRUCTURES = {
     ),
 }
 # Those whose contexts depend on the latents alone: under the prior they read no data.
-UNREAD = ("dmm", "dmm_mean_field", "dmm_product")
+UNREAD = ("dmm", "dmm_product")
 # A structure that reads what one emission computes, and the config of that emission. In its cases
 # the emission "factorized" stands for this one, and there is no other.
 PARTNERS: dict[str, dict] = {}

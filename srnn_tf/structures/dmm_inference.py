@@ -137,7 +137,14 @@ class InferenceNetwork(keras.layers.Layer):
             evidence: "left" and "right", each (T, B, H).
 
         The p_t of a step, the prior's mean and log variance, is read if `multiplies`.
+
+        Raises:
+            ValueError: the evidence is that of another network.
         """
+        if set(evidence) != set(self.sides):
+            raise ValueError(
+                f"`evidence` must have {', '.join(self.sides)}; received {', '.join(evidence)}"
+            )
         hs = [tf.cast(evidence[side], self.compute_dtype) for side in self.sides]
         if self.combiner is not None:
             count = 1 + len(hs)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, structures
+from srnn_tf import SequenceModel, structures, testing
 from srnn_tf.core import nn
 from srnn_tf.structures.dmm_inference import NETWORKS
 from tests import harness
@@ -26,6 +26,19 @@ def data(seed):
 
 def draws():
     return harness.noise(ROWS, STEPS, 3, 5)
+
+
+def test_a_deep_kalman_filter_has_the_properties_of_a_structure():
+    changes = {"transition": "mlp", "inference": "mf_lr", "initial": "learned"}
+    config = harness.structure_config("dmm", **changes)
+    testing.check_structure(lambda: structures.get(config), saving=False)
+
+
+def test_features_of_another_posterior_are_refused():
+    structure = make(inference="st_lr")
+    evidence = make(inference="st_r").evidence(data(0), data(1))
+    with pytest.raises(ValueError, match="`evidence` must have left, right; received right"):
+        structure(data(0), noise=draws(), evidence=evidence)
 
 
 @pytest.mark.parametrize("network, combiner", VARIANTS)
