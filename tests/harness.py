@@ -19,6 +19,7 @@ PER_FRAME = ("log_likelihood", "kl", "log_ratio", "auxiliary")  # what a call sa
 
 _LATENT = {"units": 5, "embedding_size": 4, "latent_size": 3}
 _DEEP = {"num_layers": 2, "hidden_size": 4}
+_CHAIN = {**_LATENT, "transition_units": 8, "emission_units": 5}
 # name: its small config, and whether its posterior reads steps after its own. The name is that of
 # the class unless the config says otherwise. Those without a `cell` are tested with each of CELLS;
 # NO_CELL stands for a structure that has no such argument.
@@ -51,7 +52,24 @@ STRUCTURES = {
         False,
     ),
     "tcn": ({"units": 5, "num_layers": 2, "kernel_size": 3, "cell": NO_CELL}, False),
+    "dmm": (_CHAIN, True),
+    "dmm_filtering": (
+        {"class": "dmm", **_CHAIN, "inference": "st_l", "autoregressive": True},
+        False,
+    ),
+    "dmm_product": (
+        {
+            "class": "dmm",
+            **_CHAIN,
+            "transition": "linear",
+            "combiner": "product",
+            "initial": "learned",
+        },
+        True,
+    ),
 }
+# Those whose contexts depend on the latents alone: under the prior they read no data.
+UNREAD = ("dmm", "dmm_product")
 # A structure that reads what one emission computes, and the config of that emission. In its cases
 # the emission "factorized" stands for this one, and there is no other.
 PARTNERS = {"hmm": {"class": "state_mixture", "num_states": EVENT_SIZE}}
@@ -75,6 +93,7 @@ EMISSIONS = {
     "masked_mlp": {"num_layers": 2, "units": 4},
     "masked_linear": {"class": "masked_mlp", "num_layers": 0},
     "state_mixture": {"num_states": 3, "weights": "dense"},
+    "nade": {"units": 4},
 }
 LIKELIHOODS = {
     "bernoulli": {"class": "bernoulli"},
@@ -85,7 +104,7 @@ LIKELIHOODS = {
 # A likelihood of frames, not of single values, has no flat view, and not every emission takes it;
 # of the factorized one, a model with it is enough.
 ONLY = {"handwriting": ("parallel_srnn_embedding", "lstm", False)}
-FRAMED = ("factorized", "autoregressive_rnn_private", "masked_mlp", "masked_linear")
+FRAMED = ("factorized", "autoregressive_rnn_private", "masked_mlp", "masked_linear", "nade")
 FRAMED += ("state_mixture",)
 
 

@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srnn_tf import SequenceModel
-from srnn_tf.emissions import StateMixture
+from srnn_tf import FIVO, SequenceModel, objectives
+from srnn_tf.core import nn
+from srnn_tf.density import SequenceDensity
+from srnn_tf.emissions import NADE, StateMixture
 from srnn_tf.inference import hidden_states
 from srnn_tf.likelihoods import GaussianMixture
 from srnn_tf.structures import HMM
+from tests import harness
 
 FOLDER = Path(
     os.environ.get("SRNN_TF_GOLDEN_RELATED") or Path(__file__).parent / "fixtures" / "related"
@@ -94,3 +97,187 @@ def test_hmm_gradients():
     found = tape.gradient(total, [w.value for w in names.values()])
     for name, gradient in zip(names, found, strict=True):
         np.testing.assert_allclose(gradient, arrays[f"bernoulli_grad_{name}"], RTOL, 1e-5)
+
+
+def set_weights(layer, values):
+    """Set the weights of a built layer, by their paths without the first part; all of them."""
+    paths = {w.path.split("/", 1)[1]: w for w in layer.trainable_variables}
+    assert set(paths) == set(values)
+    for path, weight in paths.items():
+        weight.assign(values[path].reshape(weight.shape))
+
+
+def test_nade():
+    arrays = golden("rnn_nade")
+    w, frames = weights(arrays), arrays["frames"].astype(np.float32)
+    emission = NADE(4, units=3)
+    emission.build((None, None, 3))
+    set_weights(
+        emission,
+        {
+            "hidden/kernel": w["Wuh"],
+            "hidden/bias": w["bh"],
+            "direct/kernel": w["Wuv"],
+            "heads/kernel": w["V"],
+            "heads/bias": w["bv"],
+            "kernel": w["W"][:-1],  # no value reads the last row
+        },
+    )
+    context = np.repeat(arrays["context"][:, None], len(frames), axis=1).astype(np.float32)
+    log_prob = emission(tf.constant(context)).log_prob(np.stack([frames, frames]))
+    np.testing.assert_allclose(log_prob, arrays["log_prob"], RTOL)
+    np.testing.assert_allclose(np.exp(log_prob).sum(axis=1), 1.0, RTOL)
+
+
+def moments(w, mean, variance, end=""):
+    """Kernel and bias of a layer of means, then variances, from those of two layers."""
+    parts = [(w[f"{name}_W{end}"], w[f"{name}_b{end}"]) for name in (mean, variance)]
+    return [np.concatenate(part, axis=-1) for part in zip(*parts, strict=True)]
+
+
+def chain_weights(w, network, combiner="average"):
+    """The weights of a `DMM` by layer, but for the recurrences of its posterior."""
+    layers = {f"emit_{i}": (w[f"e_W{i}"], w[f"e_b{i}"]) for i in range(2)}
+    if "gate_W0" in w:
+        for name, short in (("gate", "gate"), ("proposal", "prop")):
+            layers[f"transition/{name}_hidden"] = w[f"{short}_W0"], w[f"{short}_b0"]
+            layers[f"transition/{name}"] = w[f"{short}_W1"], w[f"{short}_b1"]
+        layers["transition/linear"] = w["lin_W"], w["lin_b"]
+        layers["transition/variance"] = w["var_W"], w["var_b"]
+    else:
+        layers |= {f"transition/hidden_{i}": (w[f"t_W{i}"], w[f"t_b{i}"]) for i in range(2)}
+        layers["transition/moments"] = moments(w, "mean", "var")
+    if network.startswith("st") and combiner == "average":
+        layers["posterior/combiner"] = w["comb_W"], w["comb_b"]
+        layers["posterior/head"] = moments(w, "q_mean", "q_var")
+    else:  # the second head is the backward recurrence's, where there is another one
+        two = network == "mf_lr" or combiner == "product"
+        for side in {"l": ["left"], "r": ["right"], "lr": ["left", "right"]}[network[3:]]:
+            end = "_right" if two and side == "right" else ""
+            layers[f"posterior/{side}_message"] = moments(w, "q_mean", "q_var", end)
+    return layers
+
+
+def chain_density(w, network, combiner="average"):
+    """A density of binary frames, its structure a `DMM` of the given weights."""
+    latent, width = w["e_W0"].shape
+    units = w["gate_W0" if "gate_W0" in w else "t_W0"].shape[1]
+    structure = {"class": "dmm", "units": 3, "latent_size": latent, "embedding_size": 2}
+    structure |= {"transition_units": units, "emission_units": width, "inference": network}
+    structure |= {"transition": "gated" if "gate_W0" in w else "mlp", "combiner": combiner}
+    density = SequenceDensity(structure, {"class": "factorized", "event_size": 3})
+    layers = chain_weights(w, network, combiner)
+    set_layers(harness.randomize(density.structure), layers)
+    set_layers(density.emission, {"dense": (w["e_W2"], w["e_b2"])})
+    return density
+
+
+def set_layers(layer, layers):
+    """Set kernel and bias of layers by their paths: all layers but those that are injected."""
+    paths = {w.path.split("/", 1)[1]: w for w in layer.trainable_variables}
+    values = {
+        f"{path}/{name}": value
+        for path, both in layers.items()
+        for name, value in zip(("kernel", "bias"), both, strict=True)
+    }
+    rest = [path for path in paths if path not in values]
+    known = ("posterior/embed", "posterior/left/", "posterior/right/", "transition/variance")
+    assert all(path.startswith(known) for path in rest), rest
+    for path, value in values.items():
+        paths[path].assign(value)
+
+
+CHAINS = {name: (name, "average") for name in ("st_r", "st_l", "st_lr", "mf_l", "mf_r", "mf_lr")}
+CHAINS["prior_r"] = "st_r", "product"
+
+
+def agrees(arrays, variant):
+    """The terms of a variant, given its features of the data, in place of recurrences."""
+    density = chain_density(weights(arrays), *CHAINS[variant])
+    x, noise = (tf.constant(arrays[name], tf.float32) for name in ("x", "noise"))
+    given = {"left": arrays["h_left"], "right": arrays["h_right"]}
+    mask = None
+    if "lengths" in arrays:
+        mask = np.arange(x.shape[1]) < arrays["lengths"][:, None]
+    evidence = {
+        side: tf.constant(given[side], tf.float32) for side in density.structure.posterior.sides
+    }
+    batch = density.batch(x, mask=mask)
+    terms = density.terms(batch, noise, evidence=evidence)
+    real = np.ones(x.shape[:2], bool) if mask is None else mask
+    for name in ("log_likelihood", "kl", "log_ratio"):
+        expected = np.where(real, arrays[f"{variant}_{name}"], 0.0)
+        np.testing.assert_allclose(getattr(terms, name), expected, RTOL, 1e-5)
+    mean = np.asarray(terms.posterior_mean)
+    np.testing.assert_allclose(mean[real], arrays[f"{variant}_q_mean"][real], RTOL, 1e-6)
+    elbo = tf.reduce_sum(terms.log_likelihood - terms.kl, axis=1)
+    np.testing.assert_allclose(elbo, arrays[f"{variant}_elbo"], RTOL)
+    if f"{variant}_log_weight" in arrays:
+        weight = tf.reduce_sum(terms.log_likelihood - terms.log_ratio, axis=1)
+        np.testing.assert_allclose(weight, arrays[f"{variant}_log_weight"], RTOL)
+
+
+@pytest.mark.parametrize("variant", CHAINS)
+def test_dmm(variant):
+    agrees(golden("dmm"), variant)
+
+
+@pytest.mark.parametrize("variant", ["mf_l", "mf_lr", "st_r", "prior_r"])
+def test_dkf(variant):
+    agrees(golden("dkf"), variant)
+
+
+def test_the_transition_of_dmm():
+    arrays = golden("dmm")
+    transition = chain_density(weights(arrays), "st_r").structure.transition
+    mean, log_variance = transition(tf.constant(arrays["transition_at"][:, None], tf.float32))
+    np.testing.assert_allclose(mean[:, 0], arrays["transition_mean"], RTOL)
+    np.testing.assert_allclose(np.exp(log_variance[:, 0]), arrays["transition_var"], RTOL)
+
+
+@pytest.mark.parametrize("network", ["st_r", "st_l"])
+def test_bounds_of_dmm_reach_the_density(network):
+    arrays = golden("dmm")
+    density = chain_density(weights(arrays, "quad_w_"), network)
+    x = tf.constant(arrays["quad_x"], tf.float32)
+    draws = tf.constant(np.random.default_rng(0).normal(size=[20_000, 3, 1]), tf.float32)
+    terms = density.terms(density.batch(tf.repeat(x, len(draws), axis=0)), draws)
+    log_weights = tf.reduce_sum(terms.log_likelihood - terms.log_ratio, axis=1)
+    np.testing.assert_allclose(
+        objectives.iwae(log_weights[:, None]), [arrays["quad_log_prob"]], 3e-3
+    )
+    assert tf.reduce_mean(log_weights) < arrays["quad_log_prob"] - 0.05
+    model = SequenceModel(density.structure, density.emission)
+    model.xla = False
+    found = model.log_prob(x, bound=FIVO(4000), seed=0)
+    np.testing.assert_allclose(found, [arrays["quad_log_prob"]], 3e-3)
+
+
+def test_dmm_with_a_linear_transition():
+    """log p(x, z) of any path z, that of a Kalman smoother: both layers of h_t pass on z, -z."""
+    arrays = golden("dmm_linear")
+    structure = {"class": "dmm", "units": 2, "latent_size": 2, "emission_units": 4}
+    structure |= {"transition": "linear", "inference": "mf_r", "embedding_size": 2}
+    normal = {"class": "gaussian_mixture", "num_components": 1}
+    density = SequenceDensity(
+        structure, {"class": "factorized", "event_size": 2, "likelihood": normal}
+    )
+    both, zero = np.concatenate([np.eye(2), -np.eye(2)], axis=1), np.zeros
+    kernel, bias = np.zeros([4, 2, 2]), np.stack([arrays["d"], np.log(arrays["scale"])], axis=1)
+    kernel[..., 0] = np.concatenate([arrays["C"].T, -arrays["C"].T])
+    set_layers(density.emission, {"dense": (kernel.reshape(4, 4), bias.reshape(4))})
+    moment = np.concatenate([np.eye(2), np.zeros([2, 2])], axis=1)
+    raw = np.log(np.expm1(arrays["q_var"] - nn.LEAST_VARIANCE))
+    density.structure.transition.variance.assign(raw)
+    layers = {"emit_0": (both, zero(4)), "emit_1": (np.eye(4), zero(4))}
+    layers |= {"transition/linear": (arrays["A"].T, arrays["b"])}
+    layers |= {"posterior/right_message": (moment, zero(4))}  # q has its mean where z is
+    set_layers(density.structure, layers)
+    y, z = (tf.constant(arrays[name], tf.float32) for name in ("y", "z"))
+    terms = density.terms(density.batch(y), tf.zeros_like(z), evidence={"right": z})
+    trace = density.structure(y, noise=tf.zeros_like(z), evidence={"right": z})
+    log_q = nn.gaussian_log_prob(z, trace.posterior_mean, trace.posterior_log_variance)
+    joint = tf.reduce_sum(terms.log_likelihood - terms.log_ratio, axis=1)
+    joint += tf.reduce_sum(log_q, axis=[1, 2])
+    np.testing.assert_allclose(joint, arrays["log_joint"], RTOL)
+    np.testing.assert_allclose(joint - arrays["log_posterior"], arrays["log_prob"], RTOL)

@@ -15,6 +15,7 @@ from srnn_tf.core.types import Nest, Shape
 
 Kept: TypeAlias = "tf.Tensor | tuple[()]"  # bool, or () where all is kept
 LOG_2PI = math.log(2.0 * math.pi)
+LEAST_VARIANCE = 1e-6  # of a Gaussian whose variance is a softplus
 
 
 def keep(shape: Shape, rate: float, key: Key | None, axis: int = 1) -> Kept:
@@ -247,6 +248,37 @@ def gaussian_kl_tril(
     spread = tf.linalg.matvec(tf.square(inverse), tf.exp(q_log_variance))
     log_scale = tf.math.log(tf.linalg.diag_part(scale_tril))
     return 0.5 * (2.0 * log_scale - q_log_variance + spread + distance - 1.0)
+
+
+def softplus_gaussian(params: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and log variance, float32, from parameters (..., 2 Z): means, then variances.
+
+        variance = softplus(a) + 1e-6
+
+    Example:
+        >>> _, log_variance = softplus_gaussian(tf.zeros([2, 6]))
+        >>> log_variance.shape, round(float(tf.exp(log_variance[0, 0])), 4)
+        (TensorShape([2, 3]), 0.6931)
+    """
+    mean, raw = tf.split(tf.cast(params, tf.float32), 2, axis=-1)
+    return mean, tf.math.log(tf.nn.softplus(raw) + LEAST_VARIANCE)
+
+
+def gaussian_product(
+    one: tuple[tf.Tensor, tf.Tensor], other: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The normalized product of two diagonal Gaussians, each (mean, log variance).
+
+        N(z; m, v), 1/v = 1/v_1 + 1/v_2, m/v = m_1/v_1 + m_2/v_2
+
+    Example:
+        >>> one, other = ((tf.constant(mean), tf.constant(0.0)) for mean in (0.0, 1.0))
+        >>> [round(float(a), 4) for a in gaussian_product(one, other)]
+        [0.5, -0.6931]
+    """
+    share = tf.sigmoid(other[1] - one[1])  # of the precision that `one` has
+    mean = share * one[0] + (1.0 - share) * other[0]
+    return mean, one[1] + tf.math.log_sigmoid(other[1] - one[1])
 
 
 def gaussian_draw(gaussian: tuple[tf.Tensor, tf.Tensor], noise: tf.Tensor) -> tf.Tensor:

@@ -37,6 +37,17 @@ _COMMON = {"units": 256, "embedding_size": 256, "dropout": 0.5}
 _RNN = {"class": "rnn", **_COMMON}
 _LATENT = {"latent_size": 256, "hidden_size": 0, **_COMMON}
 _SRNN = {"class": "parallel_srnn", **_LATENT}
+# The sizes of the published deep Markov model and deep Kalman filter (arXiv:1609.09869).
+_CHAIN = {
+    "class": "dmm",
+    "units": 600,
+    "latent_size": 100,
+    "embedding_size": 600,
+    "transition_units": 400,
+    "emission_units": 200,
+    "dropout": 0.1,
+}
+_KALMAN = {**_CHAIN, "transition": "mlp", "inference": "mf_lr"}
 _KEYS = {"class": "factorized", "event_size": 88, "likelihood": "bernoulli"}
 _KEY = {"class": "factorized", "event_size": 1, "likelihood": "bernoulli"}
 
@@ -52,6 +63,8 @@ _LOW = {
     "dropout": 0.5,
 }
 _MLP = {**_KEYS, "class": "masked_mlp", "num_layers": 3, "units": 64, "dropout": 0.25}
+# The hidden layer has the width of the published RNN-NADE (arXiv:1206.6392).
+_NADE = {**_KEYS, "class": "nade", "units": 150}
 _SPLIT = {**_KEYS, "class": "delta_split", "dropout": 0.5}
 
 # Small rates of dropout: there are residual branches to drop out in each layer.
@@ -94,6 +107,10 @@ MODELS = {
     "srnn_hier": (_SRNN, _LOW),
     "rnn_hier_mlp": ({**_RNN, "num_layers": 2}, _MLP),
     "srnn_hier_mlp": (_SRNN, _MLP),
+    "dmm": (_CHAIN, _KEYS),
+    "dmm_mlp": (_CHAIN, _MLP),
+    "dkf": (_KALMAN, _KEYS),
+    "rnn_nade": ({**_RNN, "num_layers": 2}, _NADE),
     **{name: (structure, _KEYS) for name, structure in latent_structures(_LATENT).items()},
     "hmm": (
         {"class": "hmm", "num_states": 256},
@@ -110,7 +127,7 @@ REPORTED = {
 }
 
 TRANSPOSE = 6  # semitones
-POOLED_MODELS = ("f_rnn", "rnn_hier_mlp", "srnn_hier_mlp")
+POOLED_MODELS = ("f_rnn", "rnn_hier_mlp", "srnn_hier_mlp", "rnn_nade")
 
 _PLAIN = [
     Recipe(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from srnn_tf.core import registry
 from srnn_tf.core.types import Config
 from srnn_tf.structures.base import Structure, Trace
+from srnn_tf.structures.dmm import DMM
 from srnn_tf.structures.hmm import HMM
 from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
@@ -29,6 +30,7 @@ STRUCTURES: dict[str, type[Structure]] = {
     "hmm": HMM,
     "transformer": Transformer,
     "tcn": TCN,
+    "dmm": DMM,
 }
 register = registry.register("structure", STRUCTURES, Structure)
 
@@ -48,6 +50,7 @@ def get(config: str | Config | Structure) -> Structure:
 
 __all__ = [
     "HMM",
+    "DMM",
     "RNN",
     "SRNN",
     "STORN",

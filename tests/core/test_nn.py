@@ -135,6 +135,27 @@ def test_the_kl_to_a_full_covariance_is_split_by_the_chain_rule():
     np.testing.assert_allclose(units[:, 0], alone, rtol=1e-4, atol=1e-6)
 
 
+def test_the_product_of_gaussians_is_proportional_to_both():
+    one, other = ((draw(i, 4, 2), draw(i + 1, 4, 2)) for i in (0, 2))
+    product = nn.gaussian_product(one, other)
+    points = [
+        nn.gaussian_log_prob(z, *one)
+        + nn.gaussian_log_prob(z, *other)
+        - nn.gaussian_log_prob(z, *product)
+        for z in (-1.0, 0.3, 2.0)
+    ]
+    np.testing.assert_allclose(points[1:], [points[0]] * 2, rtol=1e-4, atol=1e-5)
+    wide, narrow = (0.3, 20.0), (-0.2, -13.0)
+    np.testing.assert_allclose(nn.gaussian_product(wide, narrow), narrow, rtol=1e-5)
+
+
+def test_the_variance_of_a_softplus_is_never_zero():
+    mean, log_variance = nn.softplus_gaussian(tf.constant([[1.0, 2.0, -200.0, 50.0]]))
+    np.testing.assert_array_equal(mean, [[1.0, 2.0]])
+    np.testing.assert_allclose(np.exp(log_variance), [[nn.LEAST_VARIANCE, 50.0]], 1e-4)
+    assert nn.softplus_gaussian(tf.zeros([1, 2], tf.bfloat16))[1].dtype == tf.float32
+
+
 def test_gaussian_head_clips_its_outputs():
     head = nn.GaussianHead(3, dtype="mixed_bfloat16")
     mean, log_variance = head(1e3 * draw(1, 5, 4))

@@ -60,12 +60,18 @@ REFUSED = [
     ({**MASKED, "num_layers": -1}, "`num_layers` must be an integer of at least 0; received -1"),
     ({**MASKED, "units": 0}, "`units` must be an integer of at least 1; received 0"),
     ({**MASKED, "dropout": 1.5}, r"`dropout` must be in \[0, 1\); received 1.5"),
+    ({**MASKED, "class": "nade", "units": 0}, "`units` must be an integer of at least 1; .* 0"),
     ({**MASKED, "event_size": 0}, "`event_size` must be an integer of at least 1; received 0"),
     ({**MASKED, "likelihood": "bernouli"}, "unknown likelihood 'bernouli'. Did you mean 'bern"),
     ({**LOW, "class": "autoregresive_rnn"}, "unknown emission .*'autoregressive_rnn'.*masked_mlp"),
 ] + [
     ({**config, "event_size": size}, f"`event_size` must be 3 for a handwriting .*received {size}")
-    for config in ({**LOW, "head": "private"}, MASKED, {**MASKED, "num_layers": 0})
+    for config in (
+        {**LOW, "head": "private"},
+        MASKED,
+        {**MASKED, "class": "nade"},
+        {**MASKED, "num_layers": 0},
+    )
     for config in ({**config, "likelihood": "handwriting"},)
     for size in (2, 5)
 ]

@@ -12,7 +12,7 @@ from srnn_tf.emissions import DeltaSplit, Factorized
 from tests import harness
 
 NAMES = list(harness.EMISSIONS)
-IN_TURN = [name for name in NAMES if name.startswith(("autoregressive", "masked"))]
+IN_TURN = [name for name in NAMES if name.startswith(("autoregressive", "masked", "nade"))]
 every = pytest.mark.parametrize("name", NAMES)
 # Those whose densities are products of likelihoods of values.
 by_value = pytest.mark.parametrize("name", [n for n in NAMES if n not in harness.JOINT])

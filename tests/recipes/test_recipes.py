@@ -33,7 +33,8 @@ def models(dataset):
     """The names of the models that a data set has recipes of."""
     if dataset in HANDWRITING:
         return [m for m in TABLES if "delta" not in m and "flat" not in m] + LATENT
-    more = ["rnn_hier_mlp", "srnn_hier_mlp", "hmm", *CORES] if dataset in MIDI else []
+    of_music = "rnn_hier_mlp srnn_hier_mlp hmm rnn_nade dmm dmm_mlp dkf".split()
+    more = [*of_music, *CORES] if dataset in MIDI else []
     return TABLES + LATENT + ["delta_rnn_interleave"] + more
 
 
@@ -41,7 +42,7 @@ def test_names():
     datasets = MIDI + SPEECH + HANDWRITING
     wanted = {f"{model}_{dataset}" for dataset in datasets for model in models(dataset)}
     wanted |= {f"{model}_{dataset}_transposed" for dataset in MIDI for model in models(dataset)}
-    wanted |= {f"{model}_music" for model in ("f_rnn", "rnn_hier_mlp", "srnn_hier_mlp")}
+    wanted |= {f"{model}_music" for model in ("f_rnn", "rnn_hier_mlp", "srnn_hier_mlp", "rnn_nade")}
     assert set(zoo.names()) == wanted and zoo.names() == sorted(wanted)
     assert all(re.fullmatch("[a-z0-9]+(_[a-z0-9]+)+", name) for name in zoo.names())
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from srnn_tf import SequenceModel, recipes, zoo
+from srnn_tf import SequenceModel, emissions, recipes, zoo
 
 FRAME, HIDDEN = 200, 64  # values of a frame; the masked MLP of speech
 
@@ -138,3 +138,19 @@ def test_cores():
     }
     for name, count in counts.items():
         assert trainable(zoo.build(f"{name}_nottingham")) == count
+
+
+@pytest.mark.parametrize("inference, count", [("st_r", 3_375_888), ("st_lr", 6_258_288)])
+def test_deep_markov_models_of_the_published_sizes(inference, count):
+    recipe = recipes.get("dmm_jsb")
+    structure = {**recipe.structure, "inference": inference}
+    assert trainable(SequenceModel(structure, recipe.emission)) == count
+
+
+def test_nade_of_the_published_sizes():
+    """50,438 weights beside those of the RNN of 100 units; no value reads the last row of W."""
+    emission = emissions.NADE(88, units=150)
+    emission.build((None, None, 100))
+    assert trainable(emission) == 50_438 - 150
+    model = zoo.build("rnn_nade_nottingham")
+    assert trainable(model) == trainable(model.structure) + 150 * (256 + 1 + 87 + 88) + 88 * 257

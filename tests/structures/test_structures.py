@@ -89,7 +89,8 @@ def test_whole_sequence_equals_step_by_step(structure):
     close(whole.context, tf.concat(contexts, axis=1))
     for a, b in zip(harness.flatten(whole.states), harness.flatten(states), strict=True):
         close(a, b)
-    assert np.ptp(np.asarray(whole.context), axis=1).min() > 1e-3  # steps do differ
+    differ = np.ptp(np.asarray(whole.context), axis=1)  # of a rectified unit, some not
+    assert differ.max(axis=1).min() > 1e-3
 
 
 def test_prior_costs_nothing(latent):
@@ -105,8 +106,10 @@ def test_posterior_costs_something(latent):
     close(trace.kl, np.sum(trace.kl_per_unit, axis=-1))
 
 
-def test_analytic_kl_is_the_mean_of_the_log_ratio(latent):
-    rows = 20_000
+@pytest.mark.parametrize("pair", LATENT, ids="-".join)
+def test_analytic_kl_is_the_mean_of_the_log_ratio(pair):
+    # Smaller weights than elsewhere: the KL to a chain's prior has outliers where that is narrow.
+    latent, rows = harness.randomize(make(*pair), scale=0.4), 20_000
     x, y = (tf.repeat(data(seed, rows=1, steps=3), rows, axis=0) for seed in (0, 1))
     trace = latent(x, targets=y, noise=draws(latent, rows, 3))
     difference = np.asarray(trace.log_ratio - trace.kl, np.float64)
@@ -115,19 +118,21 @@ def test_analytic_kl_is_the_mean_of_the_log_ratio(latent):
     assert (error < 0.05 * np.asarray(trace.kl).mean(axis=0)).all()  # the test has power
 
 
-def test_prior_contexts_are_causal(structure):
+def test_prior_contexts_are_causal(structure, pair):
     x, noise = data(0), draws(structure)
     weights = data(2)[..., :1]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
         context = structure(x, noise=noise).context * weights
         sums = [tf.reduce_sum(context[:, t]) for t in range(STEPS)]
-    # Where there is no x_0, the first step reads nothing.
-    first = int("fresh" in structure.initial_states(1))
+    first = "fresh" in structure.initial_states(1)  # what is before it is not read
     for t, total in enumerate(sums):
-        gradient = np.abs(tape.gradient(total, x))
-        assert not gradient[:, t + 1 :].any() and not gradient[:, :first].any()
-        assert gradient[:, first : t + 1].max(axis=(0, 2)).min(initial=1.0) > 0
+        gradient = tape.gradient(total, x)
+        if pair[0] in harness.UNREAD:
+            assert gradient is None
+            continue
+        read = np.abs(gradient).max(axis=(0, 2)) > 0
+        assert read.tolist() == [first <= s <= t for s in range(STEPS)]
 
 
 @pytest.mark.parametrize("pair", LATENT, ids="-".join)
@@ -238,7 +243,8 @@ def test_dropout_needs_a_seed(pair, structure):
 
     np.testing.assert_array_equal(context(dropped), context(structure))
     np.testing.assert_array_equal(context(dropped, 1), context(dropped, 1))
-    assert (context(dropped, 1) == 0.0).mean() > 0.2  # the last one is before the emission
+    if not pair[0].startswith("dmm"):
+        assert (context(dropped, 1) == 0.0).mean() > 0.2  # the last one is before the emission
     assert np.abs(context(dropped, 1) - context(dropped, 2)).max() > 0.1
     np.testing.assert_array_equal(context(structure, 1), context(structure))
 
