@@ -20,7 +20,9 @@ PER_FRAME = ("log_likelihood", "kl", "log_ratio", "auxiliary")  # what a call sa
 _LATENT = {"units": 5, "embedding_size": 4, "latent_size": 3}
 _DEEP = {"num_layers": 2, "hidden_size": 4}
 # name: its small config, and whether its posterior reads steps after its own. The name is that of
-# the class unless the config says otherwise.
+# the class unless the config says otherwise. Those without a `cell` are tested with each of CELLS;
+# NO_CELL stands for a structure that has no such argument.
+NO_CELL = "no_cell"
 STRUCTURES = {
     "rnn": ({"units": 5, "embedding_size": 4, "num_layers": 2}, False),
     "storn": ({**_LATENT, **_DEEP}, False),
@@ -36,6 +38,19 @@ STRUCTURES = {
         {"class": "parallel_srnn", **_LATENT, "generator_input": "embedding"},
         True,
     ),
+    "rnn_lru": (
+        {"class": "rnn", "units": 5, "embedding_size": 4, "num_layers": 2, "cell": "lru"},
+        False,
+    ),
+    "rnn_simple": ({"class": "rnn", "units": 5, "embedding_size": 4, "cell": "simple"}, False),
+    "vrnn_lru": ({"class": "vrnn", **_LATENT, "cell": "lru"}, False),
+    "parallel_srnn_lru": ({"class": "parallel_srnn", **_LATENT, "cell": "lru"}, True),
+    # Whose windows are shorter than the sequences of the tests, and layers together longer.
+    "transformer": (
+        {"units": 8, "num_layers": 2, "num_heads": 2, "window": 4, "mlp_size": 6, "cell": NO_CELL},
+        False,
+    ),
+    "tcn": ({"units": 5, "num_layers": 2, "kernel_size": 3, "cell": NO_CELL}, False),
 }
 # A structure that reads what one emission computes, and the config of that emission. In its cases
 # the emission "factorized" stands for this one, and there is no other.
@@ -102,8 +117,15 @@ def _exists(case):
     return ONLY.get(case.likelihood) in (None, (case.structure, case.cell, case.flat))
 
 
-_ROWS = itertools.product(STRUCTURES, CELLS, EMISSIONS, LIKELIHOODS, (False, True))
-CASES = [case for case in itertools.starmap(Case, _ROWS) if _exists(case)]
+def cells(structure):
+    """The cells that a row of STRUCTURES is tested with."""
+    config = STRUCTURES[structure][0]
+    return (config["cell"],) if "cell" in config else CELLS
+
+
+PAIRS = [(name, cell) for name in STRUCTURES for cell in cells(name)]
+_ROWS = itertools.product(PAIRS, EMISSIONS, LIKELIHOODS, (False, True))
+CASES = [case for pair, *rest in _ROWS if _exists(case := Case(*pair, *rest))]
 
 
 def cases(emission="factorized", **wanted):
@@ -123,8 +145,9 @@ def structure_config(name, cell="lstm", **changes):
     """The config of a row, without a `cell` and `changes` that the class does not take."""
     config = {"class": name, **STRUCTURES[name][0]}
     known = inspect.signature(structures.STRUCTURES[config["class"]]).parameters
-    given = {"cell": cell, **changes}
-    return config | {k: v for k, v in given.items() if k in known or k in ("dtype", "name")}
+    given = {"cell": config.get("cell", cell), **changes}
+    config |= {k: v for k, v in given.items() if k in known or k in ("dtype", "name")}
+    return {k: v for k, v in config.items() if v != NO_CELL}
 
 
 def emission_config(name, likelihood, event_size=EVENT_SIZE, **changes):

@@ -77,6 +77,11 @@ def embedded(x: tf.Tensor | Scalars) -> tf.Tensor:
     return x.embedding() if isinstance(x, Scalars) else x
 
 
+def width(x: tf.Tensor | Scalars) -> int:
+    """E, the number of features of x (T, B, E), or of the embedding that `Scalars` stand for."""
+    return x.kernel.shape[0] if isinstance(x, Scalars) else x.shape[-1]
+
+
 def project(x: tf.Tensor | Scalars, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
     """x (T, B, E), or `Scalars`, times a kernel (E, F), plus a bias, as one matrix product.
 

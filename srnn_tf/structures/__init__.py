@@ -14,6 +14,8 @@ from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
 from srnn_tf.structures.srnn import SRNN, SRNNCell
 from srnn_tf.structures.storn import STORN, STORNCell
+from srnn_tf.structures.tcn import TCN
+from srnn_tf.structures.transformer import Transformer
 from srnn_tf.structures.vrnn import VRNN, VRNNCell
 from srnn_tf.structures.zforcing import ZForcing, ZForcingCell
 
@@ -25,6 +27,8 @@ STRUCTURES: dict[str, type[Structure]] = {
     "zforcing": ZForcing,
     "parallel_srnn": ParallelSRNN,
     "hmm": HMM,
+    "transformer": Transformer,
+    "tcn": TCN,
 }
 register = registry.register("structure", STRUCTURES, Structure)
 
@@ -48,12 +52,14 @@ __all__ = [
     "SRNN",
     "STORN",
     "STRUCTURES",
+    "TCN",
     "VRNN",
     "ParallelSRNN",
     "SRNNCell",
     "STORNCell",
     "Structure",
     "Trace",
+    "Transformer",
     "VRNNCell",
     "ZForcing",
     "ZForcingCell",

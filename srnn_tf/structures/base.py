@@ -333,7 +333,7 @@ class RecurrentStack(keras.layers.Layer):
     """Recurrent layers with dropout between them, time major.
 
     Args:
-        cell: "lstm" or "gru".
+        cell: "lstm", "gru", "simple" or "lru".
         units: H, the width of each layer.
         num_layers: the number of layers.
         dropout: the dropout rate between layers.

@@ -14,7 +14,7 @@ from srnn_tf.zoo import artifacts
 from tests import harness
 
 ROWS, STEPS, WIDTH = 3, 6, harness.EVENT_SIZE
-PAIRS = [(name, cell) for name in harness.STRUCTURES for cell in harness.CELLS]
+PAIRS = harness.PAIRS
 LATENT = [p for p in PAIRS if harness.cases(structure=p[0])[0].latent]
 DETERMINISTIC = [p for p in PAIRS if p not in LATENT]
 
