@@ -12,10 +12,11 @@ import pytest
 import tensorflow as tf
 
 from srnn_tf import SequenceModel
-from srnn_tf.emissions import StateMixture
+from srnn_tf.emissions import RBM, StateMixture, Unnormalized
 from srnn_tf.inference import hidden_states
 from srnn_tf.likelihoods import GaussianMixture
-from srnn_tf.structures import HMM
+from srnn_tf.structures import HMM, RNN, RTRBM
+from tests import harness
 
 FOLDER = Path(
     os.environ.get("SRNN_TF_GOLDEN_RELATED") or Path(__file__).parent / "fixtures" / "related"
@@ -94,3 +95,77 @@ def test_hmm_gradients():
     found = tape.gradient(total, [w.value for w in names.values()])
     for name, gradient in zip(names, found, strict=True):
         np.testing.assert_allclose(gradient, arrays[f"bernoulli_grad_{name}"], RTOL, 1e-5)
+
+
+RBM_WEIGHTS = ("W", "Wuv", "bv", "Wuh", "bh")
+
+
+def rnn_rbm(arrays, **changes):
+    """The emission of the file, and the layer of its recurrence."""
+    w = weights(arrays)
+    emission = RBM(4, num_hidden=3, **changes)
+    emission.build((None, None, 3))
+    emission.set_weights([w[name] for name in RBM_WEIGHTS])
+    structure = RNN(3, embedding_size=4, cell="simple")
+    structure.build((None, None, 4))
+    structure.set_weights([np.eye(4), np.zeros(4), w["Wvu"], w["Wuu"], w["bu"]])
+    return structure, emission
+
+
+def test_rnn_rbm():
+    arrays = golden("rnn_rbm")
+    structure, emission = rnn_rbm(arrays)
+    x = tf.constant(arrays["x"], tf.float32)
+    with tf.GradientTape() as tape:
+        # The file has u_0 = 0, where the structure would read a frame of zeros first.
+        u = structure(x[:, :-1]).context
+        context = tf.concat([tf.zeros_like(u[:, :1]), u], axis=1)
+        steps = emission(context).log_prob(x)
+    np.testing.assert_allclose(context, arrays["context"], RTOL, 1e-6)
+    np.testing.assert_allclose(steps, arrays["step_log_prob"], RTOL)
+    np.testing.assert_allclose(tf.reduce_sum(steps, axis=1), arrays["log_prob"], RTOL)
+    wanted = [*RBM_WEIGHTS, "Wvu", "Wuu", "bu"]
+    variables = [*emission.trainable_variables, *structure.trainable_variables[2:]]
+    found = tape.gradient(steps, [v.value for v in variables])
+    for name, gradient in zip(wanted, found, strict=True):
+        np.testing.assert_allclose(gradient, arrays[f"grad_{name}"], RTOL, 1e-5)
+    frames = harness.all_binary(1, 4)[:, 0]
+    probs = np.exp(emission(context).log_prob(frames[:, None, None]))
+    np.testing.assert_allclose(np.moveaxis(probs, 0, -1), arrays["frame_probs"], RTOL, 1e-7)
+
+
+def test_the_path_of_an_rnn_rbm():
+    arrays = golden("rnn_rbm")
+    _, emission = rnn_rbm(arrays, normalized=False)
+    x, context = (tf.constant(arrays[name], tf.float32) for name in ("x", "context"))
+    distribution = emission(context)
+    np.testing.assert_allclose(distribution.free_energy(x), arrays["free_energy"], RTOL)
+    pseudo = distribution.pseudo_log_likelihood(x)
+    np.testing.assert_allclose(pseudo, arrays["pseudo_log_likelihood"], RTOL)
+    np.testing.assert_allclose(Unnormalized.pseudo_log_likelihood(distribution, x), pseudo, RTOL)
+    names = {0.0: "log_partition_beta0", 0.5: "log_partition_beta_half", 1.0: "log_partition"}
+    frames = harness.all_binary(1, 4)[:, 0][:, None, None]
+    for beta, name in names.items():
+        energies = distribution.free_energy(tf.constant(frames), beta)
+        total = tf.reduce_logsumexp(-energies, axis=0)
+        np.testing.assert_allclose(total, arrays[name], RTOL)
+    start = distribution.initial_log_partition()
+    np.testing.assert_allclose(start, arrays["log_partition_beta0"], RTOL)
+
+
+def test_rtrbm():
+    arrays = golden("rtrbm")
+    emission = RBM(4, num_hidden=3, visible_context=False, hidden_context="direct")
+    model = SequenceModel(RTRBM(3), emission)
+    model.xla = False
+    emission.set_weights([arrays["bv"], arrays["W"]])
+    model.structure.set_weights([arrays["b_init"], arrays["bh"], arrays["W_time"]])
+    x = arrays["x"].astype("float32")
+    batch = model.density.batch(x)
+    hidden = model.structure(emission.read(batch.previous)).context
+    np.testing.assert_allclose(hidden, arrays["bh_t"], RTOL)
+    steps = model(x)["log_likelihood"]
+    np.testing.assert_allclose(steps, arrays["step_log_prob"], RTOL)
+    np.testing.assert_allclose(model.log_prob(x), arrays["log_prob"], RTOL)
+    energies = -steps - arrays["log_partition"]
+    np.testing.assert_allclose(energies, arrays["free_energy"], RTOL)

@@ -13,7 +13,9 @@ from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.delta import DeltaSplit
 from srnn_tf.emissions.factorized import Factorized
 from srnn_tf.emissions.masked_mlp import MaskedMLP
+from srnn_tf.emissions.rbm import RBM
 from srnn_tf.emissions.state_mixture import StateMixture
+from srnn_tf.emissions.unnormalized import Unnormalized
 
 EMISSIONS: dict[str, type[Emission]] = {
     "factorized": Factorized,
@@ -21,6 +23,7 @@ EMISSIONS: dict[str, type[Emission]] = {
     "autoregressive_rnn": AutoregressiveRNN,
     "masked_mlp": MaskedMLP,
     "state_mixture": StateMixture,
+    "rbm": RBM,
 }
 register = registry.register("emission", EMISSIONS, Emission)
 
@@ -45,7 +48,9 @@ __all__ = [
     "Emission",
     "Factorized",
     "MaskedMLP",
+    "RBM",
     "StateMixture",
+    "Unnormalized",
     "get",
     "register",
 ]

@@ -12,6 +12,7 @@ from srnn_tf.structures.base import Structure, Trace
 from srnn_tf.structures.hmm import HMM
 from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
+from srnn_tf.structures.rtrbm import RTRBM
 from srnn_tf.structures.srnn import SRNN, SRNNCell
 from srnn_tf.structures.storn import STORN, STORNCell
 from srnn_tf.structures.tcn import TCN
@@ -27,6 +28,7 @@ STRUCTURES: dict[str, type[Structure]] = {
     "zforcing": ZForcing,
     "parallel_srnn": ParallelSRNN,
     "hmm": HMM,
+    "rtrbm": RTRBM,
     "transformer": Transformer,
     "tcn": TCN,
 }
@@ -49,6 +51,7 @@ def get(config: str | Config | Structure) -> Structure:
 __all__ = [
     "HMM",
     "RNN",
+    "RTRBM",
     "SRNN",
     "STORN",
     "STRUCTURES",
