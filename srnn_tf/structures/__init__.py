@@ -17,6 +17,7 @@ from srnn_tf.structures.srnn import SRNN, SRNNCell
 from srnn_tf.structures.storn import STORN, STORNCell
 from srnn_tf.structures.tcn import TCN
 from srnn_tf.structures.transformer import Transformer
+from srnn_tf.structures.tsbn import TSBN
 from srnn_tf.structures.vrnn import VRNN, VRNNCell
 from srnn_tf.structures.zforcing import ZForcing, ZForcingCell
 
@@ -29,6 +30,7 @@ STRUCTURES: dict[str, type[Structure]] = {
     "parallel_srnn": ParallelSRNN,
     "hmm": HMM,
     "rtrbm": RTRBM,
+    "tsbn": TSBN,
     "transformer": Transformer,
     "tcn": TCN,
 }
@@ -61,6 +63,7 @@ __all__ = [
     "SRNNCell",
     "STORNCell",
     "Structure",
+    "TSBN",
     "Trace",
     "Transformer",
     "VRNNCell",
