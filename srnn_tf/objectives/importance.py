@@ -35,9 +35,7 @@ class Weights(NamedTuple):
     posterior_moments: tuple[tf.Tensor, ...]
     score: Nest = ()  # (K, B), log q(z_k | x) at the draws where those are not differentiable
 
-    def loss(
-        self, bound: tf.Tensor, density: Density, signal: tf.Tensor | None = None
-    ) -> Loss:
+    def loss(self, bound: tf.Tensor, density: Density, signal: tf.Tensor | None = None) -> Loss:
         """The `Loss` of a bound (B,) that was computed from the weights.
 
         Args:
