@@ -74,6 +74,7 @@ def fit_em(
     start: str = "frames",
     batch_size: int = 64,
     seed: int = 0,
+    verbose: bool = False,
 ) -> dict[str, list[float]]:
     """Train a hidden Markov model by expectation maximization (Baum-Welch).
 
@@ -100,6 +101,7 @@ def fit_em(
             mean of all, and uniform transitions; "weights" with the weights as they are.
         batch_size: sequences that are computed at once, sorted by length.
         seed: the seed of the frames of `start`.
+        verbose: print the scores of each sweep.
 
     Returns:
         A dict of lists, one number per sweep, in nats per step, exact: `log_likelihood`, of
@@ -148,11 +150,14 @@ def fit_em(
         weights = _maximized(emission, counts, moments, frame_count, transition_count)
         if validation is None:
             best = weights
-            continue
-        scores = history.setdefault("val_log_likelihood", [])
-        nats = _log_prob(emission, weights, batches["validation"])
-        scores.append(nats / steps["validation"])
-        best, worse = (best, worse + 1) if scores[-1] < max(scores) else (weights, 0)
+        else:
+            scores = history.setdefault("val_log_likelihood", [])
+            nats = _log_prob(emission, weights, batches["validation"])
+            scores.append(nats / steps["validation"])
+            best, worse = (best, worse + 1) if scores[-1] < max(scores) else (weights, 0)
+        if verbose:
+            last = ", ".join(f"{name} {values[-1]:.4f}" for name, values in history.items())
+            print(f"sweep {len(history['log_likelihood'])}: {last} nats per step", flush=True)
         if worse == patience:
             break
     structure.initial_logits.assign(np.log(best.initial))
@@ -177,7 +182,10 @@ def _batches(density, name, sequences, size):
         raise ValueError(f"`{name}` must be arrays (T, {density.event_size}); received D={width}")
     rows = [np.reshape(np.asarray(x), [-1, density.frame_size]) for x in sequences]
     rows = sorted(rows, key=len)
-    return [_padded(rows[i : i + size]) for i in range(0, len(rows), size)]
+    batches = [_padded(rows[i : i + size]) for i in range(0, len(rows), size)]
+    for batch in batches:
+        checks.frames(batch.frames, density.frame_size, density.binary, name)
+    return batches
 
 
 def _padded(rows):
