@@ -9,6 +9,7 @@ import inspect
 import itertools
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from srnn_tf import SequenceModel, emissions, structures
@@ -195,6 +196,8 @@ def emission_config(name, likelihood, event_size=EVENT_SIZE, **changes):
 
 def emission(name, likelihood="bernoulli", event_size=EVENT_SIZE, scale=0.6, width=4, **changes):
     """A fresh emission of random weights, of contexts (B, T, width)."""
+    if not takes(name, likelihood):
+        pytest.skip("the emission does not take such a likelihood")
     layer = emissions.get(emission_config(name, likelihood, event_size, **changes))
     layer.build((None, None, width))
     return randomize(layer, scale)

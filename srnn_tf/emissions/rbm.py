@@ -42,7 +42,7 @@ class RBM(Emission):
 
     Shapes: call(context (B, T, C)) -> `tfd.Distribution`, batch (B, T), event (D,), C = H with
     `hidden_context="direct"`. Log densities are nats, float32. A temperature t divides bv, bh and W
-    by t. `greedy()` takes the more probable values given the most probable hidden bits.
+    by t. `greedy()` is the frame of the most probable pair of a frame and hidden bits.
 
     Raises:
         ValueError: a size is below 1, the likelihood is not of bits, or with `normalized` there are
@@ -144,7 +144,9 @@ class RBM(Emission):
             visible, hidden, kernel = self._params(context, temperature)
             bits = hidden_states(self.num_hidden)
             fields = tf.matmul(bits, kernel, transpose_b=True)
-            logits = _log_weights(hidden, _of_values(visible, fields), bits)
+            # A value is summed out, log(1 + e^x), or is the more probable one, max(0, x).
+            summed = tf.nn.relu if seed is None else tf.math.softplus
+            logits = _log_weights(hidden, _of_values(visible, fields, summed), bits)
             if seed is not None:
                 u = random.uniform(tf.shape(logits), random.fold_in(seed, 0))
                 logits -= tf.math.log(-tf.math.log(u))
@@ -185,9 +187,9 @@ def hidden_states(num_hidden: int) -> tf.Tensor:
     return tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(index, place), 1), tf.float32)
 
 
-def _of_values(visible, fields):
+def _of_values(visible, fields, summed=tf.math.softplus):
     """The values summed out given each state s: sum{ softplus(bv_i + W_i.s) : i }, (..., 2^H)."""
-    return tf.reduce_sum(tf.math.softplus(visible[..., None, :] + fields), axis=-1)
+    return tf.reduce_sum(summed(visible[..., None, :] + fields), axis=-1)
 
 
 def _log_weights(hidden, of_values, bits):

@@ -19,9 +19,9 @@ from srnn_tf.structures.base import (
 class TSBN(Structure):
     """A temporal sigmoid belief network: a Markov chain of J bits.
 
-        h_{t-1} --> h_t --> x_t      p(h_t | .) = Bern(sigmoid(h_{t-1} W1 + x_{t-1} W3 + b))
-XX
-        x_{t-1} -----+-------+       context = [h_t, x_{t-1}, 1 in the first step and 0 after it]
+        h_{t-1} --> h_t --> x_t    p(h_t | .) = Bern(sigmoid(h_{t-1} W1 + x_{t-1} W3 + b))
+                     ^       ^     q(h_t | .) = Bern(sigmoid(h_{t-1} U1 + x_t U2 + x_{t-1} U3 + d))
+        x_{t-1} -----+-------+     context = [h_t, x_{t-1}, 1 in the first step and 0 after it]
 
         p(x, h) = prod{ p(x_t | context_t) p(h_t | h_{t-1}, x_{t-1}) : t = 1, ..., T }
         q(h | x) = prod{ q(h_t | h_{t-1}, x_t, x_{t-1}) : t = 1, ..., T }

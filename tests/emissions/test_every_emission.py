@@ -28,6 +28,7 @@ def eagerly():
 
 
 def case_of(name, structure="rnn", likelihood="bernoulli"):
+    likelihood = likelihood if harness.takes(name, likelihood) else "bernoulli"
     found = harness.cases(
         emission=name, structure=structure, cell="lstm", likelihood=likelihood, flat=False
     )

@@ -17,6 +17,8 @@ WIDTH = harness.EVENT_SIZE
 def case_of(name, likelihood="bernoulli", cell="lstm"):
     cells = harness.cells(name)
     cell = cell if cell in cells else cells
+    partner = harness.PARTNERS.get(name, {}).get("class", "factorized")
+    likelihood = likelihood if harness.takes(partner, likelihood) else "bernoulli"
     found = harness.cases(structure=name, cell=cell, likelihood=likelihood, flat=False)
     return found[0]
 
