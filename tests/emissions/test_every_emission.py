@@ -29,8 +29,13 @@ def eagerly():
 
 def case_of(name, structure="rnn", likelihood="bernoulli"):
     likelihood = likelihood if harness.takes(name, likelihood) else "bernoulli"
+    cells = harness.cells(structure)
     found = harness.cases(
-        emission=name, structure=structure, cell="lstm", likelihood=likelihood, flat=False
+        emission=name,
+        structure=structure,
+        cell="lstm" if "lstm" in cells else cells,
+        likelihood=likelihood,
+        flat=False,
     )
     return found[0]
 

@@ -89,7 +89,10 @@ def test_whole_sequence_equals_step_by_step(structure):
     close(whole.context, tf.concat(contexts, axis=1))
     for a, b in zip(harness.flatten(whole.states), harness.flatten(states), strict=True):
         close(a, b)
-    assert np.ptp(np.asarray(whole.context), axis=1).min() > 1e-3  # steps do differ
+    changes = np.ptp(np.asarray(whole.context), axis=1)
+    if structure.score_function:  # a bit may stay what it is
+        changes = changes.max(axis=1)
+    assert changes.min() > 1e-3  # steps do differ
 
 
 def test_prior_costs_nothing(latent):
@@ -125,9 +128,10 @@ def test_prior_contexts_are_causal(structure):
     # Where there is no x_0, the first step reads nothing.
     first = int("fresh" in structure.initial_states(1))
     for t, total in enumerate(sums):
-        gradient = np.abs(tape.gradient(total, x))
+        gradient = np.abs(tape.gradient(total, x, unconnected_gradients="zero"))
         assert not gradient[:, t + 1 :].any() and not gradient[:, :first].any()
-        assert gradient[:, first : t + 1].max(axis=(0, 2)).min(initial=1.0) > 0
+        if not structure.score_function:  # else no gradient passes through the states
+            assert gradient[:, first : t + 1].max(axis=(0, 2)).min(initial=1.0) > 0
 
 
 @pytest.mark.parametrize("pair", LATENT, ids="-".join)
@@ -197,6 +201,8 @@ def test_gradients_match_finite_differences(pair):
     def value():
         trace = structure(x, targets=y, noise=noise, mask=mask)
         kl = tf.where(mask, trace.kl, 0.0)
+        for drawn in (trace.score, trace.baseline):  # of bits, which so small a change leaves
+            kl += 0.0 if drawn is None else tf.where(mask, drawn, 0.0)
         return tf.reduce_sum(trace.context * tf.cast(readout, tf.float32)) + tf.reduce_sum(kl)
 
     def moved(size):
