@@ -143,6 +143,11 @@ def takes(emission, likelihood):
     return likelihood not in ONLY or emission in FRAMED
 
 
+def likelihood_of(emission, likelihood):
+    """The likelihood, or "bernoulli" for an emission that does not take it."""
+    return likelihood if takes(emission, likelihood) else "bernoulli"
+
+
 def _exists(case):
     """Whether there is such a model, and a test may want it."""
     if case.emission != "factorized":

@@ -28,7 +28,7 @@ def eagerly():
 
 
 def case_of(name, structure="rnn", likelihood="bernoulli"):
-    likelihood = likelihood if harness.takes(name, likelihood) else "bernoulli"
+    likelihood = harness.likelihood_of(name, likelihood)
     cells = harness.cells(structure)
     found = harness.cases(
         emission=name,

@@ -18,7 +18,7 @@ def case_of(name, likelihood="bernoulli", cell="lstm"):
     cells = harness.cells(name)
     cell = cell if cell in cells else cells
     partner = harness.PARTNERS.get(name, {}).get("class", "factorized")
-    likelihood = likelihood if harness.takes(partner, likelihood) else "bernoulli"
+    likelihood = harness.likelihood_of(partner, likelihood)
     found = harness.cases(structure=name, cell=cell, likelihood=likelihood, flat=False)
     return found[0]
 
