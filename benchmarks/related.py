@@ -84,6 +84,9 @@ class Row(NamedTuple):
 ROWS = {
     "hmm_em": Row("EM, 256 states", hmm_by_em),
     "hmm": Row("gradient, 256 states", by_recipe("hmm")),
+    "rnn_rbm": Row("exact, 10 hidden units", by_recipe("rnn_rbm")),
+    "rtrbm": Row("exact, 16 hidden units", by_recipe("rtrbm")),
+    "tsbn": Row("100 bits", by_recipe("tsbn")),
     "f_rnn": Row("gradient", by_recipe("f_rnn")),
 }
 BOUNDS = {

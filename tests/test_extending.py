@@ -12,6 +12,8 @@ PARTS = {
     "structure": "markov",
     "emission": "hidden_layer",
     "state space model": "average",
+    "structure of bits": "coins",
+    "emission without a partition function": "ising",
     "objective": "renyi",
     "modality and corpus": "switches",
     "recipe": "recipe",

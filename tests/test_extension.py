@@ -428,3 +428,24 @@ def test_every_command_but_bulk_imports(capsys):
         for part in parts:
             command.main([name, *filter(None, [part]), "--help"])
             assert ("--import MODULE" in capsys.readouterr().out) == (name != "bulk"), name
+
+
+def test_the_structure_of_bits_conforms(extension):
+    testing.check_structure(lambda: extension["coins"].Coins(3), saving=False)
+
+
+def test_the_emission_without_a_partition_function_conforms(extension):
+    testing.check_emission(lambda: extension["ising"].Ising(3))
+
+
+def test_a_transition_of_another_distribution_is_told(extension):
+    class Wrong(extension["ising"].Ising):
+        def call(self, context, temperature=1.0, key=None):
+            made = super().call(context, temperature, key)
+            right = made.transition
+            made.transition = lambda x, uniform, beta=1.0: right(x, uniform, beta - 8.0)
+            return made
+
+    emissions.EMISSIONS["wrong"] = Wrong
+    with pytest.raises(AssertionError, match="leaves p_b invariant"):
+        testing.check_emission(lambda: Wrong(3), saving=False)

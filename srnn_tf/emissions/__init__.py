@@ -14,7 +14,9 @@ from srnn_tf.emissions.delta import DeltaSplit
 from srnn_tf.emissions.factorized import Factorized
 from srnn_tf.emissions.masked_mlp import MaskedMLP
 from srnn_tf.emissions.nade import NADE
+from srnn_tf.emissions.rbm import RBM
 from srnn_tf.emissions.state_mixture import StateMixture
+from srnn_tf.emissions.unnormalized import Unnormalized
 
 EMISSIONS: dict[str, type[Emission]] = {
     "factorized": Factorized,
@@ -23,6 +25,7 @@ EMISSIONS: dict[str, type[Emission]] = {
     "masked_mlp": MaskedMLP,
     "state_mixture": StateMixture,
     "nade": NADE,
+    "rbm": RBM,
 }
 register = registry.register("emission", EMISSIONS, Emission)
 
@@ -47,8 +50,10 @@ __all__ = [
     "Emission",
     "Factorized",
     "MaskedMLP",
+    "RBM",
     "StateMixture",
     "NADE",
+    "Unnormalized",
     "get",
     "register",
 ]

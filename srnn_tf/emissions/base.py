@@ -24,7 +24,13 @@ class Emission(keras.layers.Layer):
     Args:
         event_size: D.
         likelihood: a `Likelihood`, its name or its config.
+
+    Attributes:
+        normalized: whether log p(x | h) can be computed. If False, the distributions are
+            `Unnormalized`: they are trained by contrastive divergence, and have no `log_prob`.
     """
+
+    normalized: bool = True
 
     def __init__(self, event_size: int, likelihood: Likelihood | str | Config, **kwargs):
         checks.sizes(event_size=event_size)

@@ -16,9 +16,11 @@ random number in each epoch. `{model}_music` also pools all five sets with balan
 40,000 updates, to generalize to other music. Its score is the mean of the five sets' scores per
 step.
 
-`hmm_{dataset}` is a hidden Markov model, exact. `srnn_tf.training.em.fit_em`
-is its usual training, by expectation maximization; the recipe trains by gradient from a random
-start, at a learning rate of 1e-2.
+`hmm_{dataset}` is a hidden Markov model, exact. `srnn_tf.training.em.fit_em` is its usual training,
+by expectation maximization; the recipe trains by gradient from a random start, at a learning rate
+of 1e-2. `rnn_rbm_{dataset}` and `rtrbm_{dataset}` have as many hidden units as can be summed out, so
+that they are exact, where the published ones have 150 and more. `tsbn_{dataset}` has the published
+number of bits.
 
 Test scores of the paper's code on these files, protocol paper, nats per step: nottingham f_rnn
 -3.4351 (exact), delta_rnn_random -3.1059 (exact), f_srnn -2.7841 (ELBO); muse f_rnn -7.0011
@@ -116,6 +118,18 @@ MODELS = {
         {"class": "hmm", "num_states": 256},
         {**_KEYS, "class": "state_mixture", "num_states": 256},
     ),
+    "rnn_rbm": ({**_RNN, "num_layers": 1}, {**_KEYS, "class": "rbm", "num_hidden": 10}),
+    "rtrbm": (
+        {"class": "rtrbm", "num_hidden": 16},
+        {
+            **_KEYS,
+            "class": "rbm",
+            "num_hidden": 16,
+            "visible_context": False,
+            "hidden_context": "direct",
+        },
+    ),
+    "tsbn": ({"class": "tsbn", "latent_size": 100}, _KEYS),
     **CORES,
 }
 

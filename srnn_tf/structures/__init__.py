@@ -13,10 +13,12 @@ from srnn_tf.structures.dmm import DMM
 from srnn_tf.structures.hmm import HMM
 from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
+from srnn_tf.structures.rtrbm import RTRBM
 from srnn_tf.structures.srnn import SRNN, SRNNCell
 from srnn_tf.structures.storn import STORN, STORNCell
 from srnn_tf.structures.tcn import TCN
 from srnn_tf.structures.transformer import Transformer
+from srnn_tf.structures.tsbn import TSBN
 from srnn_tf.structures.vrnn import VRNN, VRNNCell
 from srnn_tf.structures.zforcing import ZForcing, ZForcingCell
 
@@ -31,6 +33,8 @@ STRUCTURES: dict[str, type[Structure]] = {
     "transformer": Transformer,
     "tcn": TCN,
     "dmm": DMM,
+    "rtrbm": RTRBM,
+    "tsbn": TSBN,
 }
 register = registry.register("structure", STRUCTURES, Structure)
 
@@ -52,6 +56,7 @@ __all__ = [
     "HMM",
     "DMM",
     "RNN",
+    "RTRBM",
     "SRNN",
     "STORN",
     "STRUCTURES",
@@ -61,6 +66,7 @@ __all__ = [
     "SRNNCell",
     "STORNCell",
     "Structure",
+    "TSBN",
     "Trace",
     "Transformer",
     "VRNNCell",

@@ -19,7 +19,8 @@ Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 class Trace(NamedTuple):
     """The result of a structure for a batch: B rows, T steps, nats, float32.
 
-    The last three are None without latents.
+    The last five are None without latents. The last two are None where a draw is a differentiable
+    function of the noise.
     """
 
     context: tf.Tensor  # (B, T, H), the input of the emission
@@ -30,6 +31,8 @@ class Trace(NamedTuple):
     posterior_mean: tf.Tensor | None = None  # (B, T, Z)
     posterior_log_variance: tf.Tensor | None = None  # (B, T, Z)
     kl_per_unit: tf.Tensor | None = None  # (B, T, Z)
+    score: tf.Tensor | None = None  # (B, T), log q(z_t | z_<t, x) at the draw
+    baseline: tf.Tensor | None = None  # (B, T), a prediction of what z_t earns
 
 
 class Draws(NamedTuple):
@@ -56,6 +59,9 @@ class Structure(keras.layers.Layer):
     latent_size: int
     context_size: int
     options: Config
+    # Whether no gradient passes through draws, such as bits. Under the posterior the trace then has
+    # `score` and `baseline`, and `kl` is the analytic KL given the draws before.
+    score_function: bool = False
 
     def __init__(self, **kwargs):
         # Autocast would round the data to the compute dtype before they are scored.

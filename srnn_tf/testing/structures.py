@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from srnn_tf import structures
 from srnn_tf.core import nn
@@ -30,7 +31,8 @@ def check_structure(
     """Check that a structure has the properties of `Structure`.
 
     - A call on a whole sequence equals calls step by step.
-    - KL and log ratio are those of a Gaussian posterior to the prior that sampling uses.
+    - KL and log ratio are those of a Gaussian posterior to the prior that sampling uses; or, with a
+      `score_function`, those of bits [Phi(noise) < mean], whose `score` is log q at the draw.
     - A context has no gradient with respect to later steps. In a structure with the state `fresh`,
       none depends on the inputs of the first step.
     - Padding changes nothing.
@@ -93,6 +95,8 @@ class _Case:
         rows = (ROWS, STEPS)
         wanted: dict[str, tuple[int, ...]] = {"context": (*rows, structure.context_size)}
         wanted |= dict.fromkeys(("kl", "log_ratio", "auxiliary"), rows)
+        if structure.score_function:
+            wanted |= dict.fromkeys(("score", "baseline"), rows)
         units = ("posterior_mean", "posterior_log_variance", "kl_per_unit")
         if structure.latent_size:
             wanted |= dict.fromkeys(units, (*rows, structure.latent_size))
@@ -122,7 +126,9 @@ class _Case:
             read = tf.nest.map_structure(now, given)
             step = self.structure(now(self.x), states=states, noise=noise, **read)
             if given and noise is not None:
-                self._prior_is_the_generating_one(now(self.x), states, noise, step)
+                bits = step.score is not None
+                check = self._prior_of_bits if bits else self._prior_is_the_generating_one
+                check(now(self.x), states, noise, step)
             states = step.states
             parts.append((step.context, step.kl, step.log_ratio, step.auxiliary))
         together = [tf.concat(part, axis=1) for part in zip(*parts, strict=True)]
@@ -142,6 +148,19 @@ class _Case:
         compare.close(f"{prop}: KL(q || p)", step.kl_per_unit, nn.gaussian_kl(q, p))
         total = tf.reduce_sum(log_ratio, axis=-1)
         compare.close(f"{prop}: log q(z) - log p(z)", step.log_ratio, total)
+
+    def _prior_of_bits(self, x: tf.Tensor, states: State, noise: tf.Tensor, step: Trace) -> None:
+        """The same of bits, [Phi(noise) < mean], whose log probability is the score."""
+        prior = self.structure(x, states=states, noise=noise)
+        q, p = (tfp.distributions.Bernoulli(probs=t.posterior_mean) for t in (step, prior))
+        z = tf.cast(tfp.distributions.Normal(0.0, 1.0).cdf(noise) < q.probs, tf.float32)
+        prop = "the prior under the posterior is the one that sequences are drawn from"
+        compare.close(f"{prop}: KL(q || p)", step.kl_per_unit, q.kl_divergence(p), 1e-4)
+        log_q = q.log_prob(z)
+        total = tf.reduce_sum(log_q - p.log_prob(z), axis=-1)
+        compare.close(f"{prop}: log q(z) - log p(z)", step.log_ratio, total, 1e-4)
+        prop = "`score` is log q(z) at the draw"
+        compare.close(prop, step.score, tf.reduce_sum(log_q, axis=-1), 1e-4)
 
     def contexts_are_causal(self) -> None:
         structure = self.structure
@@ -204,6 +223,8 @@ class _Case:
             trace = self.run(targets=self.targets)
             readout = tf.reduce_sum(tf.sin(tf.cast(trace.context, tf.float32)))
             value = readout + tf.reduce_sum(trace.kl) + tf.reduce_sum(trace.auxiliary)
+            drawn = (x for x in (trace.score, trace.baseline) if x is not None)
+            value += sum(map(tf.reduce_sum, drawn))
         for weight, gradient in zip(weights, tape.gradient(value, weights), strict=True):
             reached = gradient is not None and np.any(gradient) and np.isfinite(gradient).all()
             prop = "gradients reach the weights"

@@ -11,7 +11,7 @@ from tests.core.test_scan import xla
 from tests.emissions.test_emissions import IN_TURN, NAMES, close, contexts, every
 
 LOW = [name for name in NAMES if name.startswith("autoregressive")]
-NO_DROPOUT = ("factorized", "masked_linear", "state_mixture", "nade")
+NO_DROPOUT = ("factorized", "masked_linear", "nade", *harness.JOINT)
 DROPPING = [name for name in NAMES if name not in NO_DROPOUT]
 SEED = tf.constant([3, 4])
 

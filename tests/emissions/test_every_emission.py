@@ -28,6 +28,7 @@ def eagerly():
 
 
 def case_of(name, structure="rnn", likelihood="bernoulli"):
+    likelihood = harness.likelihood_of(name, likelihood)
     found = harness.cases(
         emission=name,
         structure=structure,

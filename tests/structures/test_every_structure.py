@@ -16,6 +16,8 @@ WIDTH = harness.EVENT_SIZE
 
 def case_of(name, likelihood="bernoulli", cell="lstm"):
     cell = harness.cell_of(name, cell)
+    partner = harness.PARTNERS.get(name, {}).get("class", "factorized")
+    likelihood = harness.likelihood_of(partner, likelihood)
     found = harness.cases(structure=name, cell=cell, likelihood=likelihood, flat=False)
     return found[0]
 

@@ -47,7 +47,7 @@ both = pytest.mark.parametrize("likelihood", ["bernoulli", NORMAL], ids=["bernou
 @both
 def test_every_path_summed_gives_the_likelihood_and_the_states(likelihood):
     kind = "bernoulli" if likelihood == "bernoulli" else "normal"
-    case = harness.Case("hmm", "lstm", "factorized", kind)
+    case = harness.Case("hmm", harness.NO_CELL, "factorized", kind)
     model, frames = hmm(likelihood, scale=0.5), harness.frames(case, 3, T, event_size=D)
     mask = harness.lengths_mask([T, 1, T - 1], T)
     found = [f(model.density, frames, mask) for f in STATES]
@@ -136,7 +136,7 @@ def test_sizes_that_do_not_fit_are_refused():
 
 def test_a_frame_of_a_pen_is_a_mixture_too():
     model = hmm("handwriting", event_size=3)
-    case = harness.Case("hmm", "lstm", "factorized", "handwriting")
+    case = harness.Case("hmm", harness.NO_CELL, "factorized", "handwriting")
     frames = harness.frames(case, 2, T)
     every, joint = paths(model, frames[0])
     total = np.log(np.exp(joint).sum())
