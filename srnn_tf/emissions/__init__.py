@@ -13,6 +13,7 @@ from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.delta import DeltaSplit
 from srnn_tf.emissions.factorized import Factorized
 from srnn_tf.emissions.masked_mlp import MaskedMLP
+from srnn_tf.emissions.state_gaussian import StateGaussian
 from srnn_tf.emissions.state_mixture import StateMixture
 
 EMISSIONS: dict[str, type[Emission]] = {
@@ -21,6 +22,7 @@ EMISSIONS: dict[str, type[Emission]] = {
     "autoregressive_rnn": AutoregressiveRNN,
     "masked_mlp": MaskedMLP,
     "state_mixture": StateMixture,
+    "state_gaussian": StateGaussian,
 }
 register = registry.register("emission", EMISSIONS, Emission)
 
@@ -45,6 +47,7 @@ __all__ = [
     "Emission",
     "Factorized",
     "MaskedMLP",
+    "StateGaussian",
     "StateMixture",
     "get",
     "register",

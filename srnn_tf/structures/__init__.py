@@ -10,6 +10,8 @@ from srnn_tf.core import registry
 from srnn_tf.core.types import Config
 from srnn_tf.structures.base import Structure, Trace
 from srnn_tf.structures.hmm import HMM
+from srnn_tf.structures.kvae import KVAE
+from srnn_tf.structures.lgssm import LGSSM
 from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
 from srnn_tf.structures.srnn import SRNN, SRNNCell
@@ -25,6 +27,8 @@ STRUCTURES: dict[str, type[Structure]] = {
     "zforcing": ZForcing,
     "parallel_srnn": ParallelSRNN,
     "hmm": HMM,
+    "lgssm": LGSSM,
+    "kvae": KVAE,
 }
 register = registry.register("structure", STRUCTURES, Structure)
 
@@ -44,6 +48,8 @@ def get(config: str | Config | Structure) -> Structure:
 
 __all__ = [
     "HMM",
+    "KVAE",
+    "LGSSM",
     "RNN",
     "SRNN",
     "STORN",

@@ -19,7 +19,7 @@ Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 class Trace(NamedTuple):
     """The result of a structure for a batch: B rows, T steps, nats, float32.
 
-    The last three are None without latents.
+    The last four are None without latents.
     """
 
     context: tf.Tensor  # (B, T, H), the input of the emission
@@ -30,6 +30,8 @@ class Trace(NamedTuple):
     posterior_mean: tf.Tensor | None = None  # (B, T, Z)
     posterior_log_variance: tf.Tensor | None = None  # (B, T, Z)
     kl_per_unit: tf.Tensor | None = None  # (B, T, Z)
+    # (B, T, Z, Z), for latents from a prior that is not diagonal: L, its covariance being L L^T.
+    scale_tril: tf.Tensor | None = None
 
 
 class Draws(NamedTuple):
