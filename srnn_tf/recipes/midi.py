@@ -12,6 +12,10 @@ sequence by up to six semitones, with a new random number in each epoch. `{model
 all five sets with balanced shares, for 40,000 updates, to generalize to other music. Its score is
 the mean of the five sets' scores per step.
 
+`hmm_{dataset}` is no model of the paper: a hidden Markov model, exact. `srnn_tf.training.em.fit_em`
+is its usual training, by expectation maximization; the recipe trains by gradient from a random
+start.
+
 Test scores of the paper's code on these files, protocol paper, nats per step: nottingham f_rnn
 -3.4351 (exact), delta_rnn_random -3.1059 (exact), f_srnn -2.7841 (ELBO); muse f_rnn -7.0011
 (exact).
@@ -65,6 +69,10 @@ MODELS = {
     "rnn_hier_mlp": ({**_RNN, "num_layers": 2}, _MLP),
     "srnn_hier_mlp": (_SRNN, _MLP),
     **{name: (structure, _KEYS) for name, structure in latent_structures(_LATENT).items()},
+    "hmm": (
+        {"class": "hmm", "num_states": 256},
+        {**_KEYS, "class": "state_mixture", "num_states": 256},
+    ),
 }
 
 REPORTED = {

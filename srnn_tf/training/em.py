@@ -177,7 +177,10 @@ def _batches(density, name, sequences, size):
         raise ValueError(f"`{name}` must be arrays (T, {density.event_size}); received D={width}")
     rows = [np.reshape(np.asarray(x), [-1, density.frame_size]) for x in sequences]
     rows = sorted(rows, key=len)
-    return [_padded(rows[i : i + size]) for i in range(0, len(rows), size)]
+    batches = [_padded(rows[i : i + size]) for i in range(0, len(rows), size)]
+    for batch in batches:
+        checks.frames(batch.frames, density.frame_size, density.binary, name)
+    return batches
 
 
 def _padded(rows):
