@@ -31,6 +31,22 @@ STRUCTURES = {
     "zforcing": ({**_LATENT, "hidden_size": 4, "alpha": 0.3, "beta": 0.2}, True),
     "zforcing_goyal": ({"class": "zforcing", **_LATENT, "timing": "goyal", "alpha": 0.3}, True),
     "hmm": ({"num_states": EVENT_SIZE}, False),
+    "lgssm": ({"state_size": 2}, False),
+    "kvae": (
+        {
+            "latent_size": 3,
+            "state_size": 4,
+            "num_modes": 2,
+            "units": 5,
+            "hidden_size": 4,
+            "posterior_variance": 0.3,
+            "transition_variance": 0.4,
+            "observation_variance": 0.2,
+            "initial_variance": 1.5,
+            "train_variances": True,
+        },
+        False,
+    ),
     "parallel_srnn": ({**_LATENT, **_DEEP}, True),
     "parallel_srnn_embedding": (
         {"class": "parallel_srnn", **_LATENT, "generator_input": "embedding"},
@@ -39,11 +55,18 @@ STRUCTURES = {
 }
 # A structure that reads what one emission computes, and the config of that emission. In its cases
 # the emission "factorized" stands for this one, and there is no other.
-PARTNERS = {"hmm": {"class": "state_mixture", "num_states": EVENT_SIZE}}
+PARTNERS = {
+    "hmm": {"class": "state_mixture", "num_states": EVENT_SIZE},
+    "lgssm": {"class": "state_gaussian", "state_size": 2},
+}
 CELLS = ("lstm", "gru")
 # Emissions whose values depend on one another through something that is summed out: their densities
 # are no product of likelihoods of values.
-JOINT = ("state_mixture",)
+JOINT = ("state_mixture", "state_gaussian")
+# Emissions of normal frames alone.
+NORMAL = ("state_gaussian",)
+# Structures that are float32 under any dtype policy.
+FLOAT32 = ("lgssm",)
 _LOW = {"units": 4, "embedding_size": 3}
 # name: its small config; the name is that of the class unless the config says otherwise.
 EMISSIONS = {
@@ -60,7 +83,9 @@ EMISSIONS = {
     "masked_mlp": {"num_layers": 2, "units": 4},
     "masked_linear": {"class": "masked_mlp", "num_layers": 0},
     "state_mixture": {"num_states": 3, "weights": "dense"},
+    "state_gaussian": {"state_size": 2, "state": "dense"},
 }
+OF_ANY = [name for name in EMISSIONS if name not in NORMAL]  # likelihood
 LIKELIHOODS = {
     "bernoulli": {"class": "bernoulli"},
     "normal": {"class": "gaussian_mixture", "num_components": 1},
@@ -95,6 +120,9 @@ class Case:
 
 def _exists(case):
     """Whether there is such a model, and a test may want it."""
+    emission = PARTNERS.get(case.structure, {}).get("class", case.emission)
+    if emission in NORMAL and case.likelihood != "normal":
+        return False
     if case.emission != "factorized":
         if case.structure in PARTNERS:
             return False
@@ -125,6 +153,21 @@ def structure_config(name, cell="lstm", **changes):
     known = inspect.signature(structures.STRUCTURES[config["class"]]).parameters
     given = {"cell": cell, **changes}
     return config | {k: v for k, v in given.items() if k in known or k in ("dtype", "name")}
+
+
+def case_of(structure, likelihood="bernoulli", cell="lstm"):
+    """The case with this likelihood, or with the only one of the structure's partner."""
+    if PARTNERS.get(structure, {}).get("class") in NORMAL:
+        likelihood = "normal"
+    return cases(structure=structure, cell=cell, likelihood=likelihood, flat=False)[0]
+
+
+def partner(structure):
+    """A fresh emission that the structure of a row needs for its inputs, not built; or None."""
+    config = PARTNERS.get(structure, {})
+    if config.get("class") not in NORMAL:  # others give any numbers
+        return None
+    return emissions.get({**config, "event_size": EVENT_SIZE})
 
 
 def emission_config(name, likelihood, event_size=EVENT_SIZE, **changes):

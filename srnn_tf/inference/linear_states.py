@@ -1,4 +1,4 @@
-"""The states of linear Gaussian models given a whole sequence, and scores of sequences with gaps."""
+"""States of linear Gaussian models given a whole sequence, and scores of sequences with gaps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf.core import checks, kalman
+from srnn_tf.core import checks
 from srnn_tf.core import frames as framing
 from srnn_tf.core.types import Array
 from srnn_tf.density import SequenceDensity

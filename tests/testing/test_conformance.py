@@ -23,12 +23,15 @@ OBJECTIVES = [Exact(), ELBO(free_nats=0.1), IWAE(3), FIVO(2), FIVO(2, proposal="
 @pytest.mark.parametrize("name", harness.STRUCTURES)
 def test_structures(name):
     make = functools.partial(structures.get, harness.structure_config(name))
-    testing.check_structure(make, saving=False)
+    emission = harness.partner(name) and functools.partial(harness.partner, name)
+    testing.check_structure(make, saving=False, emission=emission)
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "mixture"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "normal", "mixture"])
 @pytest.mark.parametrize("name", harness.EMISSIONS)
 def test_emissions(name, likelihood):
+    if (likelihood == "normal") != (name in harness.NORMAL):
+        pytest.skip("a mixture is enough, but where only a normal is possible")
     make = functools.partial(emissions.get, harness.emission_config(name, likelihood))
     testing.check_emission(make, saving=False)
 
@@ -209,11 +212,13 @@ def test_a_broken_objective_is_told():
 @pytest.mark.parametrize("name", structures.STRUCTURES)
 def test_structures_are_saved_and_exported(name):
     make = functools.partial(structures.get, harness.structure_config(name))
-    testing.check_structure(make, export=True)
+    emission = harness.partner(name) and functools.partial(harness.partner, name)
+    testing.check_structure(make, export=True, emission=emission)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", harness.EMISSIONS)
 def test_emissions_are_saved_and_exported(name):
-    make = functools.partial(emissions.get, harness.emission_config(name, "bernoulli"))
+    likelihood = "normal" if name in harness.NORMAL else "bernoulli"
+    make = functools.partial(emissions.get, harness.emission_config(name, likelihood))
     testing.check_emission(make, export=True)
