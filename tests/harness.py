@@ -65,6 +65,8 @@ CELLS = ("lstm", "gru")
 JOINT = ("state_mixture", "state_gaussian")
 # Emissions of normal frames alone.
 NORMAL = ("state_gaussian",)
+# Structures of which frames depend on one another through the latents alone.
+LATENTS_ALONE = ("kvae",)
 # Structures that are float32 under any dtype policy.
 FLOAT32 = ("lgssm",)
 _LOW = {"units": 4, "embedding_size": 3}
@@ -197,6 +199,30 @@ def build(case, event_size=EVENT_SIZE, dtype=None, scale=0.6, weights=0, structu
     )
     model.xla = False
     return randomize(model, scale, weights)
+
+
+class Reading:
+    """A structure together with the emission that reads frames for it: called with the frames."""
+
+    def __init__(self, structure, emission):
+        self.structure, self.emission = structure, emission
+
+    def __call__(self, x, *args, **given):
+        return self.structure(self.emission.read(x), *args, **given)
+
+    def __getattr__(self, name):
+        return getattr(self.structure, name)
+
+
+def structure(name, cell="lstm", **changes):
+    """A fresh structure of random weights, to be called with frames."""
+    layer, reads = structures.get(structure_config(name, cell, **changes)), partner(name)
+    layer.build((None, None, EVENT_SIZE if reads is None else reads.read_size))
+    randomize(layer)
+    if reads is None:
+        return layer
+    reads.build((None, None, layer.context_size))
+    return Reading(layer, randomize(reads))
 
 
 @functools.cache

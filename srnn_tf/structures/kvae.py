@@ -30,7 +30,7 @@ class Filtered(NamedTuple):
     mean: tf.Tensor  # (..., n), of p(z_t | a_<t)
     scale_tril: tf.Tensor  # (..., n, n), the Cholesky factor of its covariance
     filtered_mean: tf.Tensor  # (..., n), of p(z_t | a_<=t)
-    filtered_factor: tf.Tensor  # F (..., n, n); its covariance is F F^T
+    filtered_factor: tf.Tensor  # F (..., n, n + Z); its covariance is F F^T
     prior_mean: tf.Tensor  # (..., Z), of p(a_t | a_<t)
     prior_scale_tril: tf.Tensor  # (..., Z, Z), the Cholesky factor of its covariance
 
@@ -160,7 +160,7 @@ class KVAE(Structure):
             "a": tf.zeros([batch_size, self.latent_size]),
             "recurrent": self.recurrent.zero_state(batch_size),
             "mean": tf.zeros([batch_size, size]),
-            "factor": tf.zeros([batch_size, size, size]),
+            "factor": tf.zeros([batch_size, size, size + self.latent_size]),
         }
 
     def call(
@@ -247,19 +247,16 @@ class KVAE(Structure):
         hidden, recurrent = self.recurrent(before, states["recurrent"], lengths)
         alpha = tf.nn.softmax(tf.cast(self.mode_weights(hidden), tf.float32))
         transition, observation = self._matrices(tf.tensordot(alpha, self._modes(), 1))
-        r = self.observation_variance()
 
         def step(inputs, states, training=False):
-            fresh, transition, q, *read = inputs
-            z = self._predicted(fresh, transition, q, states)
-            filtered = _updated(*z, *read)
-            return (*z, *filtered), filtered
+            fresh, a, transition, observation, q, r = inputs
+            z, prior = self._predicted(fresh, transition, observation, q, r, states)
+            filtered = kalman.observed(z, prior, observation, r, a)
+            return (*z, *filtered, *prior), filtered
 
-        q = tf.broadcast_to(self.transition_variance(), [steps, self.state_size])
-        inputs = fresh_steps(fresh, steps), transition, q, *_information(observation, a, r)
+        inputs = fresh_steps(fresh, steps), a, transition, observation, *self._variances(steps)
         before = states["mean"], states["factor"]
-        z, last = scan.unroll(step, inputs, before, lengths=lengths, time_major=True)
-        prior = _prior(observation, *z[:2], r)
+        parts, last = scan.unroll(step, inputs, before, lengths=lengths, time_major=True)
         real = tf.fill([tf.shape(a)[1]], steps) if lengths is None else lengths
         at = tf.stack([tf.maximum(real - 1, 0), tf.range(tf.shape(a)[1])], axis=-1)
         some = real > 0
@@ -270,7 +267,7 @@ class KVAE(Structure):
             "mean": last[0],
             "factor": last[1],
         }
-        return Filtered(a, alpha, transition, observation, *z, *prior), states
+        return Filtered(a, alpha, transition, observation, *parts), states
 
     def _in_turn(self, given, states, lengths):
         """The filter where a_t, so alpha_{t+1}, depends on it: draws from the prior, and gaps.
@@ -289,36 +286,33 @@ class KVAE(Structure):
         }
 
         def step(inputs, states, dense):
-            fresh, (h, c), r = states["fresh"], states["recurrent"], inputs["r"]
+            fresh, (h, c) = states["fresh"], states["recurrent"]
+            q, r = inputs["variances"]
             before = where_fresh(fresh, dense(fresh[:, None], "initial"), states["a"])
             x = tf.concat([tf.cast(before, dtype), h], axis=-1)
             h, c = scan.lstm_step(dense(x, "recurrent"), c)
             alpha = tf.nn.softmax(tf.cast(dense(h, "mode_weights"), tf.float32))
             transition, observation = self._matrices(dense(alpha, "modes"))
             before = states["mean"], states["factor"]
-            z = self._predicted(fresh, transition, inputs["q"], before)
-            prior = _prior(observation, *z, r)
-            if "a" in inputs:
-                seen = inputs["observed"][:, None]
-                a = tf.where(seen, inputs["a"], prior[0])
-            else:
+            z, prior = self._predicted(fresh, transition, observation, q, r, before)
+            seen = inputs.get("observed")
+            if seen is None:
                 a = prior[0] + tf.linalg.matvec(prior[1], inputs["noise"])
-            information, precision = _information(observation, a, r)
-            if "a" in inputs:
-                information = tf.where(seen, information, 0.0)
-                precision = tf.where(seen[..., None], precision, 0.0)
-            filtered = _updated(*z, information, precision)
+            else:
+                a = tf.where(seen[:, None], inputs["a"], prior[0])
+            filtered = kalman.observed(z, prior, observation, r, a, seen)
             outputs = Filtered(a, alpha, transition, observation, *z, *filtered, *prior)
             states = {"a": a, "recurrent": (h, c), "mean": filtered[0], "factor": filtered[1]}
             return outputs, {"fresh": tf.zeros_like(fresh), **states}
 
         steps = tf.shape(tf.nest.flatten(given)[0])[0]
-        q, r = (
-            tf.broadcast_to(x, [steps, x.shape[0]])
-            for x in (self.transition_variance(), self.observation_variance())
-        )
-        inputs = {**given, "q": q, "r": r}
+        inputs = {**given, "variances": self._variances(steps)}
         return scan.unroll(step, inputs, states, weights=weights, lengths=lengths, time_major=True)
+
+    def _variances(self, steps):
+        """The diagonals of Q and R for each step."""
+        diagonals = self.transition_variance(), self.observation_variance()
+        return [tf.broadcast_to(x, [steps, x.shape[0]]) for x in diagonals]
 
     def _modes(self):
         """The matrices of each mode side by side, (K, n n + Z n)."""
@@ -336,12 +330,14 @@ class KVAE(Structure):
             for part, sizes in zip(parts, shapes, strict=True)
         ]
 
-    def _predicted(self, fresh, transition, q, before):
-        """Mean and scale of p(z_t | a_<t) from those of p(z_{t-1} | a_<t)."""
+    def _predicted(self, fresh, transition, observation, q, r, before):
+        """Mean and scale of p(z_t | a_<t) and of p(a_t | a_<t), from those of p(z_{t-1} | a_<t)."""
         mean = tf.linalg.matvec(transition, before[0])
         scale_tril = kalman.scale_tril(before[1], transition, tf.linalg.diag(q))
         first = 0.0, self.initial_variance**0.5 * tf.eye(self.state_size)
-        return where_fresh(fresh, first, (mean, scale_tril))
+        mean, scale_tril = where_fresh(fresh, first, (mean, scale_tril))
+        scale = kalman.scale_tril(scale_tril, observation, tf.linalg.diag(r))
+        return (mean, scale_tril), (tf.linalg.matvec(observation, mean), scale)
 
 
 class _Identities(keras.initializers.Initializer):
@@ -349,25 +345,6 @@ class _Identities(keras.initializers.Initializer):
 
     def __call__(self, shape, dtype=None):
         return tf.eye(shape[-1], batch_shape=shape[:1], dtype=dtype)
-
-
-def _information(observation, a, r):
-    """What a_t adds to the natural parameters of z_t: C^T R^-1 a and C^T R^-1 C."""
-    scaled = observation / r[:, None]
-    information = tf.linalg.matvec(scaled, a, transpose_a=True)
-    return information, tf.matmul(observation, scaled, transpose_a=True)
-
-
-def _updated(mean, scale_tril, information, precision):
-    """Mean and factor of p(z_t | a_<=t) from those of p(z_t | a_<t)."""
-    factor = kalman.filtered_factor(scale_tril, precision)
-    return kalman.filtered_mean(mean, factor, information, precision), factor
-
-
-def _prior(observation, mean, scale_tril, r):
-    """Mean and scale of p(a_t | a_<t) from those of p(z_t | a_<t)."""
-    scale = kalman.scale_tril(scale_tril, observation, tf.linalg.diag(r))
-    return tf.linalg.matvec(observation, mean), scale
 
 
 def _log_variance(scale_tril):

@@ -16,7 +16,7 @@ WHOLE = harness.cases(cell="lstm", likelihood="mixture", flat=False)
 STRUCTURES = {case.structure: case for case in WHOLE}
 EMISSIONS = [
     case
-    for emission in harness.EMISSIONS
+    for emission in harness.OF_ANY
     for case in harness.cases(
         emission, structure="rnn", cell="lstm", likelihood="mixture", flat=False
     )
