@@ -24,12 +24,20 @@ def filtered_factor(scale_tril: tf.Tensor, precision: tf.Tensor) -> tf.Tensor:
         scale_tril: L, (..., n, n), with P = L L^T.
         precision: Lambda = C^T R^-1 C, (..., n, n), what an observation adds; zero without one.
     """
-    identity = tf.eye(scale_tril.shape[-1], dtype=scale_tril.dtype)
-    gained = tf.matmul(scale_tril, tf.matmul(precision, scale_tril), transpose_a=True)
-    root = tf.linalg.cholesky(identity + symmetric(gained))
+    root = update_root(scale_tril, precision)
     return tf.linalg.matrix_transpose(
         tf.linalg.triangular_solve(root, tf.linalg.matrix_transpose(scale_tril))
     )
+
+
+def update_root(scale_tril: tf.Tensor, precision: tf.Tensor) -> tf.Tensor:
+    """The Cholesky factor of I + L^T Lambda L, (..., n, n), of the arguments of `filtered_factor`.
+
+    Its determinant is that of C P C^T + R over that of R, where Lambda = C^T R^-1 C.
+    """
+    identity = tf.eye(scale_tril.shape[-1], dtype=scale_tril.dtype)
+    gained = tf.matmul(scale_tril, tf.matmul(precision, scale_tril), transpose_a=True)
+    return tf.linalg.cholesky(identity + symmetric(gained))
 
 
 def filtered_mean(
