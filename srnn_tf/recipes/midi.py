@@ -14,7 +14,7 @@ the mean of the five sets' scores per step.
 
 `hmm_{dataset}` is no model of the paper: a hidden Markov model, exact. `srnn_tf.training.em.fit_em`
 is its usual training, by expectation maximization; the recipe trains by gradient from a random
-start.
+start. `kvae_{dataset}` is the Kalman variational autoencoder; its paper has no piano rolls.
 
 Test scores of the paper's code on these files, protocol paper, nats per step: nottingham f_rnn
 -3.4351 (exact), delta_rnn_random -3.1059 (exact), f_srnn -2.7841 (ELBO); muse f_rnn -7.0011
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from srnn_tf.recipes.recipe import TRANSPOSED, Recipe, candidates, latent_structures
+from srnn_tf.recipes.recipe import KVAE, TRANSPOSED, Recipe, candidates, latent_structures
 
 DATASETS = ("bach", "nottingham", "muse", "jsb", "piano_midi")
 
@@ -73,6 +73,7 @@ MODELS = {
         {"class": "hmm", "num_states": 256},
         {**_KEYS, "class": "state_mixture", "num_states": 256},
     ),
+    "kvae": (KVAE, _KEYS),
 }
 
 REPORTED = {

@@ -32,7 +32,8 @@ def models(dataset):
     """The names of the models that a data set has recipes of."""
     if dataset in HANDWRITING:
         return [m for m in TABLES if "delta" not in m and "flat" not in m] + LATENT
-    more = ["rnn_hier_mlp", "srnn_hier_mlp", "hmm"] if dataset in MIDI else []
+    more = ["rnn_hier_mlp", "srnn_hier_mlp", "hmm", "kvae"] if dataset in MIDI else []
+    more += ["lgssm", "kvae"] if dataset == "speech_commands" else []
     return TABLES + LATENT + ["delta_rnn_interleave"] + more
 
 
@@ -56,7 +57,7 @@ def test_every_recipe_is_whole(name):
     structure, emission = structures.get(recipe.structure), emissions.get(recipe.emission)
     assert (emission.event_size == 1) == ("flat" in name)
     assert recipe.event_size % emission.event_size == 0
-    exact = ("f_rnn", "rnn_", "delta_rnn", "hmm")
+    exact = ("f_rnn", "rnn_", "delta_rnn", "hmm", "lgssm")
     assert (structure.latent_size == 0) == name.startswith(exact)
     low = type(emission) is emissions.AutoregressiveRNN
     assert recipe.cpu_dtype == ("mixed_bfloat16" if low else "float32")

@@ -43,6 +43,10 @@ HANDWRITING = {
 }
 
 
+# Of related models: a linear Gaussian state space model of speech, 64 numbers of state.
+STATE_SPACE = 21_584
+
+
 def trainable(model):
     return sum(math.prod(v.shape) for v in model.trainable_variables)
 
@@ -117,3 +121,9 @@ def test_the_chain_of_three_of_handwriting():
     recipe = recipes.get("rnn_hier_iam_ondb")
     emission = {**recipe.emission, "num_layers": 0, "dropout": 0.0}
     assert trainable(SequenceModel(recipe.structure, emission)) == 928_083
+
+
+def test_linear_gaussian_state_space_model():
+    recipe = recipes.get("lgssm_speech_commands")
+    parts = ({**part, "state_size": 64} for part in (recipe.structure, recipe.emission))
+    assert trainable(SequenceModel(*parts)) == STATE_SPACE
