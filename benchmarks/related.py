@@ -13,6 +13,7 @@ trained is kept in DIR/ROW_SET and not trained again, so that the same command r
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ class Job(NamedTuple):
     folder: Path  # to train in
     updates: int
     seed: int
+    edition: str | None  # of the file, as in `data.load`
 
 
 def by_recipe(model: str) -> Callable[[Job], SequenceModel]:
@@ -45,7 +47,8 @@ def by_recipe(model: str) -> Callable[[Job], SequenceModel]:
 
     def fit(job: Job) -> SequenceModel:
         name, folder = f"{model}_{job.part}", str(job.folder)
-        train.start(name, folder, str(job.path), steps=job.updates, seed=job.seed, test=False)
+        request = {"steps": job.updates, "seed": job.seed, "edition": job.edition}
+        train.start(name, folder, str(job.path), test=False, **request)
         return runs.Run.open(folder).best_model()
 
     return fit
@@ -57,7 +60,7 @@ def hmm_by_em(job: Job) -> SequenceModel:
     if file.is_file():
         return keras.saving.load_model(file)
     model, splits = zoo.build(f"hmm_{job.part}"), job.splits
-    fit_em(model.density, splits.train, splits.valid, seed=job.seed, **EM[job.part])
+    fit_em(model.density, splits.train, splits.valid, seed=job.seed, verbose=True, **EM[job.part])
     job.folder.mkdir(parents=True, exist_ok=True)
     model.save(file)
     return model
@@ -65,7 +68,7 @@ def hmm_by_em(job: Job) -> SequenceModel:
 
 # Smoothing, chosen on the validation split.
 EM = {
-    "jsb": {"frame_count": 3.0, "transition_count": 20.0},
+    "jsb": {"frame_count": 1.0, "transition_count": 5.0, "sweeps": 60},
     "nottingham": {"frame_count": 1.0, "transition_count": 1.0},
 }
 
@@ -92,13 +95,13 @@ BOUNDS = {
 
 def lines(name: str, job: Job, model: SequenceModel, seconds: float) -> list[str]:
     """The lines of a row and a data set: one for each bound."""
-    test = job.splits.test
+    test, count = job.splits.test, sum(math.prod(w.shape) for w in model.trainable_variables)
     bounds = BOUNDS if model.latent_size else {"exact": {}}
     found = []
     for bound, request in bounds.items():
         nats = evaluate.totals(model, test, "full", **request)
         score = evaluate.interval(nats, evaluate.units(model, test, "full", UNIT))
-        cells = [name, job.part, ROWS[name].training, f"{model.count_params():,}", bound]
+        cells = [name, job.part, ROWS[name].training, f"{count:,}", bound]
         cells += [f"{score.value:.4f}", f"{score.low:.4f} to {score.high:.4f}", f"{seconds:.0f}"]
         found.append(f"| {' | '.join(cells)} |")
     return found
@@ -112,6 +115,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sets", default=",".join(FILES), help="with commas; all by default")
     parser.add_argument("--updates", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--edition", help="of the files, as in `srnn_tf.data.load`")
     return parser.parse_args(argv)
 
 
@@ -127,10 +131,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         found = []
         for part in sets:
             path = args.data / FILES[part]
-            splits = data.load(part, path)
+            splits = data.load(part, path, args.edition)
             for name in rows:
                 folder = args.out / f"{name}_{part}"
-                job = Job(part, path, splits, folder, args.updates, args.seed)
+                job = Job(part, path, splits, folder, args.updates, args.seed, args.edition)
                 start = time.monotonic()
                 model = ROWS[name].fit(job)
                 found += lines(name, job, model, time.monotonic() - start)

@@ -39,7 +39,7 @@ STRUCTURES = {
             "num_modes": 2,
             "units": 5,
             "hidden_size": 4,
-            "posterior_variance": 0.3,
+            "posterior_variance": 4.0,  # wide, for weights of small variance
             "transition_variance": 0.4,
             "observation_variance": 0.2,
             "initial_variance": 1.5,

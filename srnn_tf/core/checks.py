@@ -282,7 +282,7 @@ def observed(values: Array, shape: tuple[int, int]) -> np.ndarray:
     return array
 
 
-def observed_shape(values: Array, shape: Shape) -> None:
+def observed_shape(values: np.ndarray | tf.Tensor, shape: Shape) -> None:
     """Check that `observed` is bool and, as far as is known, of shape (B, T)."""
     if values.dtype != bool:
         name = getattr(values.dtype, "name", values.dtype)

@@ -243,7 +243,7 @@ class KVAE(Structure):
             return self._in_turn({"a": a, "observed": observed}, states, lengths)
         steps, fresh = tf.shape(a)[0], states["fresh"]
         first = where_fresh(fresh, tf.convert_to_tensor(self.initial_latent), states["a"])
-        before = tf.concat([first[None], a[:-1]], axis=0)
+        before = tf.concat([tf.expand_dims(first, 0), a[:-1]], axis=0)
         hidden, recurrent = self.recurrent(before, states["recurrent"], lengths)
         alpha = tf.nn.softmax(tf.cast(self.mode_weights(hidden), tf.float32))
         transition, observation = self._matrices(tf.tensordot(alpha, self._modes(), 1))

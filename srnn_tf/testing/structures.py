@@ -55,9 +55,9 @@ def check_structure(
     Example:
         >>> check_structure(lambda: structures.RNN(units=3, embedding_size=2), 1, saving=False)
     """
-    structure, read = make(), emission and emission()
-    structure.build((None, None, read.read_size if read else event_size))
-    if read:
+    structure, read = make(), emission() if emission is not None else None
+    structure.build((None, None, read.read_size if read is not None else event_size))
+    if read is not None:
         read.build((None, None, structure.context_size))
         compare.randomize(read)
     compare.randomize(structure)
