@@ -89,6 +89,21 @@ def test_a_broken_structure_is_told(message):
     assert str(error.value).replace(":", "").startswith(message.replace(":", ""))
 
 
+def test_a_structure_is_checked_with_the_emission_that_reads_for_it():
+    emission = functools.partial(emissions.get, {**harness.PARTNERS["hmm"], "event_size": 2})
+    testing.check_structure(lambda: structures.HMM(3), 2, saving=False, emission=emission)
+    with pytest.raises(ValueError, match="received one that reads 2 values"):
+        testing.check_structure(lambda: structures.HMM(3), 2, saving=False)
+
+
+def test_a_prior_of_full_covariance_is_told():
+    config = harness.structure_config("kvae")
+    del config["class"]
+    diagonal = changed(structures.KVAE, lambda x, trace: trace._replace(scale_tril=None))
+    with pytest.raises(AssertionError, match="the prior under the posterior is the one"):
+        testing.check_structure(lambda: diagonal(**config), saving=False)
+
+
 def test_states_that_padding_changes_are_told():
     class Padded(RNN):
         def call(self, inputs, mask=None, **given):
