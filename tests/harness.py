@@ -35,6 +35,7 @@ STRUCTURES = {
     "zforcing": ({**_LATENT, "hidden_size": 4, "alpha": 0.3, "beta": 0.2}, True),
     "zforcing_goyal": ({"class": "zforcing", **_LATENT, "timing": "goyal", "alpha": 0.3}, True),
     "hmm": ({"num_states": EVENT_SIZE, "cell": NO_CELL}, False),
+    "lgssm": ({"state_size": 2, "cell": NO_CELL}, False),
     "rtrbm": ({"num_hidden": EVENT_SIZE, "cell": NO_CELL}, False),
     "tsbn": ({"latent_size": 3, "baseline_size": 4, "cell": NO_CELL}, False),
     "tsbn_order": (
@@ -47,6 +48,22 @@ STRUCTURES = {
             "latent_size": 3,
             "read_previous": False,
             "baseline_size": 4,
+            "cell": NO_CELL,
+        },
+        False,
+    ),
+    "kvae": (
+        {
+            "latent_size": 3,
+            "state_size": 4,
+            "num_modes": 2,
+            "units": 5,
+            "hidden_size": 4,
+            "posterior_variance": 4.0,  # wide, for weights of small variance
+            "transition_variance": 0.4,
+            "observation_variance": 0.2,
+            "initial_variance": 1.5,
+            "train_variances": True,
             "cell": NO_CELL,
         },
         False,
@@ -86,7 +103,7 @@ STRUCTURES = {
     ),
 }
 # Those whose contexts depend on the latents alone: under the prior they read no data.
-UNREAD = ("dmm", "dmm_product", "hmsbn")
+UNREAD = ("dmm", "dmm_product", "hmsbn", "kvae")
 # A structure that reads what one emission computes, and the config of that emission. In its cases
 # the emission "factorized" stands for this one, and there is no other.
 PARTNERS = {
@@ -97,12 +114,17 @@ PARTNERS = {
         "visible_context": False,
         "hidden_context": "direct",
     },
+    "lgssm": {"class": "state_gaussian", "state_size": 2},
 }
 CELLS = ("lstm", "gru")
+# Emissions that take one likelihood alone.
+ONLY_WITH = {"rbm": "bernoulli", "rbm_fixed": "bernoulli", "state_gaussian": "normal"}
+NORMAL = tuple(name for name, likelihood in ONLY_WITH.items() if likelihood == "normal")
 # Emissions whose values depend on one another through something that is summed out: their densities
 # are no product of likelihoods of values.
-JOINT = ("state_mixture", "rbm", "rbm_fixed")
-BITS = ("rbm", "rbm_fixed")  # emissions of bits alone
+JOINT = ("state_mixture", *ONLY_WITH)
+# Structures that are float32 under any dtype policy.
+FLOAT32 = ("lgssm",)
 _LOW = {"units": 4, "embedding_size": 3}
 # name: its small config; the name is that of the class unless the config says otherwise.
 EMISSIONS = {
@@ -122,7 +144,9 @@ EMISSIONS = {
     "nade": {"units": 4},
     "rbm": {"num_hidden": 3},
     "rbm_fixed": {"class": "rbm", "num_hidden": 4, "visible_context": False},
+    "state_gaussian": {"state_size": 2, "state": "dense"},
 }
+OF_ANY = [name for name in EMISSIONS if name not in NORMAL]  # likelihood
 LIKELIHOODS = {
     "bernoulli": {"class": "bernoulli"},
     "normal": {"class": "gaussian_mixture", "num_components": 1},
@@ -157,14 +181,19 @@ class Case:
 
 def takes(emission, likelihood):
     """Whether the emission of a row takes the likelihood of a row."""
-    if emission in BITS:
-        return likelihood == "bernoulli"
+    if emission in ONLY_WITH:
+        return likelihood == ONLY_WITH[emission]
     return likelihood not in ONLY or emission in FRAMED
 
 
 def likelihood_of(emission, likelihood):
-    """The likelihood, or "bernoulli" for an emission that does not take it."""
-    return likelihood if takes(emission, likelihood) else "bernoulli"
+    """The likelihood, or another one, for an emission that does not take it."""
+    return likelihood if takes(emission, likelihood) else ONLY_WITH.get(emission, "bernoulli")
+
+
+def _partner(structure):
+    """The class of the emission that "factorized" stands for."""
+    return PARTNERS.get(structure, {}).get("class", "factorized")
 
 
 def _exists(case):
@@ -175,7 +204,7 @@ def _exists(case):
             and not case.flat
             and takes(case.emission, case.likelihood)
         )
-    if not takes(PARTNERS.get(case.structure, {}).get("class", "factorized"), case.likelihood):
+    if not takes(_partner(case.structure), case.likelihood):
         return False
     return ONLY.get(case.likelihood) in (None, (case.structure, case.cell, case.flat))
 
@@ -218,6 +247,20 @@ def structure_config(name, cell="lstm", **changes):
     return {"class": STRUCTURES[name][0].get("class", name), **config}
 
 
+def case_of(structure, likelihood="bernoulli", cell="lstm"):
+    """The case with this likelihood and cell, or with those that the row has."""
+    likelihood, cell = likelihood_of(_partner(structure), likelihood), cell_of(structure, cell)
+    return cases(structure=structure, cell=cell, likelihood=likelihood, flat=False)[0]
+
+
+def partner(structure):
+    """A fresh emission that the structure of a row needs for its inputs, not built; or None."""
+    config = PARTNERS.get(structure, {})
+    if config.get("class") not in NORMAL:  # others give any numbers
+        return None
+    return emissions.get({**config, "event_size": EVENT_SIZE})
+
+
 def emission_config(name, likelihood, event_size=EVENT_SIZE, **changes):
     config = {"class": name, **EMISSIONS[name], "event_size": event_size}
     return {**config, "likelihood": LIKELIHOODS[likelihood], **changes}
@@ -247,6 +290,30 @@ def build(case, event_size=EVENT_SIZE, dtype=None, scale=0.6, weights=0, structu
     )
     model.xla = False
     return randomize(model, scale, weights)
+
+
+class Reading:
+    """A structure together with the emission that reads frames for it: called with the frames."""
+
+    def __init__(self, structure, emission):
+        self.structure, self.emission = structure, emission
+
+    def __call__(self, x, *args, **given):
+        return self.structure(self.emission.read(x), *args, **given)
+
+    def __getattr__(self, name):
+        return getattr(self.structure, name)
+
+
+def structure(name, cell="lstm", **changes):
+    """A fresh structure of random weights, to be called with frames."""
+    layer, reads = structures.get(structure_config(name, cell, **changes)), partner(name)
+    layer.build((None, None, EVENT_SIZE if reads is None else reads.read_size))
+    randomize(layer)
+    if reads is None:
+        return layer
+    reads.build((None, None, layer.context_size))
+    return Reading(layer, randomize(reads))
 
 
 @functools.cache

@@ -220,6 +220,18 @@ def gaussian_log_prob(x: tf.Tensor, mean: tf.Tensor, log_variance: tf.Tensor) ->
     return -0.5 * (LOG_2PI + log_variance + tf.square(x - mean) * tf.exp(-log_variance))
 
 
+def gaussian_log_prob_tril(x: tf.Tensor, mean: tf.Tensor, scale_tril: tf.Tensor) -> tf.Tensor:
+    """log N(x; mean, L L^T) in nats, split by the chain rule: log p(x_i | x_<i), (..., Z).
+
+    Args:
+        x, mean: (..., Z).
+        scale_tril: L, (..., Z, Z), lower triangular with a positive diagonal.
+    """
+    standard = tf.linalg.triangular_solve(scale_tril, (x - mean)[..., None])[..., 0]
+    log_scale = tf.math.log(tf.linalg.diag_part(scale_tril))
+    return -0.5 * (LOG_2PI + tf.square(standard)) - log_scale
+
+
 def gaussian_kl(q: tuple[tf.Tensor, tf.Tensor], p: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
     """KL(q || p) per unit, in nats, of diagonal Gaussians given as (mean, log variance)."""
     (q_mean, q_log_variance), (p_mean, p_log_variance) = q, p

@@ -15,6 +15,7 @@ from srnn_tf.emissions.factorized import Factorized
 from srnn_tf.emissions.masked_mlp import MaskedMLP
 from srnn_tf.emissions.nade import NADE
 from srnn_tf.emissions.rbm import RBM
+from srnn_tf.emissions.state_gaussian import StateGaussian
 from srnn_tf.emissions.state_mixture import StateMixture
 from srnn_tf.emissions.unnormalized import Unnormalized
 
@@ -26,6 +27,7 @@ EMISSIONS: dict[str, type[Emission]] = {
     "state_mixture": StateMixture,
     "nade": NADE,
     "rbm": RBM,
+    "state_gaussian": StateGaussian,
 }
 register = registry.register("emission", EMISSIONS, Emission)
 
@@ -51,6 +53,7 @@ __all__ = [
     "Factorized",
     "MaskedMLP",
     "RBM",
+    "StateGaussian",
     "StateMixture",
     "NADE",
     "Unnormalized",

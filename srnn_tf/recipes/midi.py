@@ -18,9 +18,10 @@ step.
 
 `hmm_{dataset}` is a hidden Markov model, exact. `srnn_tf.training.em.fit_em` is its usual training,
 by expectation maximization; the recipe trains by gradient from a random start, at a learning rate
-of 1e-2. `rnn_rbm_{dataset}` and `rtrbm_{dataset}` have as many hidden units as can be summed out, so
-that they are exact, where the published ones have 150 and more. `tsbn_{dataset}` has the published
-number of bits.
+of 1e-2. `rnn_rbm_{dataset}` and `rtrbm_{dataset}` have as many hidden units as can be summed out,
+so that they are exact, where the published ones have 150 and more. `tsbn_{dataset}` has the
+published number of bits. `kvae_{dataset}` is the Kalman variational autoencoder, whose paper has no
+piano rolls.
 
 Test scores of the paper's code on these files, protocol paper, nats per step: nottingham f_rnn
 -3.4351 (exact), delta_rnn_random -3.1059 (exact), f_srnn -2.7841 (ELBO); muse f_rnn -7.0011
@@ -31,7 +32,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from srnn_tf.recipes.recipe import TRANSPOSED, Recipe, candidates, latent_structures
+from srnn_tf.recipes.recipe import KVAE, TRANSPOSED, Recipe, candidates, latent_structures
 
 DATASETS = ("bach", "nottingham", "muse", "jsb", "piano_midi")
 
@@ -118,6 +119,7 @@ MODELS = {
         {"class": "hmm", "num_states": 256},
         {**_KEYS, "class": "state_mixture", "num_states": 256},
     ),
+    "kvae": (KVAE, _KEYS),
     "rnn_rbm": ({**_RNN, "num_layers": 1}, {**_KEYS, "class": "rbm", "num_hidden": 10}),
     "rtrbm": (
         {"class": "rtrbm", "num_hidden": 16},

@@ -11,6 +11,8 @@ from srnn_tf.core.types import Config
 from srnn_tf.structures.base import Structure, Trace
 from srnn_tf.structures.dmm import DMM
 from srnn_tf.structures.hmm import HMM
+from srnn_tf.structures.kvae import KVAE
+from srnn_tf.structures.lgssm import LGSSM
 from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
 from srnn_tf.structures.rtrbm import RTRBM
@@ -35,6 +37,8 @@ STRUCTURES: dict[str, type[Structure]] = {
     "dmm": DMM,
     "rtrbm": RTRBM,
     "tsbn": TSBN,
+    "lgssm": LGSSM,
+    "kvae": KVAE,
 }
 register = registry.register("structure", STRUCTURES, Structure)
 
@@ -55,6 +59,8 @@ def get(config: str | Config | Structure) -> Structure:
 __all__ = [
     "HMM",
     "DMM",
+    "KVAE",
+    "LGSSM",
     "RNN",
     "RTRBM",
     "SRNN",

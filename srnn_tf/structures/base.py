@@ -19,8 +19,8 @@ Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 class Trace(NamedTuple):
     """The result of a structure for a batch: B rows, T steps, nats, float32.
 
-    The last five are None without latents. The last two are None where a draw is a differentiable
-    function of the noise.
+    The last six are None without latents. `score` and `baseline` are None where a draw is a
+    differentiable function of the noise, `scale_tril` where the prior is diagonal.
     """
 
     context: tf.Tensor  # (B, T, H), the input of the emission
@@ -33,6 +33,8 @@ class Trace(NamedTuple):
     kl_per_unit: tf.Tensor | None = None  # (B, T, Z)
     score: tf.Tensor | None = None  # (B, T), log q(z_t | z_<t, x) at the draw
     baseline: tf.Tensor | None = None  # (B, T), a prediction of what z_t earns
+    # (B, T, Z, Z), for latents from a prior that is not diagonal: L, its covariance being L L^T.
+    scale_tril: tf.Tensor | None = None
 
 
 class Draws(NamedTuple):

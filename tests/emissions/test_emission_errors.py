@@ -91,7 +91,7 @@ def case_of(name, likelihood="bernoulli"):
     return harness.cases(emission=name, flat=False, **wanted)[0]
 
 
-CASES = [case_of(name) for name in harness.EMISSIONS]
+CASES = [case_of(name) for name in harness.OF_ANY]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -133,7 +133,7 @@ def test_only_the_pen_bit_must_be_binary(name):
         model.log_prob(x)
 
 
-@pytest.mark.parametrize("name", harness.EMISSIONS)
+@pytest.mark.parametrize("name", harness.OF_ANY)
 def test_what_does_not_fit_an_emission(name):
     emission = harness.emission(name)
     with pytest.raises(ValueError, match=r"`context` must end in 4 values; received .*\(2, 5, 3\)"):

@@ -11,7 +11,7 @@ from srnn_tf.inference.programs import Programs
 from tests import harness
 
 # The factorized one is that of the tests of every structure.
-NAMES = [name for name in harness.EMISSIONS if name != "factorized"]
+NAMES = [name for name in harness.OF_ANY if name != "factorized"]
 every = pytest.mark.parametrize("name", NAMES)
 # One row of each structure that has a choice of emissions.
 WITH_ANY = [name for name in structures.STRUCTURES if name not in harness.PARTNERS]

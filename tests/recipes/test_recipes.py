@@ -33,8 +33,9 @@ def models(dataset):
     """The names of the models that a data set has recipes of."""
     if dataset in HANDWRITING:
         return [m for m in TABLES if "delta" not in m and "flat" not in m] + LATENT
-    of_music = "rnn_hier_mlp srnn_hier_mlp hmm rnn_nade dmm dmm_mlp dkf rnn_rbm rtrbm tsbn".split()
-    more = [*of_music, *CORES] if dataset in MIDI else []
+    of_music = "rnn_hier_mlp srnn_hier_mlp hmm rnn_nade dmm dmm_mlp dkf rnn_rbm rtrbm tsbn kvae"
+    more = [*of_music.split(), *CORES] if dataset in MIDI else []
+    more += ["lgssm", "kvae"] if dataset == "speech_commands" else []
     return TABLES + LATENT + ["delta_rnn_interleave"] + more
 
 
@@ -58,7 +59,7 @@ def test_every_recipe_is_whole(name):
     structure, emission = structures.get(recipe.structure), emissions.get(recipe.emission)
     assert (emission.event_size == 1) == ("flat" in name)
     assert recipe.event_size % emission.event_size == 0
-    exact = ("f_rnn", "rnn_", "delta_rnn", "hmm", "rtrbm", "transformer", "tcn", "lru")
+    exact = ("f_rnn", "rnn_", "delta_rnn", "hmm", "rtrbm", "lgssm", "transformer", "tcn", "lru")
     assert (structure.latent_size == 0) == (name.startswith(exact) and "srnn" not in name)
     low = type(emission) is emissions.AutoregressiveRNN
     assert recipe.cpu_dtype == ("mixed_bfloat16" if low else "float32")

@@ -43,6 +43,10 @@ HANDWRITING = {
 }
 
 
+# Of related models: a linear Gaussian state space model of speech, 64 numbers of state.
+STATE_SPACE = 21_584
+
+
 def trainable(model):
     return sum(math.prod(v.shape) for v in model.trainable_variables)
 
@@ -154,3 +158,9 @@ def test_nade_of_the_published_sizes():
     assert trainable(emission) == 50_438 - 150
     model = zoo.build("rnn_nade_nottingham")
     assert trainable(model) == trainable(model.structure) + 150 * (256 + 1 + 87 + 88) + 88 * 257
+
+
+def test_linear_gaussian_state_space_model():
+    recipe = recipes.get("lgssm_speech_commands")
+    parts = ({**part, "state_size": 64} for part in (recipe.structure, recipe.emission))
+    assert trainable(SequenceModel(*parts)) == STATE_SPACE

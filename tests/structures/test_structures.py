@@ -20,9 +20,7 @@ DETERMINISTIC = [p for p in PAIRS if p not in LATENT]
 
 
 def make(name, cell, **changes):
-    structure = structures.get(harness.structure_config(name, cell, **changes))
-    structure.build((None, None, WIDTH))
-    return harness.randomize(structure)
+    return harness.structure(name, cell, **changes)
 
 
 def data(seed, rows=ROWS, steps=STEPS):
@@ -118,7 +116,7 @@ def test_analytic_kl_is_the_mean_of_the_log_ratio(pair):
     assert (error < 0.05 * np.asarray(trace.kl).mean(axis=0)).all()  # the test has power
 
 
-def test_prior_contexts_are_causal(structure, pair):
+def test_prior_contexts_are_causal(pair, structure):
     x, noise = data(0), draws(structure)
     weights = data(2)[..., :1]
     with tf.GradientTape(persistent=True) as tape:
@@ -226,11 +224,14 @@ def test_gradients_match_finite_differences(pair):
 
 
 def test_config_round_trip(structure):
-    config = json.loads(json.dumps(registry.describe(structures.STRUCTURES, structure)))
+    layer = getattr(structure, "structure", structure)
+    config = json.loads(json.dumps(registry.describe(structures.STRUCTURES, layer)))
     again = structures.get(config)
-    again.build((None, None, WIDTH))
+    again.build(layer.get_build_config()["input_shape"])
     assert registry.describe(structures.STRUCTURES, again) == config
-    again.set_weights(structure.get_weights())
+    again.set_weights(layer.get_weights())
+    if layer is not structure:
+        again = harness.Reading(again, structure.emission)
     noise = draws(structure)
     close(again(data(0), noise=noise).context, structure(data(0), noise=noise).context, 0)
 

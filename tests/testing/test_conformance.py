@@ -24,14 +24,16 @@ OBJECTIVES = [Exact(), ELBO(free_nats=0.1), IWAE(3), FIVO(2), FIVO(2, proposal="
 @pytest.mark.parametrize("name", harness.STRUCTURES)
 def test_structures(name):
     make = functools.partial(structures.get, harness.structure_config(name))
-    testing.check_structure(make, saving=False)
+    emission = harness.partner(name) and functools.partial(harness.partner, name)
+    testing.check_structure(make, saving=False, emission=emission)
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "mixture"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "normal", "mixture"])
 @pytest.mark.parametrize("name", harness.EMISSIONS)
 def test_emissions(name, likelihood):
-    if not harness.takes(name, likelihood):
-        pytest.skip("the emission does not take such a likelihood")
+    mixture_is_enough = likelihood == "normal" and name not in harness.NORMAL
+    if mixture_is_enough or not harness.takes(name, likelihood):
+        pytest.skip("the emission does not take such a likelihood, or a mixture is enough")
     make = functools.partial(emissions.get, harness.emission_config(name, likelihood))
     testing.check_emission(make, saving=False)
 
@@ -88,6 +90,21 @@ def test_a_broken_structure_is_told(message):
     with pytest.raises(AssertionError) as error:
         testing.check_structure(make, saving=False)
     assert str(error.value).replace(":", "").startswith(message.replace(":", ""))
+
+
+def test_a_structure_is_checked_with_the_emission_that_reads_for_it():
+    emission = functools.partial(emissions.get, {**harness.PARTNERS["hmm"], "event_size": 2})
+    testing.check_structure(lambda: structures.HMM(3), 2, saving=False, emission=emission)
+    with pytest.raises(ValueError, match="received one that reads 2 values"):
+        testing.check_structure(lambda: structures.HMM(3), 2, saving=False)
+
+
+def test_a_prior_of_full_covariance_is_told():
+    config = harness.structure_config("kvae")
+    del config["class"]
+    diagonal = changed(structures.KVAE, lambda x, trace: trace._replace(scale_tril=None))
+    with pytest.raises(AssertionError, match="the prior under the posterior is the one"):
+        testing.check_structure(lambda: diagonal(**config), saving=False)
 
 
 def test_states_that_padding_changes_are_told():
@@ -213,11 +230,13 @@ def test_a_broken_objective_is_told():
 @pytest.mark.parametrize("name", structures.STRUCTURES)
 def test_structures_are_saved_and_exported(name):
     make = functools.partial(structures.get, harness.structure_config(name))
-    testing.check_structure(make, export=True)
+    emission = harness.partner(name) and functools.partial(harness.partner, name)
+    testing.check_structure(make, export=True, emission=emission)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", harness.EMISSIONS)
 def test_emissions_are_saved_and_exported(name):
-    make = functools.partial(emissions.get, harness.emission_config(name, "bernoulli"))
+    likelihood = "normal" if name in harness.NORMAL else "bernoulli"
+    make = functools.partial(emissions.get, harness.emission_config(name, likelihood))
     testing.check_emission(make, export=True)
