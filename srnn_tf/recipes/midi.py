@@ -14,8 +14,8 @@ the mean of the five sets' scores per step.
 
 `hmm_{dataset}` is no model of the paper: a hidden Markov model, exact. `srnn_tf.training.em.fit_em`
 is its usual training, by expectation maximization; the recipe trains by gradient from a random
-start, at a learning rate of 1e-2. `rnn_rbm_{dataset}` and `rtrbm_{dataset}` have as many hidden units
-as can be summed out, so that they are exact, where the published ones have 150 and more.
+start, at a learning rate of 1e-2. `rnn_rbm_{dataset}` and `rtrbm_{dataset}` have as many hidden
+units as can be summed out, so that they are exact, where the published ones have 150 and more.
 `tsbn_{dataset}` has the published number of bits.
 
 Test scores of the paper's code on these files, protocol paper, nats per step: nottingham f_rnn
