@@ -66,11 +66,11 @@ class Likelihood(abc.ABC):
         """
         return self.frame(params, x.shape[-1], temperature).log_prob(x[..., None, :])
 
-    def params_of_moments(self, mean: tf.Tensor, square: tf.Tensor) -> tf.Tensor:
-        """The parameters of maximum likelihood, from the means of x and of x^2.
+    def params_of_moments(self, mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
+        """The parameters of maximum likelihood, from the mean and the variance of each value.
 
         Args:
-            mean, square: (K, D), of K sets of frames.
+            mean, variance: (K, D), of K sets of frames.
 
         Returns:
             (K, P).
@@ -163,7 +163,7 @@ class Bernoulli(ValueLikelihood):
         nats = product - tf.reduce_sum(tf.math.softplus(logits), axis=-1)
         return tf.reshape(nats, tf.concat([tf.shape(x)[:-1], tf.shape(logits)[:1]], axis=0))
 
-    def params_of_moments(self, mean, square):
+    def params_of_moments(self, mean, variance):
         mean = tf.clip_by_value(mean, 1e-7, 1.0 - 1e-7)
         return tf.math.log(mean) - tf.math.log1p(-mean)
 
@@ -250,11 +250,10 @@ class GaussianMixture(ValueLikelihood):
         scale = _scale(log_scale, temperature)
         return _Mixture(tfd.Categorical(logits=logits / temperature), tfd.Normal(loc, scale))
 
-    def params_of_moments(self, mean, square):
+    def params_of_moments(self, mean, variance):
         if self.num_components > 1:
-            return super().params_of_moments(mean, square)
-        variance = tf.maximum(square - mean**2, 1e-6)
-        pairs = tf.stack([mean, 0.5 * tf.math.log(variance)], axis=-1)
+            return super().params_of_moments(mean, variance)
+        pairs = tf.stack([mean, 0.5 * tf.math.log(tf.maximum(variance, 1e-6))], axis=-1)
         return tf.reshape(pairs, [-1, 2 * mean.shape[-1]])
 
     def get_config(self) -> Config:

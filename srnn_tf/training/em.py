@@ -72,7 +72,7 @@ def fit_em(
     frame_count: float = 1.0,
     transition_count: float = 1.0,
     start: str = "frames",
-    batch_size: int = 64,
+    batch_size: int = 32,
     seed: int = 0,
     verbose: bool = False,
 ) -> dict[str, list[float]]:
@@ -96,7 +96,7 @@ def fit_em(
         patience: see `validation`.
         frame_count, transition_count: smoothing, in frames. Each state is given `frame_count`
             frames with the moments of all of `sequences`, and `transition_count` transitions with
-            the frequencies of all states.
+            the frequencies of all states; first states too are given as many.
         start: "frames" begins with states that are frames drawn from `sequences`, halfway to the
             mean of all, and uniform transitions; "weights" with the weights as they are.
         batch_size: sequences that are computed at once, sorted by length.
@@ -141,7 +141,7 @@ def fit_em(
     else:
         probs = (structure.initial_probs(), structure.transition_probs())
         weights = _Weights(*map(np.asarray, probs), np.asarray(emission.state_params))
-    steps = {name: sum(batch.mask.sum() for batch in part) for name, part in batches.items()}
+    steps = {name: int(sum(b.mask.sum() for b in part)) for name, part in batches.items()}
     history: dict[str, list[float]] = {"log_likelihood": []}
     best, worse = weights, 0
     for _ in range(sweeps):
@@ -209,7 +209,8 @@ def _start(emission, batches, moments, seed):
 
 
 def _params(emission, mean, square):
-    moments = (tf.constant(x, tf.float32) for x in (mean, square))
+    """The parameters of maximum likelihood, (K, P), for means of x and of x^2, (K, F)."""
+    moments = (tf.constant(x, tf.float32) for x in (mean, square - mean**2))
     return emission.likelihood.params_of_moments(*moments).numpy()
 
 
@@ -270,7 +271,7 @@ def _counts(weights, scores, batch):
     gamma[~batch.mask] = 0.0
     rows, frames = _flat(gamma), _flat(batch.frames)
     transition = weights.transition * (_flat(alpha[:, :-1]).T @ _flat(ahead[:, 1:]))
-    sums, squares = rows.T @ frames, rows.T @ frames**2
+    sums, squares = ((rows.T @ x).astype(np.float64) for x in (frames, frames**2))
     return _Counts(nats, gamma[:, 0].sum(axis=0), transition, rows.sum(axis=0), sums, squares)
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from srnn_tf import SequenceModel
 from srnn_tf.inference import hidden_states
 from srnn_tf.structures import base
+from srnn_tf.testing import compare
 from srnn_tf.training.em import fit_em
 from tests import harness
 
@@ -106,6 +107,12 @@ def test_flat_and_streamed_it_is_the_same_density(xla):
     inner = hmm(event_size=1, states=K)
     inner.set_weights(model.get_weights())
     np.testing.assert_allclose(inner.log_prob(alone), model.log_prob(frames), rtol=1e-5)
+
+
+@pytest.mark.slow  # an export takes a process
+def test_an_export_scores_alike():
+    compare.exported(hmm())
+    compare.saved(hmm(NORMAL))
 
 
 def test_sizes_that_do_not_fit_are_refused():
