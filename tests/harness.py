@@ -167,6 +167,11 @@ def cells(structure):
     return (config["cell"],) if "cell" in config else CELLS
 
 
+def cell_of(structure, wanted="lstm"):
+    """The wanted cell, if the row is tested with it, or one that it is tested with."""
+    return wanted if wanted in cells(structure) else cells(structure)[0]
+
+
 PAIRS = [(name, cell) for name in STRUCTURES for cell in cells(name)]
 _ROWS = itertools.product(PAIRS, EMISSIONS, LIKELIHOODS, (False, True))
 CASES = [case for pair, *rest in _ROWS if _exists(case := Case(*pair, *rest))]

@@ -60,7 +60,9 @@ class WindowAttention(keras.layers.Layer):
         mask = seen & tf.reshape(exists, [-1, 1, 1, before + size])
         query = self._rotated(_blocks(query, blocks, size), before)
         key, value = tf.split(self._windows(read, blocks, size), 2, axis=-1)
-        y = keras.ops.dot_product_attention(query, self._rotated(key), self._heads(value), mask=mask)
+        y = keras.ops.dot_product_attention(
+            query, self._rotated(key), self._heads(value), mask=mask
+        )
         y = tf.reshape(y, [tf.shape(x)[0], blocks * size, self.units])[:, :steps]
         return self.out(y), end
 

@@ -27,7 +27,8 @@ class Ring(keras.initializers.Initializer):
 
     def __call__(self, shape, dtype=None):
         # Not from 0 on: the logarithms must be finite.
-        area, turn = tf.unstack(keras.random.uniform([2, shape[1]], 1e-4, 1.0, dtype=dtype))
+        uniform = keras.initializers.RandomUniform(1e-4, 1.0)
+        area, turn = tf.unstack(uniform([2, shape[1]], dtype=dtype))
         inner, outer = self.min_radius**2, self.max_radius**2
         squared = inner + area * (outer - inner)
         rate, phase = -0.5 * tf.math.log(squared), self.max_phase * turn
@@ -49,7 +50,8 @@ class LRU(keras.layers.Layer):
 
     s_t has H complex units, whose products with lambda and gamma are elementwise. exp(nu) > 0, so
     that |lambda| < 1 whatever is learned. gamma starts at sqrt(1 - |lambda|^2), so that s_t starts
-    at the scale of B x_t. Outputs are in (-1, 1), as those of other cells. The recurrence is computed in float32, whatever the dtype policy.
+    at the scale of B x_t. Outputs are in (-1, 1), as those of other cells. The recurrence is
+    computed in float32, whatever the dtype policy.
 
     Args:
         units: H, the number of outputs, and of complex states.

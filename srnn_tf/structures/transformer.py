@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from srnn_tf.core import attention, checks, nn, recent
+from srnn_tf.core import attention, checks, nn
 from srnn_tf.core.random import fold
 from srnn_tf.structures.base import Structure, Trace, checked, sequence_lengths
 

@@ -320,7 +320,11 @@ def test_unroll_carries_integers_and_gives_them_no_gradient():
 def test_a_diagonal_scan_in_float64_has_the_gradients_of_autodiff():
     random = np.random.default_rng(0)
     inputs, decay = random.normal(size=[B, 40, 2 * H]), random.uniform(-0.7, 0.7, 2 * H)
-    tensors = tf.constant(inputs), [tf.constant(decay)], tuple(tf.constant(random.normal(size=[2, B, H])))
+    tensors = (
+        tf.constant(inputs),
+        [tf.constant(decay)],
+        tuple(tf.constant(random.normal(size=[2, B, H]))),
+    )
 
     def gradients(run):
         flat = tf.nest.flatten(tensors)

@@ -29,11 +29,10 @@ def eagerly():
 
 def case_of(name, structure="rnn", likelihood="bernoulli"):
     likelihood = harness.likelihood_of(name, likelihood)
-    cells = harness.cells(structure)
     found = harness.cases(
         emission=name,
         structure=structure,
-        cell="lstm" if "lstm" in cells else cells,
+        cell=harness.cell_of(structure),
         likelihood=likelihood,
         flat=False,
     )

@@ -51,7 +51,7 @@ def test_a_context_reads_its_receptive_field_and_nothing_before(name):
 
 @every
 def test_positions_do_not_matter(name):
-    """The same steps after longer and shorter pasts: contexts are equal once these are forgotten."""
+    """Contexts of the same steps after other pasts are equal, once these are forgotten."""
     structure, read = make(name), CORES[name][1]
     end = data(0, read)
     early, late = (structure(tf.concat([data(1, n), end], axis=1)).context for n in (5, 34))
@@ -86,7 +86,7 @@ def test_padded_parts_continue_one_another(name):
 
 
 @pytest.mark.parametrize("name", ["transformer", "tcn"])
-@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("xla", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_an_unknown_number_of_steps(name, xla):
     structure = make(name)
     signature = [tf.TensorSpec([None, None, WIDTH])]
@@ -102,13 +102,14 @@ def test_an_unknown_number_of_steps(name, xla):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["rnn_lru", "transformer", "tcn"])
-def test_an_export_restores_the_structure(name):
-    make = functools.partial(structures.get, harness.structure_config(name))
+def test_an_export_restores_the_eigenvalues():
+    make = functools.partial(structures.get, harness.structure_config("rnn_lru"))
     testing.check_structure(make, export=True)
 
 
-@pytest.mark.parametrize("emission", ["factorized", "masked_mlp"])
+@pytest.mark.parametrize(
+    "emission", [pytest.param("factorized", marks=pytest.mark.slow), "masked_mlp"]
+)
 def test_latents_on_a_linear_recurrence_are_trained(emission):
     """Whether a latent helps once a frame is autoregressive is asked of this core too."""
     model = SequenceModel(
@@ -117,9 +118,9 @@ def test_latents_on_a_linear_recurrence_are_trained(emission):
     )
     model.compile(keras.optimizers.Adam(0.05), run_eagerly=True)
     model.xla = False
-    x = harness.toy(8, 4)
-    losses = model.fit(x, batch_size=8, epochs=8, verbose=0).history["loss"]
-    assert np.isfinite(losses).all() and losses[-1] < losses[0] - 1.0
+    x = harness.toy(8, 3)
+    losses = model.fit(x, batch_size=8, epochs=5, verbose=0).history["loss"]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0] - 0.2, losses
 
 
 REFUSED = [

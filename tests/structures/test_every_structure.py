@@ -15,8 +15,7 @@ WIDTH = harness.EVENT_SIZE
 
 
 def case_of(name, likelihood="bernoulli", cell="lstm"):
-    cells = harness.cells(name)
-    cell = cell if cell in cells else cells
+    cell = harness.cell_of(name, cell)
     partner = harness.PARTNERS.get(name, {}).get("class", "factorized")
     likelihood = harness.likelihood_of(partner, likelihood)
     found = harness.cases(structure=name, cell=cell, likelihood=likelihood, flat=False)
@@ -47,8 +46,9 @@ def test_300_compiled_steps_beat_the_independent_floor(name, likelihood):
     make = harness.toy if likelihood == "bernoulli" else waves
     train, test = make(64, 8), make(32, 8, seed=1)
     kl = {"initial": 0.2, "increment": 0.8 / 150, "final": 1.0}
-    sizes = {"units": 24, "embedding_size": 12, "dropout": 0.05}
-    model = harness.build(case, scale=0.2, structure=sizes)
+    sizes = {"units": 24, "embedding_size": 12}
+    sizes = {k: v for k, v in sizes.items() if k in harness.STRUCTURES[name][0]}
+    model = harness.build(case, scale=0.2, structure={**sizes, "dropout": 0.05})
     objective = ELBO(kl) if case.latent else "elbo"
     model.compile(keras.optimizers.Adam(0.01), clipnorm=5.0, objective=objective, jit_compile=True)
     model.fit(train, batch_size=16, epochs=75, verbose=0)

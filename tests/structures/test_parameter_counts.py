@@ -117,3 +117,24 @@ def test_the_chain_of_three_of_handwriting():
     recipe = recipes.get("rnn_hier_iam_ondb")
     emission = {**recipe.emission, "num_layers": 0, "dropout": 0.0}
     assert trainable(SequenceModel(recipe.structure, emission)) == 928_083
+
+
+def linear(fan_in, fan_out, bias=True):
+    return (fan_in + bias) * fan_out
+
+
+def test_cores():
+    size, keys = 256, 88
+    norm, ends = 2 * size, linear(keys, size) + linear(size, keys)
+    attention = linear(size, 3 * size, bias=False) + linear(size, size)
+    mlp = linear(size, 4 * size) + linear(4 * size, size)
+    convolution = linear(2 * size, 2 * size) + linear(size, size)
+    # B and D, eigenvalues, C with its bias.
+    lru = linear(size, 4 * size, bias=False) + 3 * size + linear(2 * size, 2 * size)
+    counts = {
+        "transformer": 4 * (attention + mlp + 2 * norm) + norm + ends,
+        "tcn": 6 * convolution + norm + ends,
+        "lru": 2 * lru + ends,
+    }
+    for name, count in counts.items():
+        assert trainable(zoo.build(f"{name}_nottingham")) == count
