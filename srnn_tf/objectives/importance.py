@@ -103,8 +103,9 @@ class ImportanceSamples:
 
         log_weights = per_draw(terms.log_likelihood - terms.log_ratio)
         score: Nest = ()
-        if terms.score is not None:
-            score = tf.reduce_sum(per_draw(terms.score), axis=2)
+        if terms.score is not None and terms.baseline is not None:
+            # The baseline is not used. It has a gradient of 0, for replicas to sum.
+            score = tf.reduce_sum(per_draw(terms.score + 0.0 * terms.baseline), axis=2)
         means = (
             tf.reduce_mean(per_draw(x), axis=0)
             for x in (terms.log_likelihood, terms.kl, terms.auxiliary)

@@ -89,8 +89,12 @@ class TSBN(Structure):
 
         def weights(name, read):
             """Kernels of h_{t-1} and of what is read besides, the bias, and that of the start."""
-            shapes = {"states": (self.order * size, size), "inputs": (read, size)}
-            shapes |= {"bias": (size,), "initial_bias": (size,)}
+            shapes: dict[str, tuple[int, ...]] = {
+                "states": (self.order * size, size),
+                "inputs": (read, size),
+                "bias": (size,),
+                "initial_bias": (size,),
+            }
             return {
                 part: self.add_weight(
                     name=f"{name}_{part}",

@@ -73,7 +73,7 @@ def test_the_greedy_frame_is_that_of_the_most_probable_pair():
     bv, bh, kernel = (np.asarray(p) for p in layer._params(h, 1.0))
     x, s = harness.all_binary(1, D)[:, 0], harness.all_binary(1, H)[:, 0]
     joint = (x @ kernel @ s.T)[:, :, None, None]
-    joint = joint + np.einsum("nd,btd->nbt", x, bv)[:, None] + np.einsum("nh,bth->nbt", s, bh)
+    joint = joint + np.einsum("nv,btv->nbt", x, bv)[:, None] + np.einsum("nh,bth->nbt", s, bh)
     best = joint.max(axis=1).argmax(axis=0)
     np.testing.assert_array_equal(layer(h).greedy(), x[best])
 

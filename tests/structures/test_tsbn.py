@@ -30,8 +30,7 @@ def paths(model, x, steps=T):
     return tf.reduce_sum(terms.score, axis=1), log_p
 
 
-@pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("read_previous", [True, False])
+@pytest.mark.parametrize(("order", "read_previous"), [(2, True), (1, False)])
 def test_bounds_and_streams_tend_to_the_sum_over_all_paths(order, read_previous):
     model, x = made(order=order, read_previous=read_previous)
     log_q, log_p = paths(model, x)
@@ -39,7 +38,7 @@ def test_bounds_and_streams_tend_to_the_sum_over_all_paths(order, read_previous)
     exact = float(tf.reduce_logsumexp(log_p))
     assert float(model.log_prob(x)[0]) < exact
     for bound in ("iwae", "fivo"):
-        found = [model.log_prob(x, bound=bound, num_samples=512, seed=s) for s in range(4)]
+        found = [model.log_prob(x, bound=bound, num_samples=512, seed=s) for s in range(2)]
         np.testing.assert_allclose(np.mean(found), exact, atol=0.1)
     states, total = model.initial_states(1, num_particles=1024), 0.0
     for t in range(T):
