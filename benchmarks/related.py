@@ -69,7 +69,7 @@ def hmm_by_em(job: Job) -> SequenceModel:
 # Smoothing, chosen on the validation split.
 EM = {
     "jsb": {"frame_count": 1.0, "transition_count": 5.0, "sweeps": 60},
-    "nottingham": {"frame_count": 1.0, "transition_count": 1.0},
+    "nottingham": {"frame_count": 1.0, "transition_count": 1.0, "sweeps": 30},
 }
 
 
