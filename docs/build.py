@@ -54,7 +54,9 @@ def foreign(folder: Path) -> list[str]:
     for path in sorted(folder.rglob("*.html")):
         found += [f"{path.relative_to(folder)}: {a}" for a in Resources(path.read_text()).found]
     for path in sorted(folder.rglob("*.css")):
-        for address in re.findall(r"(?:@import|url\()\s*['\"]?((?:https?:)?//[^'\")\s]+)", path.read_text()):
+        for address in re.findall(
+            r"(?:@import|url\()\s*['\"]?((?:https?:)?//[^'\")\s]+)", path.read_text()
+        ):
             found.append(f"{path.relative_to(folder)}: {address}")
     return found
 

@@ -9,8 +9,8 @@ from srnn_tf.experiments import pages
 
 KINDS = {
     "Music": "Piano rolls of 88 keys; nats per step.",
-    "Handwriting": "Moves of a pen; nats per sequence, a density of standardized moves.",
-    "Speech": "16 kHz, 200 samples a frame; nats per sequence, a density of the standardized signal.",
+    "Handwriting": "Moves of a pen; nats per sequence, of standardized moves.",
+    "Speech": "16 kHz, 200 samples a frame; nats per sequence, of the standardized signal.",
 }
 FOLDER = repository.ROOT / "srnn_tf" / "zoo"
 INDEX = """# Published models

@@ -4,10 +4,13 @@
 it: indented blocks are literal, examples are code, and stars, bars and underscores are themselves.
 """
 
+import importlib
 import inspect
 import re
 
 from docutils import nodes
+from sphinx.util.inspect import signature as read
+from sphinx.util.inspect import stringify_signature
 
 SECTIONS = ("Args:", "Returns:", "Raises:", "Yields:", "Attributes:")
 LIST = re.compile(r"\s*(- |\d+\. )")
@@ -88,13 +91,11 @@ def signature(app, what, name, obj, options, arguments, returns):
     if what != "class" or "__init__" not in vars(obj) or "__new__" not in dir(obj):
         return None
     try:
-        from sphinx.util.inspect import signature as read
-        from sphinx.util.inspect import stringify_signature
-
         found = read(obj.__init__, bound_method=True)
     except (TypeError, ValueError):
         return None
-    return stringify_signature(found, show_return_annotation=False, unqualified_typehints=True), ""
+    text = stringify_signature(found, show_return_annotation=False, unqualified_typehints=True)
+    return re.sub(r"= <function .*?>(?=[,)])", "= ...", text), ""
 
 
 def public_names(app, env, node, content):
@@ -122,8 +123,6 @@ _DEFINED: dict[str, str | None] = {}
 
 def _place(name: str) -> str | None:
     """Where a documented class or function is defined: `srnn_tf.structures.vrnn.VRNN`."""
-    import importlib
-
     module, _, last = name.rpartition(".")
     try:
         value = getattr(importlib.import_module(module), last)

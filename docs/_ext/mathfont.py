@@ -13,7 +13,10 @@ SIGNS = "−±×·…⋯∑∏∫√∂∇∞∈∼≈≠≤≥∝∣∥‖→�
 # Italic Latin and Greek, script and double-struck letters.
 ALPHABETS = [(0x1D434, 0x1D468), (0x1D6A4, 0x1D71C), (0x1D49C, 0x1D4B6), (0x1D538, 0x1D552)]
 CHARACTERS = (
-    string.printable + GREEK + SIGNS + "ℎℬℰℱℋℐℳℛℝℕℙ"
+    string.printable
+    + GREEK
+    + SIGNS
+    + "ℎℬℰℱℋℐℳℛℝℕℙ"
     + "".join(chr(c) for first, end in ALPHABETS for c in range(first, end))
 )
 

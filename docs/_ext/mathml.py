@@ -12,6 +12,7 @@ from sphinx.util.math import get_node_equation_number
 
 LOG = logging.getLogger(__name__)
 FUNCTIONS = {"log", "exp", "max", "min", "KL", "RNN"}
+SIGNS = {";": ";", "~": "\N{TILDE OPERATOR}"}
 OPEN, CLOSED = {"(", "[", "{"}, {")", "]", "}"}
 
 
@@ -27,6 +28,10 @@ def convert(latex: str, display: str) -> str:
         child.text = html.unescape(child.text or "")
     for parent in list(element.iter()):
         _space(parent)
+        _scripts(parent)
+    for row in element.iter("mtr"):
+        for i, cell in enumerate(row):  # browsers do not read `columnalign`
+            cell.set("style", f"text-align: {'left' if i % 2 or _is_cases(cell) else 'right'}")
     for child in element.iter():
         if re.search(r"[\\&$]", child.text or ""):
             raise ValueError(f"{child.text!r} in {latex!r} is not known to latex2mathml")
@@ -54,6 +59,20 @@ def _space(parent: ET.Element) -> None:
     for child in children:
         parent.remove(child)
     parent.extend(spaced)
+
+
+def _is_cases(cell: ET.Element) -> bool:
+    return cell.attrib.pop("columnalign", "") == "left"
+
+
+def _scripts(parent: ET.Element) -> None:
+    """Signs in scripts have no space around them; some that are no letters are signs."""
+    if parent.tag == "mi" and parent.text in SIGNS:
+        parent.tag, parent.text = "mo", SIGNS[parent.text]
+    if parent.tag in ("msub", "msup", "msubsup", "munder", "mover", "munderover"):
+        for script in list(parent)[1:]:
+            for sign in script.iter("mo"):
+                sign.attrib.update(lspace="0", rspace="0")
 
 
 def _thin() -> ET.Element:
