@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
 
     target = OUT / conf.version
     trees = str(DOCS / "_build" / "doctrees")
-    options = ["-W", "--keep-going", "-n", "-b", "html", "-d", trees]
+    options = ["-W", "--keep-going", "-n", "-E", "-b", "html", "-d", trees]
     status = build.main([*options, *arguments, str(DOCS), str(target)])
     if status:
         return status

@@ -41,12 +41,11 @@ def row(name: str, card: dict) -> str:
     bound, score = next(iter(card["test"]["full"].items()))
     cells = [
         f"[`{name}`]({name}.md)",
-        card["data"]["name"],
+        f"{score['value']:.4f}",
+        pages.bound_label(bound),
         f"`{card['structure']['class']}`",
         f"`{card['emission']['class']}`",
         f"{card['parameters']:,}",
-        f"{score['value']:.4f}",
-        pages.bound_label(bound),
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -64,8 +63,8 @@ def make(app):
         if not chosen:
             continue
         text += [f"## {title}\n", f"{description}\n"]
-        text += ["| model | data | structure | emission | parameters | score | bound |"]
-        text += ["|---|---|---|---|---|---|---|"]
+        text += ["| model | score | bound | structure | emission | parameters |"]
+        text += ["|---|---|---|---|---|---|"]
         text += [
             row(n, c) for n, c in sorted(chosen.items(), key=lambda item: item[1]["data"]["name"])
         ]

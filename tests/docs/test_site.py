@@ -233,7 +233,7 @@ def test_the_gallery_plays(site, address, browser):
 def test_versions_are_listed_and_the_newest_is_found(site, address, browser):
     with page(browser) as (shown, errors):
         shown.goto(address.rsplit("/", 2)[0] + "/index.html")
-        shown.wait_for_url(re.compile(r"/\d[^/]*/index\.html$"))
+        shown.wait_for_url(f"**/{srnn_tf.__version__}/index.html", wait_until="load")
         assert srnn_tf.__version__ in shown.eval_on_selector_all(
             "#versions option", "all => all.map(x => x.value)"
         )
