@@ -86,6 +86,11 @@ def process(app, what, name, obj, options, lines):
     lines[:] = restructured(list(lines))
 
 
+def skip(app, what, name, obj, skipped, options):
+    """The fields of named tuples have no docstrings of ours."""
+    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
+
+
 def signature(app, what, name, obj, options, arguments, returns):
     """The arguments of `__init__`: Keras' classes hide them behind `__new__`."""
     if what != "class" or "__init__" not in vars(obj) or "__new__" not in dir(obj):
@@ -135,5 +140,6 @@ def _place(name: str) -> str | None:
 def setup(app):
     app.connect("autodoc-process-docstring", process, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", signature)
+    app.connect("autodoc-skip-member", skip)
     app.connect("missing-reference", public_names)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
