@@ -28,6 +28,7 @@ LATEST = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>srnn_tf</title>
+<link rel="icon" href="{0}/_static/logo.svg">
 <meta http-equiv="refresh" content="0; url={0}/index.html">
 <a href="{0}/index.html">srnn_tf {0}</a>
 </html>
