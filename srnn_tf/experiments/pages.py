@@ -17,6 +17,7 @@ FACTORIZATIONS = {
     "vrnn": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | z_<t, x_<t) }",
     "srnn": "p(x, z) = prod{ p(x_t | z_t, x_<t) p(z_t | z_{t-1}, x_<t) }",
     "zforcing": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | z_<t, x_<t) }",
+    "dmm": "p(x, z) = prod{ p(x_t | z_t) p(z_t | z_{t-1}) }, `autoregressive`: given x_{t-1}",
     "parallel_srnn": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | x_<t) }",
 }
 INSIDE = {
@@ -24,6 +25,7 @@ INSIDE = {
     "delta_split": "p(x_t | h_t) = p(a_t | h_t) p(b_t | a_t, h_t), x_t split into a_t and b_t",
     "autoregressive_rnn": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by an LSTM over i",
     "masked_mlp": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by a masked MLP",
+    "nade": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by one hidden layer for all i",
 }
 DEPARTURES = {
     "window": "Frames of a window",

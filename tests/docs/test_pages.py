@@ -5,6 +5,7 @@ import posixpath
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -65,9 +66,32 @@ def of_keras(folder, patch):
     }
 
 
+def of_emissions(folder, patch):
+    frames = np.stack([mini.roll(6, seed) for seed in range(3)]).astype("float32")
+    return {"SequenceModel": SequenceModel, "srnn_tf": srnn_tf, "frames": frames}
+
+
 def of_structures(folder, patch):
+    """Its sections are of different models."""
+    rolls = [mini.roll(12, seed) for seed in range(4)]
     x = np.zeros([2, 3, 4], "float32")
-    return {"model": small(), "x": x, "frame": x[:1, 0]}
+    linear = SequenceModel(
+        {"class": "lgssm", "state_size": 2},
+        {
+            "class": "state_gaussian",
+            "event_size": 4,
+            "state_size": 2,
+            "likelihood": {"class": "gaussian_mixture", "num_components": 1},
+        },
+    )
+    return {
+        "splits": SimpleNamespace(train=rolls[:3], valid=rolls[3:]),
+        "x": np.stack(rolls[:2]).astype("float32"),
+        "sections": {
+            "linear_states": {"model": linear, "x": x, "observed": np.ones([2, 3], bool)},
+            "bound=": {"model": small(), "x": x, "frame": x[:1, 0]},
+        },
+    }
 
 
 def of_own_data(folder, patch):
@@ -85,6 +109,7 @@ def of_use(folder, patch):
 
 SETUPS = {
     "docs/data.md": of_data,
+    "docs/emissions.md": of_emissions,
     "docs/keras.md": of_keras,
     "docs/own_data.md": of_own_data,
     "docs/structures.md": of_structures,
@@ -93,7 +118,11 @@ SETUPS = {
 
 
 def run(name, scope):
+    """Run the blocks in order. `sections` has what blocks with a text need before they run."""
+    sections = scope.pop("sections", {})
     for block in pages.python(ALL[name]):
+        for text in [text for text in sections if text in block]:
+            scope |= sections[text]
         exec(compile(block, name, "exec"), scope)  # our own text, nothing from outside
     return scope
 
