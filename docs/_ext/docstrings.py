@@ -87,8 +87,11 @@ def process(app, what, name, obj, options, lines):
 
 
 def skip(app, what, name, obj, skipped, options):
-    """The fields of named tuples have no docstrings of ours."""
-    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
+    """Fields of named tuples, and what a base class of a library puts into ours, are not ours."""
+    text, module = getattr(obj, "__doc__", None), getattr(obj, "__module__", None)
+    is_field = isinstance(text, str) and text.startswith("Alias for field")
+    is_foreign = isinstance(module, str) and module.startswith(("tensorflow", "keras", "tf_keras"))
+    return True if is_field or (what == "class" and is_foreign) else None
 
 
 def signature(app, what, name, obj, options, arguments, returns):
