@@ -1,9 +1,11 @@
 """Plots of training curves, of latents, and of sequences."""
 
 from srnn_tf.plots.curves import frame_values, latent_usage, step_scores, training_curve, waveform
+from srnn_tf.plots.panels import panels
 from srnn_tf.plots.pianorolls import plot_pianoroll
 from srnn_tf.plots.preview import SOUNDS, Preview
 from srnn_tf.plots.samples import PICTURES, draw
+from srnn_tf.plots.spectrogram import spectrogram
 from srnn_tf.plots.strokes import draw_strokes
 
 __all__ = [
@@ -14,7 +16,9 @@ __all__ = [
     "draw_strokes",
     "frame_values",
     "latent_usage",
+    "panels",
     "plot_pianoroll",
+    "spectrogram",
     "step_scores",
     "training_curve",
     "waveform",
