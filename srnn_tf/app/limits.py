@@ -22,7 +22,7 @@ class Length(NamedTuple):
     """What lengths of a modality are told in.
 
     Args:
-        unit: the name of the unit, in the plural.
+        unit: what comes after the number.
         steps: in one.
         usual: how many to draw by default.
         most: how many may be drawn.
@@ -37,9 +37,10 @@ class Length(NamedTuple):
 
 
 LENGTHS = {
-    "pianoroll": Length("bars of 4 quarter notes", 8, 8, 64, 16),
-    "speech": Length("tenths of a second", 8, 10, 30, 80),
-    "handwriting": Length("groups of 50 pen moves", 50, 10, 40, 30),
+    # Of 4 quarter notes, each of 2 steps, as in all published models.
+    "pianoroll": Length("bars", 8, 8, 64, 16),
+    "speech": Length("tenths of a second", 8, 10, 30, 120),
+    "handwriting": Length("x 50 pen moves", 50, 10, 40, 30),
 }
 OTHER = Length("steps", 1, 100, 1000, 20)  # of a modality of a user's own
 
@@ -49,7 +50,7 @@ def length_of(kind: str) -> Length:
 
     Example:
         >>> length_of("pianoroll").unit
-        'bars of 4 quarter notes'
+        'bars'
     """
     return LENGTHS.get(kind, OTHER)
 
@@ -89,7 +90,7 @@ def whole(what: str, value: Any, low: int, high: int) -> int:
         3
     """
     number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or value != value or value not in range(low, high + 1):
+    if not number or not low <= value <= high or value != int(value):
         raise ValueError(
             f"{what} must be a whole number from {low} to {high}; received {_shown(value)}"
         )

@@ -48,8 +48,8 @@ def player(samples: np.ndarray, rate: int, label: str) -> str:
 
 def download(content: bytes, name: str) -> str:
     """A link that saves a file, whose content is in it."""
-    source = _url("application/octet-stream", content)
-    return f'<a class="srnn-download" download="{escape(name)}" href="{source}">{escape(name)}</a>'
+    source, shown = _url("application/octet-stream", content), escape(name)
+    return f'<p>Save it: <a download="{shown}" href="{source}">{shown}</a></p>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

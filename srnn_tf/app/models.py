@@ -99,9 +99,10 @@ def opened(name: str) -> Opened:
 
 def about(card: Mapping[str, Any]) -> str:
     """What a model is, in a line."""
-    unit, scores = card["unit"], card["test"].get("full", {})
+    scores = list(card["test"].get("full", {}).values())
     parts = [f"{card['structure']['class']} + {card['emission']['class']}"]
     parts += [f"{card['parameters']:,} parameters", f"trained on {card['data']['name']}"]
-    for bound, score in list(scores.items())[:1]:
-        parts.append(f"test score {score['value']:.4f} {unit} (full, {bound.replace('_', ' ')})")
+    for score in scores[:1]:
+        value, bound = f"{score['value']:.4f} {card['unit']}", inputs.bound_of(card)
+        parts.append(f"test score {value} (full, {bound})")
     return "; ".join(parts)

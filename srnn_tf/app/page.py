@@ -28,17 +28,19 @@ _CSS = """
 .srnn-answer audio { display: block; width: 100%; max-width: 520px; margin: 0.4em 0; }
 .srnn-picture { width: 100%; background: white; border-radius: 6px; padding: 6px;
   box-sizing: border-box; }
-.srnn-scroll { overflow-x: auto; }
+.srnn-scroll { overflow-x: auto; contain: inline-size; }
 .srnn-answer table { border-collapse: collapse; margin: 0.6em 0; width: 100%; }
-.srnn-answer th, .srnn-answer td { text-align: left; padding: 4px 12px 4px 0; white-space: nowrap;
-  border-bottom: 1px solid var(--border-color-primary); }
+.srnn-answer table, .srnn-answer tr { border: 0 !important; }
+.srnn-answer th, .srnn-answer td { text-align: left !important; padding: 4px 16px 4px 0 !important;
+  white-space: nowrap; border: 0 !important; font-size: 0.95em;
+  border-bottom: 1px solid var(--border-color-primary) !important; }
 .srnn-answer td { font-variant-numeric: tabular-nums; }
 .srnn-moments { padding-left: 1.6em; list-style: decimal; }
 .srnn-moments li { margin: 0.4em 0; }
 .srnn-misfit, .srnn-notice { border-left: 4px solid #c2410c; padding: 6px 12px;
   background: color-mix(in srgb, #c2410c 10%, transparent); overflow-wrap: anywhere; }
 .srnn-small { font-size: 0.9em; opacity: 0.8; }
-.srnn-download { text-decoration: underline; }
+.srnn-answer a { text-decoration: underline; }
 """
 _QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -190,7 +192,7 @@ def _about(name: str) -> str:
 
 def _length(kind: str) -> dict[str, Any]:
     of = limits.length_of(kind)
-    return {"minimum": 1, "maximum": of.most, "value": of.usual, "label": f"Length, in {of.unit}"}
+    return {"minimum": 1, "maximum": of.most, "value": of.usual, "label": f"Length ({of.unit})"}
 
 
 def _others(name: str) -> dict[str, Any]:

@@ -104,10 +104,17 @@ def go_on(name: Any, upload: Any, length: Any, seed: Any, temperature: Any) -> s
     bpm = read.bpm or _BPM
     length_of = limits.length_of(opened.kind)
     title = f"{upload.name}, continued by {count // length_of.steps} {length_of.unit}"
-    how = f"by {choice.name}, seed {seed}, temperature {temperature:g}; the line is where it begins"
-    lead = max(0, begin - 2 * length_of.excerpt)
+    mark = "what is red is new" if opened.kind == "handwriting" else "it begins at the line"
+    how = f"by {choice.name}, seed {seed}, temperature {temperature:g}; {mark}"
+    # Of a long file its end is enough: what follows would be too small to be seen.
+    first = max(0, begin - max(count, 8 * length_of.excerpt))
+    lead = max(first, begin - 2 * length_of.excerpt)
     parts = [markup.heading(title), markup.paragraph(how)]
-    parts.append(_shown(frames, opened, f"{title}, {how}", bpm, after=begin, heard_from=lead))
+    parts.append(
+        _shown(frames[first:], opened, f"{title}, {how}", bpm, begin - first, lead - first)
+    )
+    if first:
+        parts.append(markup.paragraph(f"The picture begins at step {first}.", "srnn-small"))
     if lead and opened.kind in plots.SOUNDS:
         parts.append(markup.paragraph("The player begins shortly before the line.", "srnn-small"))
     stem = Path(upload.name).stem
@@ -158,7 +165,7 @@ def received(upload: uploads.Upload) -> str:
     """What the page says of a file that it has."""
     size = len(upload.content)
     told = f"{size / 2**20:.1f} MB" if size >= 2**19 else f"{max(size / 2**10, 0.1):.1f} KB"
-    return f"{upload.name}, {told}, is here for this page alone"
+    return f"{upload.name}, {told}: no other page sees it, and it is not stored"
 
 
 def _steps(length: Any, kind: str) -> int:
@@ -175,8 +182,7 @@ def _draws(seed: Any, temperature: Any) -> tuple[int, float]:
 
 def _panels(frames: np.ndarray, opened: models.Opened, **how: Any) -> Any:
     rate = opened.published.card["sample_rate"]
-    quarter = {"steps_per_quarter": _QUARTER} if opened.kind == "pianoroll" else {}
-    return plots.panels(opened.kind, frames, sample_rate=rate, **quarter, **how)
+    return plots.panels(opened.kind, frames, sample_rate=rate, steps_per_quarter=_QUARTER, **how)
 
 
 def _shown(
@@ -216,20 +222,15 @@ def _file(frames: np.ndarray, opened: models.Opened, stem: str, bpm: float) -> s
         path = Path(folder) / f"sample{of.written[0]}"
         of.writer(frames, path, scale, rate, **options)
         content = path.read_bytes()
-    return markup.paragraph("Save it: ", "srnn-save").replace(
-        "</p>", markup.download(content, f"{stem}{of.written[0]}") + "</p>"
-    )
+    return markup.download(content, f"{stem}{of.written[0]}")
 
 
 def _totals(found: list[surprise.Surprise], opened: models.Opened) -> str:
     """The scores, with what they are of."""
-    unit = "nats"
-    if opened.kind == "speech":
-        unit += " (a density of the samples in [-1, 1])"
     rows = [
         [
             one.model,
-            f"{one.total:.4f} {unit}",
+            f"{one.total:.4f} nats",
             f"{one.total / len(one.per_step):.4f} nats",
             str(len(one.per_step)),
             "-" if one.kl is None else f"{one.kl:.4f} nats",
@@ -239,7 +240,16 @@ def _totals(found: list[surprise.Surprise], opened: models.Opened) -> str:
         for one in found
     ]
     head = ["model", "log likelihood, total", "per step", "steps", "KL", "protocol", "bound"]
-    return markup.table(head, rows)
+    table = markup.table(head, rows)
+    of = inputs.modality_of(opened.published.card)
+    if not of.standardized:
+        return table
+    what = "samples in [-1, 1]" if of.is_signal else "standardized values"
+    return table + markup.paragraph(
+        f"It is the log of a density, of {what}: above 0 where values are near what was expected, "
+        "so that surprise may be below 0.",
+        "srnn-small",
+    )
 
 
 def _moment(
@@ -254,6 +264,6 @@ def _moment(
     when = f"step {moment.step}"
     if seconds is not None:
         when += f", {moment.step * seconds:.2f} s"
-    text = f"{when}: {found.per_step[moment.step]:.4f} nats"
+    text = f"{when}: {found.per_step[moment.step]:.2f} nats"
     excerpt = read.frames[moment.start : moment.stop]
     return f"<span>{text}</span>{_player(excerpt, opened, text, bpm)}"

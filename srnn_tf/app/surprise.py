@@ -70,7 +70,7 @@ def moments(per_step: Any, width: int, count: int = MOMENTS) -> list[Moment]:
 
     Args:
         per_step: the surprise of each step, (T,).
-        width: steps of an excerpt.
+        width: steps of an excerpt; fewer of a sequence that `count` of them would not fit in.
         count: the most excerpts.
 
     Example:
@@ -78,6 +78,7 @@ def moments(per_step: Any, width: int, count: int = MOMENTS) -> list[Moment]:
         [Moment(step=1, start=0, stop=2), Moment(step=6, start=5, stop=7)]
     """
     values = np.asarray(per_step, np.float64)
+    width = max(1, min(width, len(values) // (2 * count)))
     found: list[Moment] = []
     for step in map(int, np.argsort(-values, kind="stable")):
         start = int(np.clip(step - width // 2, 0, max(0, len(values) - width)))

@@ -86,7 +86,7 @@ _PICTURES: dict[str, Callable[..., _Pictures]] = {
 
 def panels(
     kind: str,
-    frames: Array,
+    frames: np.ndarray,
     curves: Mapping[str, Array] | None = None,
     path: str | os.PathLike | None = None,
     standardization: Standardization | None = None,
@@ -168,7 +168,10 @@ def _draw_curves(axis: Any, curves: Mapping[str, np.ndarray], picture: _Pictures
         style = "steps-mid" if len(values) <= _FEW else "default"
         axis.plot(where, values, label=name, linewidth=1.1, drawstyle=style)
     if len(curves) > 1:
-        axis.legend(frameon=False, ncols=len(curves), loc="upper right")
+        above = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.98), "borderaxespad": 0.0}
+        axis.legend(frameon=False, ncols=len(curves), **above)
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.12 * (high - low))  # room for the numbers of spans
     axis.set(xlabel=picture.label, ylabel=label)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25)

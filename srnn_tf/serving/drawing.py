@@ -58,8 +58,8 @@ def draw(
 
 
 def tempo(path: Path) -> float | None:
-    """The tempo that a MIDI file tells, in quarter notes per minute, if need be the nearest that can
-    be written; None of other files, and of one that tells none.
+    """The tempo that a MIDI file tells, in quarter notes per minute, or the nearest that can be
+    written; None of other files, and of one that tells none.
 
     Raises:
         ValueError: a MIDI file is damaged.
