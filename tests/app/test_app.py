@@ -134,8 +134,8 @@ def test_of_a_long_file_the_end_is_shown(tune, monkeypatch):
     monkeypatch.setattr(replies.markup, "picture", lambda figure, alt: "")
     of = limits.LENGTHS["pianoroll"]
     monkeypatch.setitem(limits.LENGTHS, "pianoroll", of._replace(excerpt=1))
-    html = replies.go_on(NAME, tune, 1, 0, 1.0)
-    assert drawn == [(8 + 8, 8)] and "begins at step 16" in html
+    html = replies.go_on(NAME, tune, 2, 0, 1.0)
+    assert drawn == [(16 + 16, 16)] and "begins at step 8" in html
 
 
 def test_two_models_side_by_side(tune):
@@ -169,14 +169,35 @@ def test_a_recording_is_scored_as_the_model_scores_it(tmp_path):
     assert surprise.score(read, opened).total == pytest.approx(float(expected), rel=1e-6)
 
 
-def test_strokes_are_scored_and_drawn(tmp_path):
+@pytest.fixture
+def pen():
     points = np.random.default_rng(0).integers(0, 300, [2, 12, 2])
     strokes = ["\n".join(f"{x} {y}" for x, y in stroke) for stroke in points]
     content = "".join(f".PEN_DOWN\n{s}\n.PEN_UP\n" for s in strokes).encode()
-    html = replies.score(PEN, uploads.Upload("pen.dat", content))
+    return uploads.Upload("pen.dat", content)
+
+
+def test_strokes_are_scored_and_drawn(pen):
+    html = replies.score(PEN, pen)
     assert "<td>23</td>" in html and "the log of a density" in html and not sounds(html)
-    html = replies.go_on(PEN, uploads.Upload("pen.dat", content), 1, 0, 1.0)
+
+
+@pytest.mark.slow
+def test_strokes_are_continued(pen):
+    html = replies.go_on(PEN, pen, 1, 0, 1.0)
     assert "pen.dat, continued by 1 x 50 pen moves" in html and "what is red is new" in html
+
+
+@pytest.mark.slow
+def test_speech_is_drawn_and_continued(tmp_path):
+    html = replies.sample(SPEECH, 0, 1.0, 1)
+    upload = uploads.Upload("s.wav", saved(html, tmp_path / "s.wav").read_bytes())
+    assert len(sounds(html)) == 1
+    html = replies.go_on(SPEECH, upload, 1, 1, 1.0)
+    saved(html, tmp_path / "t.wav")
+    parts = [data.read_audio(tmp_path / name) for name in ("s.wav", "t.wav")]
+    assert [len(part) for part in parts] == [1600, 3200]
+    assert np.abs(parts[1][:1600].astype(int) - parts[0]).max() <= 1
 
 
 WRONG = {

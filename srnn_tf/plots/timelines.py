@@ -13,7 +13,7 @@ from srnn_tf.data.formats.standardization import Standardization
 from srnn_tf.plots.curves import frame_values, waveform
 from srnn_tf.plots.figures import axes_of, check_format, finished
 from srnn_tf.plots.pianorolls import plot_pianoroll
-from srnn_tf.plots.spectrogram import spectrogram
+from srnn_tf.plots.spectra import spectrogram
 from srnn_tf.plots.strokes import draw_strokes, highlight
 
 _WIDTH = 11.0  # inches
@@ -95,6 +95,7 @@ def panels(
     after: int | None = None,
     ylabel: str = "nats",
     steps_per_quarter: int = 2,
+    ax: Any = None,
 ) -> Any:
     """Plot a sequence, and curves of its steps below it, over one axis of time.
 
@@ -112,13 +113,16 @@ def panels(
         after: the step at which what was drawn begins, after what was given; None for no mark.
         ylabel: what the curves are, with their unit.
         steps_per_quarter: frames in a quarter note of music.
+        ax: the axes to draw on, those of the picture (two of speech) and then that of the curves,
+            where there are some; those of a new figure by default.
 
     Returns:
         The Matplotlib figure.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: the frames are not of the modality, or a curve has another length than they.
+        ValueError: the frames are not of the modality, a curve has another length, or there is
+            another number of axes.
         OSError: `path` cannot be written.
 
     Example:
@@ -137,7 +141,7 @@ def panels(
     heights = [*picture.heights, *([_CURVE] if curves else [])]
     size, count = (_WIDTH, sum(heights) + 0.5), len(heights)
     shared = picture.timed and count > 1
-    axes = axes_of("panels", None, count, size, height_ratios=heights, sharex=shared)
+    axes = axes_of("panels", ax, count, size, height_ratios=heights, sharex=shared)
     check_format(axes, path)
     above = axes[: len(picture.heights)]
     picture.draw(above)
