@@ -10,7 +10,7 @@ import srnn_tf
 PACKAGE = Path(srnn_tf.__file__).parent
 # A row imports only rows above it: CONTRIBUTING.md says what each holds.
 ROWS = """core likelihoods structures emissions density objectives data training inference model
-    convert recipes plots zoo serving testing experiments command""".split()
+    convert recipes plots zoo serving testing experiments app command""".split()
 # The two axes of a model never import each other; what is below may import both.
 APART = ("structures", "emissions")
 # The same of the folders of `data`; from left to right, each imports only those before it.

@@ -16,6 +16,7 @@ from srnn_tf.command import options, quiet
 # Each command is a name in a module of this folder, imported when the command is called.
 _COMMANDS = {
     "anomalies": "anomalies.anomalies",
+    "app": "playing.app",
     "bulk": "bulk.bulk",
     "data": "preparing.data",
     "evaluate": "evaluating.evaluate",

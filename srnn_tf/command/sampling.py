@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from srnn_tf import plots, zoo
 from srnn_tf.command import options
 from srnn_tf.core import checks, packages
 from srnn_tf.core.files import check_output
 from srnn_tf.data.formats import midi, synthesis
-from srnn_tf.serving import inputs
+from srnn_tf.serving import drawing, inputs
 
 PICTURES = (".png", ".svg", ".pdf")
 MOST_FILES = 10_000
@@ -128,14 +127,16 @@ def sample(
             raise ValueError("--primer: a server does not continue files; leave out --server")
         prefix = inputs.primer(primer, published, steps_per_quarter)
         if "bpm" in of.writer_options and writes and bpm is None:
-            given |= _tempo_of(primer)
+            told = drawing.tempo(primer)
+            given |= {} if told is None else {"bpm": told}
     if "steps_per_quarter" in of.writer_options:
         midi.check_steps(steps_per_quarter)
         given["steps_per_quarter"] = steps_per_quarter
     if of.name == "pianoroll" and ending == ".wav":
         length = steps + (0 if prefix is None else len(prefix))
         synthesis.check_length(length, steps_per_quarter, given.get("bpm", 100))
-    drawn = _draw(published, steps, range(seed, seed + count), prefix, temperature, server, timeout)
+    seeds = range(seed, seed + count)
+    drawn = drawing.draw(published, steps, seeds, prefix, temperature, server, timeout)
     scale = published.standardization
     for number, (file, frames) in enumerate(zip(files, drawn, strict=True)):
         if of.writer is not None and writes:
@@ -171,33 +172,3 @@ def _numbered(out: Path, count: int) -> list[Path]:
         return [out]
     width = len(str(count))
     return [out.with_name(f"{out.stem}-{i:0{width}}{out.suffix}") for i in range(1, count + 1)]
-
-
-def _tempo_of(primer: Path) -> dict[str, float]:
-    """The tempo to go on in: that of a MIDI file, if it tells one that can be written."""
-    tempo = midi.read_tempo(primer) if primer.suffix.lower() in midi.SUFFIXES else None
-    return {} if tempo is None else {"bpm": min(max(tempo, 4.0), 1000.0)}
-
-
-def _draw(
-    published: zoo.Published,
-    steps: int,
-    seeds: range,
-    prefix: np.ndarray | None,
-    temperature: float,
-    server: str | None,
-    timeout: float,
-) -> list[np.ndarray]:
-    """A sample of each seed, with the primer before it."""
-    if server is not None:
-        if temperature != 1.0:
-            raise ValueError(f"--temperature={temperature}: a server draws at 1 only")
-        answers = inputs.backend(published, server, timeout)
-        return [answers.sample(steps, seed=seed)[0] for seed in seeds]
-    model = published.load()
-    rows = None if prefix is None else np.asarray(prefix, np.float32)[None]
-    drawn = [
-        model.sample(1, steps, seed, prefix=rows, temperature=temperature)[0].numpy()
-        for seed in seeds
-    ]
-    return drawn if rows is None else [np.concatenate([rows[0], frames]) for frames in drawn]

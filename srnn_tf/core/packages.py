@@ -8,6 +8,7 @@ import importlib.util
 EXTRAS = {
     "apache_beam": "beam",
     "defusedxml": "handwriting",
+    "gradio": "app",
     "matplotlib": "plot",
     "mido": "music",
     "music21": "music",

@@ -4,7 +4,9 @@ from srnn_tf.plots.curves import frame_values, latent_usage, step_scores, traini
 from srnn_tf.plots.pianorolls import plot_pianoroll
 from srnn_tf.plots.preview import SOUNDS, Preview
 from srnn_tf.plots.samples import PICTURES, draw
+from srnn_tf.plots.spectra import spectrogram
 from srnn_tf.plots.strokes import draw_strokes
+from srnn_tf.plots.timelines import panels
 
 __all__ = [
     "PICTURES",
@@ -14,7 +16,9 @@ __all__ = [
     "draw_strokes",
     "frame_values",
     "latent_usage",
+    "panels",
     "plot_pianoroll",
+    "spectrogram",
     "step_scores",
     "training_curve",
     "waveform",

@@ -63,3 +63,22 @@ def _lines(rows: np.ndarray) -> list[np.ndarray]:
     up = np.concatenate([[False], rows[:, 0] > 0.5])
     points = np.concatenate([[[0.0, 0.0]], np.cumsum(rows[:, 1:], axis=0)])
     return [line for line in np.split(points, np.flatnonzero(up) + 1) if len(line)]
+
+
+def highlight(axis: Any, frames: np.ndarray, start: int, stop: int, color: str) -> None:
+    """Draw the moves `start` to `stop` of strokes once more, in a colour, where the pen is down.
+
+    Args:
+        axis: the axes that `draw_strokes` drew the whole on.
+        frames: (T, 3), what it drew, with the standardization undone.
+        start: the first move.
+        stop: the move after the last.
+        color: the colour.
+    """
+    rows = finite(frames, (2,), "(T, 3)")
+    up = np.concatenate([[False], rows[:-1, 0] > 0.5])
+    points = np.concatenate([[[0.0, 0.0]], np.cumsum(rows[:, 1:], axis=0)])
+    moves = np.full([len(rows), 3, 2], np.nan)  # the last point of three parts moves
+    moves[:, 0], moves[:, 1] = points[:-1], points[1:]
+    drawn = moves[start:stop][~up[start:stop]].reshape(-1, 2)
+    axis.plot(*drawn.T, color=color, linewidth=2.0)

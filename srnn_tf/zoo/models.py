@@ -37,6 +37,16 @@ def names(published: bool = False, root: str | os.PathLike | None = None) -> lis
     return sorted(available if published else available | set(recipes.RECIPES))
 
 
+def installed() -> list[str]:
+    """The names of the published models whose weights are on this machine.
+
+    Example:
+        >>> "f_rnn_bach" in installed()
+        True
+    """
+    return [name for name in names(published=True) if _locate(name, None, None).folder is not None]
+
+
 def recommended() -> str:
     """The name of the published model to use for a user's own MIDI files and piano rolls.
 

@@ -282,3 +282,14 @@ def test_mp3_of_a_reader():
         n = 1 << int(np.ceil(np.log2(len(mp3) + len(flac))))
         product = np.fft.irfft(np.fft.rfft(mp3, n) * np.conj(np.fft.rfft(flac, n)))
         assert product.max() > 0.98 * np.linalg.norm(mp3) * np.linalg.norm(flac)
+
+
+def test_the_length_of_a_file_is_told_before_it_is_decoded(tmp_path, monkeypatch):
+    for name in ("a.wav", "a.flac", "a.mp3"):
+        soundfile.write(tmp_path / name, tones(8000, 440, seconds=1.5), 8000)
+    (tmp_path / "b.wav").write_bytes(b"no sound")
+    monkeypatch.setattr(audio, "_mono", None)
+    for name in ("a.wav", "a.flac", "a.mp3"):
+        assert audio.seconds(tmp_path / name) == pytest.approx(1.5, abs=0.1)
+    with pytest.raises(ValueError, match="b.wav: cannot be decoded"):
+        audio.seconds(tmp_path / "b.wav")

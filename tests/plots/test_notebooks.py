@@ -23,6 +23,8 @@ PLOTS = {
     "plot_pianoroll": (lambda **how: plots.plot_pianoroll({"a": ROLL, "b": ROLL}, **how), 2),
     "draw_strokes": (lambda **how: plots.draw_strokes(ROWS, **how), 1),
     "waveform": (lambda **how: plots.waveform(np.ones([3, 4]), **how), 1),
+    "spectrogram": (lambda **how: plots.spectrogram(np.ones([3, 4]), **how), 1),
+    "panels": (lambda **how: plots.panels("pianoroll", ROLL, {"a": np.ones(12)}, **how), 2),
     "frame_values": (lambda **how: plots.frame_values(np.ones([3, 4]), **how), 1),
     "step_scores": (lambda **how: plots.step_scores([-1.0, -2.0], **how), 1),
     "training_curve": (lambda **how: plots.training_curve({"a": ([1], [2.0])}, **how), 1),

@@ -64,6 +64,25 @@ def read_audio(path: str | Path, rate: int = 16000, expected: int | None = None)
     return samples
 
 
+def seconds(path: str | Path) -> float:
+    """How long an audio file says that it is, before anything is decoded; infinite if it does not.
+
+    Raises:
+        ImportError: soundfile or soxr is not installed.
+        ValueError: the file is not audio, or its header is damaged.
+
+    Example:
+        seconds("p225_001.wav")  # 2.05
+    """
+    soundfile, _ = _libraries()
+    try:
+        with _opened(soundfile, path) as (file, _):
+            known = 0 <= file.frames < _LONGEST_FLAC
+            return file.frames / file.samplerate if known else float("inf")
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path}: cannot be decoded: {_reason(path, error)}") from error
+
+
 def versions() -> dict[str, str]:
     """The versions of the libraries that decode and resample."""
     soundfile, soxr = _libraries()
