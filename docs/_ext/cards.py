@@ -5,7 +5,7 @@ import re
 
 import repository
 
-from srnn_tf.experiments import pages
+from srnn_tf.experiments import checkout, pages
 
 KINDS = {
     "Music": "Piano rolls of 88 keys; nats per step.",
@@ -16,7 +16,7 @@ FOLDER = repository.ROOT / "srnn_tf" / "zoo"
 INDEX = """# Published models
 
 The newest version of each. Every page is made from the model's card, which `srnn_tf.zoo.card(name)`
-returns. Scores are of the test part, protocol full, with their bound; higher is better.
+returns; the [listening gallery](../gallery.md) has samples of all. Scores are of the test part, protocol full, with their bound; higher is better.
 [All scores](../repository/results.md) adds intervals and baselines; [The zoo](../zoo.md) says how
 models are found, loaded and published.
 """
@@ -77,7 +77,7 @@ def make(app):
     text += ["", "```{toctree}", ":hidden:", "", *cards, "```", ""]
     repository.write("models/index.md", "\n".join(text))
     for name, card in cards.items():
-        repository.write(f"models/{name}.md", body(pages.readme(card)))
+        repository.write(f"models/{name}.md", body(pages.readme(card, checkout.sample(name))))
     known = {f"{name}.md" for name in (*cards, "index")}
     for path in (repository.DOCS / "models").glob("*.md"):
         if path.name not in known:

@@ -55,6 +55,7 @@ class Modality:
             on.
         sample_steps: the number of steps that `srnn-tf sample` draws by default.
         uses: what the models of this modality are for, in sentences for a model's page.
+        limits: what they do not know, in sentences for that page.
 
     Raises:
         ValueError: a name or a number is not valid.
@@ -83,6 +84,7 @@ class Modality:
     versions: Callable[[], dict[str, str]] = dict
     sample_steps: int = 100
     uses: str = "Research on sequence models."
+    limits: str = ""
 
     def __post_init__(self) -> None:
         if not str(self.name).isidentifier():
@@ -165,6 +167,9 @@ MODALITIES: dict[str, Modality] = {
         statistics=_notes,
         sample_steps=128,  # 16 bars
         uses="Scoring and composing piano rolls of 88 keys; research on sequence models.",
+        limits="It knows which keys are held in a step, and no more: no dynamics, no instruments, no "
+        "note that is struck again in the next step. Music in other keys, tempi or styles than its "
+        "data has low scores.",
     ),
     "handwriting": Modality(
         "handwriting",
@@ -175,6 +180,8 @@ MODALITIES: dict[str, Modality] = {
         constant="in the training part the pen never moves along one axis",
         sample_steps=500,  # a line of writing
         uses="Research on sequence models of pen strokes. The samples are scribble.",
+        limits="It knows no text: what it writes cannot be read. Strokes of other devices, at other "
+        "rates or resolutions, have scores that cannot be compared.",
     ),
     "speech": Modality(
         "speech",
@@ -186,6 +193,8 @@ MODALITIES: dict[str, Modality] = {
         versions=audio.versions,
         sample_steps=80,  # a second
         uses="Research on sequence models of raw waveforms. The samples are babble.",
+        limits="It knows neither text nor speaker: what it says has no words. Recordings of other "
+        "rooms, microphones or codecs have scores that say more of these than of speech.",
     ),
 }
 

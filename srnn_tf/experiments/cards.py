@@ -12,7 +12,7 @@ from typing import Any
 from srnn_tf import recipes
 from srnn_tf.core.registry import MODULE
 from srnn_tf.data import corpora
-from srnn_tf.experiments import checkout, pages, provenance, runs
+from srnn_tf.experiments import checkout, hub_cards, pages, provenance, runs
 from srnn_tf.model import SequenceModel
 from srnn_tf.zoo import artifacts, store
 
@@ -177,7 +177,7 @@ def write_substitute(name: str, target: str, root: Path) -> None:
     alias = substitute(name, target)
     (root / name).mkdir(exist_ok=True)
     artifacts.write_card(root / name / artifacts.CARD, alias)
-    runs.write_text(root / name / "README.md", pages.substitute(alias))
+    runs.write_text(root / name / "README.md", hub_cards.page(alias))
 
 
 def versions(folder: Path) -> list[int]:
@@ -212,7 +212,6 @@ def write_tables(
     for name, card in cards.items():
         if card.get("alias_of"):
             published[name] = {k: v for k, v in card.items() if k not in ("format", "name")}
-            text = pages.substitute(card)
         else:
             files = {
                 v: root / name / str(v) / "assets.extra" / artifacts.CARD
@@ -220,7 +219,7 @@ def write_tables(
             }
             published[name] = {"versions": {str(v): artifacts.sha256(f) for v, f in files.items()}}
             copies |= {f"{name}/{v}.json": f.read_text("utf-8") for v, f in files.items()}
-            text = pages.readme(card)
+        text = hub_cards.page(card, checkout.sample(name, root))
         runs.write_text(root / name / "README.md", text)
     runs.write_text(results, pages.results(cards, SHOWN))
     runs.write_text(index, artifacts.to_json(published))

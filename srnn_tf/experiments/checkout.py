@@ -5,11 +5,13 @@ An installed package does not have them. There, options name the folders.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 FOLDER = Path(__file__).parents[2]
 ROOT = FOLDER / "saved_models"  # of published models
 RESULTS = FOLDER / "zoo" / "RESULTS.md"
+GALLERY = FOLDER / "docs" / "_static" / "gallery" / "index.json"  # of zoo.gallery
 KEPT = FOLDER / "zoo" / "runs"  # weights of runs that are not finished
 
 
@@ -24,3 +26,11 @@ def root() -> Path:
             "name the folder of published models by --root: this is no checkout"
         )
     return ROOT
+
+
+def sample(name: str, root: Path = ROOT) -> str | None:
+    """The address of a model's samples in the gallery, from its page; None if there are none."""
+    if root != ROOT or not GALLERY.is_file():
+        return None
+    listed = json.loads(GALLERY.read_text("utf-8"))["models"]
+    return f"../../docs/gallery.md#{name}" if name in listed else None

@@ -32,6 +32,15 @@ DEPARTURES = {
     "learning_rate": "First learning rate",
     "transpose": "Semitones of transposition",
 }
+CITATION = """\
+@inproceedings{lai2019reexamination,
+  title     = {Re-examination of the Role of Latent Variables in Sequence Modeling},
+  author    = {Lai, Guokun and Dai, Zihang and Yang, Yiming and Yoo, Shinjae},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume    = {32},
+  year      = {2019},
+  url       = {https://arxiv.org/abs/1902.01388}
+}"""
 GENERATED = "<!-- Made by `srnn-tf publish --tables`; do not edit. -->\n"
 
 
@@ -147,8 +156,13 @@ def _departures(t: Mapping[str, Any]) -> str:
     return text
 
 
-def readme(card: Mapping[str, Any]) -> str:
-    """The README of a published model."""
+def readme(card: Mapping[str, Any], sample: str | None = None) -> str:
+    """The README of a published model, without metadata.
+
+    Args:
+        card: the card.
+        sample: the address of its samples, relative to the page; None for none.
+    """
     name, exact = card["name"], inputs.bound_of(card) == "exact"
     structure, emission = card["structure"]["class"], card["emission"]["class"]
     of = modality.MODALITIES.get(inputs.kind_of(card))  # None: of a module that is not imported
@@ -207,7 +221,59 @@ Its signature `score` (and `serving_default`) takes `frames` (B, T, {card["event
 `length` (B,). It returns `log_likelihood` (B,), {bound},
 and `log_likelihood_per_step` (B, T).{raw}
 `sample` takes `num_steps`, `batch_size` and `seed` (2,).
+
+## Score a file
+
+    srnn-tf score {name} FILE > scores.csv
+
+{_files(of)}It prints the log likelihood of each sequence in nats, protocol full, {bound};
+with `--per-step --format jsonl` that of each step too.
+
+## Sample
+
+{_sample(name, of, sample)}
+
+## Limitations
+
+{_limits(card, of, exact)}
+
+## Citation
+
+```bibtex
+{CITATION}
+```
+
+Name the data too: {card["data"]["name"]}, whose terms are above.
+The weights are licensed under Apache-2.0.
 """
+
+
+def _files(of):
+    """The files that a command of this modality reads."""
+    return (
+        f"FILE is one of {', '.join(of.endings)}, or an array, .npy. " if of and of.endings else ""
+    )
+
+
+def _sample(name, of, address):
+    written = [*of.written[:1], ".png"] if of is not None else [".png"]
+    text = f"    srnn-tf sample {name} --seed 0 --out sample{written[0]}"
+    return text + (f"\n\n[Listening gallery]({address}): two of its samples." if address else "")
+
+
+def _limits(card, of, exact):
+    t, limits = card["training"], [of.limits] if of is not None and of.limits else []
+    if t["updates"] < t["updates_of_recipe"]:
+        limits += [
+            f"It was trained for {_updates(t)} updates; the recipe has {t['updates_of_recipe']:,}."
+        ]
+    limits += [
+        f"It has seen {card['data']['name']} alone, and its scores are of that data's test part."
+    ]
+    if not exact:
+        limits += ["Its scores are lower bounds: by how much they are too low is not known."]
+    limits += ["Scores of other data, units or protocols cannot be compared with it."]
+    return " ".join(limits)
 
 
 def _pooled(card):

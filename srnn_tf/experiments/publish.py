@@ -27,7 +27,7 @@ from srnn_tf import data, recipes, zoo
 from srnn_tf.core import checks, files
 from srnn_tf.core.registry import describe
 from srnn_tf.emissions import chain
-from srnn_tf.experiments import cards, checkout, pages, provenance, runs
+from srnn_tf.experiments import cards, checkout, hub_cards, provenance, runs
 from srnn_tf.model import SequenceModel
 from srnn_tf.objectives import OBJECTIVES
 from srnn_tf.serving import export
@@ -162,7 +162,8 @@ def _place(target: Path, make: Callable[[Path], dict[str, Any]]) -> Path:
             card["sizes"] = {name: (part / name).stat().st_size for name in artifacts.FILES}
             artifacts.write_card(part / "assets.extra" / artifacts.CARD, card)
             artifacts.Artifact.open(part).load()
-            page = pages.readme(card)  # before anything is in place
+            sample = checkout.sample(card["name"], target.parents[1])
+            page = hub_cards.page(card, sample)  # before anything is in place
     runs.write_text(target.parent / "README.md", page)
     return target
 
@@ -189,7 +190,7 @@ def add_seeds(name: str, seeds: Sequence[runs.Run], root: Path = ROOT) -> Path:
         "seeds": _other_seeds(recipe, training, training["candidate"], seeds),
     }
     artifacts.write_card(artifact.folder / "assets.extra" / artifacts.CARD, card)
-    runs.write_text(root / name / "README.md", pages.readme(card))
+    runs.write_text(root / name / "README.md", hub_cards.page(card, checkout.sample(name, root)))
     return artifact.folder
 
 

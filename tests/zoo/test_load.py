@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import warnings
 
 import numpy as np
@@ -161,7 +162,8 @@ def test_a_stand_in_loads_and_warns_once(copy, monkeypatch):
         recipes.RECIPES, "f_srnn_muse", dataclasses.replace(recipes.get(NAME), dataset="muse")
     )
     cards.write_substitute("f_srnn_muse", NAME, copy)
-    first = (copy / "f_srnn_muse" / "README.md").read_text().splitlines()[0]
+    page = (copy / "f_srnn_muse" / "README.md").read_text()
+    first = re.sub(r"\A---\n.*?\n---\n\n", "", page, flags=re.DOTALL)
     assert first.startswith("**A substitute:** its weights are those of f_srnn_jsb, trained on jsb")
     card = zoo.card("f_srnn_muse", root=copy)
     assert card["stand_in"] is True and card["name"] == "f_srnn_muse" and card["test"]

@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 import srnn_tf
 from srnn_tf import data, recipes, zoo
-from srnn_tf.experiments import cards, checkout, evaluate, pages, runs
+from srnn_tf.experiments import cards, checkout, evaluate, hub_cards, runs
 from srnn_tf.serving import export
 from srnn_tf.zoo import artifacts
 from tests.serving.test_export import ALLOWED, ALONE, nodes
@@ -97,8 +97,7 @@ def test_pages_are_those_of_the_cards(tmp_path):
     results, index = tmp_path / "RESULTS.md", tmp_path / "published.json"
     before = {name: (ROOT / name / "README.md").read_text() for name in HELD}
     for name, card in HELD.items():
-        page = pages.substitute(card) if card.get("alias_of") else pages.readme(card)
-        assert before[name] == page
+        assert before[name] == hub_cards.page(card, checkout.sample(name))
     kept = checkout.RESULTS.read_text(), cards.PUBLISHED.read_text()
     cards.write_tables(ROOT, results, index)
     assert (results.read_text(), index.read_text()) == kept
