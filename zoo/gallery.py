@@ -72,8 +72,8 @@ class Source(NamedTuple):
 SOURCES = {
     "bach": Source(
         None,
-        "the beginning of the first test piece, a chorale by J. S. Bach as encoded in the corpus of "
-        "[music21](https://github.com/cuthbertLab/music21)",
+        "the beginning of the first test piece, a chorale by J. S. Bach as encoded in the corpus "
+        "of [music21](https://github.com/cuthbertLab/music21)",
     ),
     "jsb": Source(
         "midi/JSB_Chorales.mat",
@@ -104,14 +104,14 @@ INTRODUCTION = f"""<!-- Made by `python -m zoo.gallery`; do not edit. -->
 # Listening gallery
 
 Two samples of every published model whose weights are here, nothing chosen: both of seed {SEED}, at
-temperature 1, which is the model itself, and at 0.7, where samples are likelier and vary less. Music
-is played by plain tones, at {BPM} quarter notes a minute. Where the terms of a data set allow it, its
-data stand first.
+temperature 1, which is the model itself, and at 0.7, where samples are likelier and vary less.
+Music is played by plain tones, at {BPM} quarter notes a minute. Where the terms of a data set allow
+it, real data stand first.
 
-Scores are of the test part, protocol full, with their bound and 95 % interval; higher is better, and
-those of different data sets cannot be compared ([Protocols and units](protocols.md)). A score says
-how well a model predicts, not how a sample sounds: listen for held chords and for voices that move
-together. Models of speech and handwriting were trained briefly; theirs is babble and scribble.
+Scores are of the test part, protocol full, with their bound and 95 % interval; higher is better,
+and those of different data sets cannot be compared ([Protocols and units](protocols.md)). A score
+says how well a model predicts, not how a sample sounds: listen for held chords, and for voices that
+move together. Models of speech and handwriting were trained briefly: theirs is babble and scribble.
 """
 
 
@@ -127,6 +127,7 @@ def picture(kind: str, frames: Any, scale: Any, rate: int | None) -> bytes:
     Canvas(figure)
     if kind == "speech":
         values = np.asarray(frames if scale is None else scale.undo(frames))
+        rate = rate or 16000
         upper = figure.add_axes((LEFT, 0.72, RIGHT - LEFT, 0.25))
         lower = figure.add_axes((LEFT, 0.2, RIGHT - LEFT, 0.48))
         plots.waveform(values, sample_rate=rate, ax=upper)

@@ -16,7 +16,8 @@ FOLDER = repository.ROOT / "srnn_tf" / "zoo"
 INDEX = """# Published models
 
 The newest version of each. Every page is made from the model's card, which `srnn_tf.zoo.card(name)`
-returns; the [listening gallery](../gallery.md) has samples of all. Scores are of the test part, protocol full, with their bound; higher is better.
+returns; the [listening gallery](../gallery.md) has samples of all.
+Scores are of the test part, protocol full, with their bound; higher is better.
 [All scores](../repository/results.md) adds intervals and baselines; [The zoo](../zoo.md) says how
 models are found, loaded and published.
 """

@@ -167,9 +167,9 @@ MODALITIES: dict[str, Modality] = {
         statistics=_notes,
         sample_steps=128,  # 16 bars
         uses="Scoring and composing piano rolls of 88 keys; research on sequence models.",
-        limits="It knows which keys are held in a step, and no more: no dynamics, no instruments, no "
-        "note that is struck again in the next step. Music in other keys, tempi or styles than its "
-        "data has low scores.",
+        limits="It knows which keys are held in a step, and no more: no dynamics, no instruments, "
+        "no note that is struck again in the next step. Music in other keys, tempi or styles than "
+        "its data has low scores.",
     ),
     "handwriting": Modality(
         "handwriting",
@@ -180,8 +180,8 @@ MODALITIES: dict[str, Modality] = {
         constant="in the training part the pen never moves along one axis",
         sample_steps=500,  # a line of writing
         uses="Research on sequence models of pen strokes. The samples are scribble.",
-        limits="It knows no text: what it writes cannot be read. Strokes of other devices, at other "
-        "rates or resolutions, have scores that cannot be compared.",
+        limits="It knows no text: what it writes cannot be read. Strokes of other devices, at "
+        "other rates or resolutions, have scores that cannot be compared.",
     ),
     "speech": Modality(
         "speech",

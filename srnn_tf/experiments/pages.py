@@ -226,8 +226,8 @@ and `log_likelihood_per_step` (B, T).{raw}
 
     srnn-tf score {name} FILE > scores.csv
 
-{_files(of)}It prints the log likelihood of each sequence in nats, protocol full, {bound};
-with `--per-step --format jsonl` that of each step too.
+{_files(of)}It prints the log likelihood of each sequence in nats, protocol full,
+{bound}; with `--per-step --format jsonl` that of each step too.
 
 ## Sample
 
@@ -267,12 +267,10 @@ def _limits(card, of, exact):
         limits += [
             f"It was trained for {_updates(t)} updates; the recipe has {t['updates_of_recipe']:,}."
         ]
-    limits += [
-        f"It has seen {card['data']['name']} alone, and its scores are of that data's test part."
-    ]
+    limits += [f"Its scores are of the test part of {card['data']['name']} and of no other data."]
     if not exact:
         limits += ["Its scores are lower bounds: by how much they are too low is not known."]
-    limits += ["Scores of other data, units or protocols cannot be compared with it."]
+    limits += ["Scores of other data, units or protocols cannot be compared with these."]
     return " ".join(limits)
 
 
