@@ -329,8 +329,14 @@ def make(
     for path in (*out.glob("*.png"), *out.glob("*.mp3")):
         if path.name not in files(index):
             path.unlink()  # of a model that is withdrawn
+    write_page(out, page_file, root)
+
+
+def write_page(out: Path, page_file: Path, root: Path = checkout.ROOT) -> None:
+    """Write the page of what is listed in `out`, with the scores of the cards in `root`."""
+    held = {n: c for n, c in cards.newest(root).items() if not c.get("alias_of")}
     base = Path(os.path.relpath(out, page_file.parent)).as_posix()
-    runs.write_text(page_file, page(index, held, base))
+    runs.write_text(page_file, page(read(out), held, base))
 
 
 def files(index: Mapping[str, Any]) -> set[str]:
@@ -345,12 +351,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="models; by default all")
     parser.add_argument("--out", type=Path, default=OUT, help="the folder of the files")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page to make")
+    parser.add_argument("--page-alone", action="store_true", help="draw nothing: of new cards")
     given = os.environ.get("SRNN_TF_TEST_DATA")
     parser.add_argument(
         "--data", type=Path, default=Path(given) if given else None, help="of the real data"
     )
     asked = parser.parse_args(arguments)
-    make(asked.out, asked.page, asked.names, asked.data)
+    if asked.page_alone:
+        write_page(asked.out, asked.page)
+    else:
+        make(asked.out, asked.page, asked.names, asked.data)
 
 
 if __name__ == "__main__":
