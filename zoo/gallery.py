@@ -39,6 +39,7 @@ SEED = 0
 TEMPERATURES = (1.0, 0.7)
 STEPS = {"pianoroll": 48, "speech": 160, "handwriting": 500}
 BPM = 120
+QUARTER = 2  # steps in a quarter note, of models of this package
 DPI = 90
 WIDTH, HEIGHT = 8.0, 2.3  # inches of a picture
 LEFT, RIGHT = 0.075, 0.97  # where the plot begins and ends, as shares of the width
@@ -111,7 +112,8 @@ it, real data stand first.
 Scores are of the test part, protocol full, with their bound and 95 % interval; higher is better,
 and those of different data sets cannot be compared ([Protocols and units](protocols.md)). A score
 says how well a model predicts, not how a sample sounds: listen for held chords, and for voices that
-move together. Models of speech and handwriting were trained briefly: theirs is babble and scribble.
+move together. Some samples fall silent and stay so: after silence, silence is likely, at 0.7 even
+more. Models of speech and handwriting were trained briefly: theirs is babble and scribble.
 """
 
 
@@ -174,6 +176,13 @@ def write(out: Path, stem: str, kind: str, frames: Any, scale: Any, rate: int | 
     return files
 
 
+def silence(kind: str, frames: np.ndarray) -> dict[str, float]:
+    """From which quarter note on music is silent, if it is so for a quarter of its length."""
+    steps = np.flatnonzero(frames.any(axis=1)) if kind == "pianoroll" else [len(frames)]
+    end = int(steps[-1]) + 1 if len(steps) else 0
+    return {"silent_from": end / QUARTER} if end <= 0.75 * len(frames) else {}
+
+
 def draw(name: str, out: Path, root: Path) -> dict[str, Any]:
     """Write the samples of a model; return its entry of the index."""
     card, scale = zoo.card(name, root=root), zoo.standardization(name, root=root)
@@ -183,7 +192,7 @@ def draw(name: str, out: Path, root: Path) -> dict[str, Any]:
         frames = model.sample(1, STEPS[kind], SEED, temperature=temperature)[0].numpy()
         stem = f"{name}-{temperature}"
         files = write(out, stem, kind, frames, scale, card["sample_rate"])
-        samples.append({"temperature": temperature, **files})
+        samples.append({"temperature": temperature, **files, **silence(kind, frames)})
     return {"version": card["version"], "kind": kind, "samples": samples}
 
 
@@ -241,8 +250,10 @@ def section(name: str, card: Mapping[str, Any], entry: Mapping[str, Any], base: 
     """What the page says of a model."""
     kind, shown = entry["kind"], []
     for s in entry["samples"]:
-        caption = f"Temperature {s['temperature']:g}"
-        what = f"sample of {name} at temperature {s['temperature']:g}"
+        at = f"emperature {s['temperature']:g}"
+        if (end := s.get("silent_from")) is not None:
+            at += f", silent from quarter note {end:g} on" if end else ", silent"
+        what, caption = f"sample of {name} at t{at}", f"T{at}"
         shown.append(figure(s, kind, what, caption, base))
     ending = f"--bpm {BPM} --out sample.wav" if kind == "pianoroll" else "--out sample.wav"
     ending = "--out sample.png" if kind == "handwriting" else ending

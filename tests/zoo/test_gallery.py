@@ -110,6 +110,19 @@ def test_the_same_frames_are_the_same_bytes(kind, frames, rate, tmp_path):
         assert (tmp_path / changed["sound"]).read_bytes() != (tmp_path / "a.mp3").read_bytes()
 
 
+def test_it_is_said_where_music_falls_silent():
+    notes = np.eye(88)[30:38]
+    quiet = np.concatenate([notes[:2], np.zeros([6, 88])])
+    assert gallery.silence("pianoroll", notes) == {}
+    assert gallery.silence("pianoroll", quiet) == {"silent_from": 1.0}
+    assert gallery.silence("pianoroll", 0 * notes) == {"silent_from": 0.0}
+    assert gallery.silence("speech", 0 * notes) == {}
+    sample = {"temperature": 0.7, "picture": "a.png", "sound": "a.mp3", "silent_from": 1.0}
+    entry = {"kind": "pianoroll", "samples": [sample]}
+    text = gallery.section("f_rnn_bach", HELD["f_rnn_bach"], entry, "files")
+    assert text.count("emperature 0.7, silent from quarter note 1 on") == 3
+
+
 @pytest.mark.slow
 def test_the_command_writes_what_is_here(tmp_path):
     name = "f_rnn_bach"
