@@ -51,7 +51,8 @@ def files(tmp_path_factory):
 def server(tmp_path_factory):
     """The address of the page, and the folder of its temporary files."""
     folder = tmp_path_factory.mktemp("temporary")
-    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+    environment |= {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
         [sys.executable, "-c", CODE],
         cwd=folder,
