@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test smoke test-slow test-kserve lint bench clean
+.PHONY: demo test smoke test-slow test-kserve lint docs bench clean
 
 # Remade when the dependencies change.
 .venv.installed: pyproject.toml
@@ -41,6 +41,15 @@ lint: .venv.installed
 	$(BIN)/codespell
 	$(BIN)/ty check --quiet
 
+# Sphinx is not among the development dependencies.
+.docs.installed: .venv.installed pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+# The site of this version, in docs/_build/html/VERSION. It needs no network.
+docs: .docs.installed
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/build.py
+
 # PyTorch, for the comparison, is not among the development dependencies.
 bench: .venv.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
@@ -55,4 +64,5 @@ bench: .venv.installed
 	$(BIN)/python -m benchmarks.rounding
 
 clean:
-	rm -rf $(VENV) .venv.installed .venv-kserve .venv-kserve.installed demo
+	rm -rf $(VENV) .venv.installed .venv-kserve .venv-kserve.installed .docs.installed demo
+	rm -rf docs/_build docs/models docs/repository

@@ -82,10 +82,18 @@ def _masked_mlp(config: dict[str, Any], width: int) -> int:
     return first + size * (per_value + units * params_size(config["likelihood"]))
 
 
+def _nade(config: dict[str, Any], width: int) -> int:
+    """The sums over the values before are additions, of rows of W that are read where x is 1."""
+    units, size = config["units"], config["event_size"]
+    params = size * params_size(config["likelihood"])
+    return width * (units + params) + size * units + units * params
+
+
 STRUCTURES = {"rnn": _rnn, "parallel_srnn": _parallel_srnn}
 EMISSIONS = {
     "factorized": _factorized,
     "delta_split": _delta_split,
     "autoregressive_rnn": _autoregressive_rnn,
     "masked_mlp": _masked_mlp,
+    "nade": _nade,
 }

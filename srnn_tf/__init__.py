@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _MODULES = """convert data density emissions experiments inference likelihoods model objectives
     plots recipes serving structures testing training zoo""".split()
-_OBJECTIVES = ("ELBO", "Exact", "FIVO", "IWAE", "KLSchedule")
+_OBJECTIVES = ("AIS", "ELBO", "Exact", "FIVO", "IWAE", "KLSchedule", "RAISE")
 
 # TensorFlow takes seconds to import: what needs it is imported on first use.
 __getattr__, __dir__ = lazy.attributes(

@@ -26,7 +26,11 @@ class Batch(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """The terms of log p(x) at one draw of the latents: nats, zero under the mask."""
+    """The terms of log p(x) at one draw of the latents: nats, zero under the mask.
+
+    Of a density that is not `normalized`, `log_likelihood` has the value of the pseudo-likelihood
+    and the gradient of contrastive divergence: for training alone.
+    """
 
     log_likelihood: tf.Tensor  # (B, S), log p(x_t | z_<=t, x_<t), without the KL
     kl: tf.Tensor  # (B, S), KL(q_t || p_t)
@@ -34,6 +38,8 @@ class Terms(NamedTuple):
     auxiliary: tf.Tensor  # (B, S), terms of the training objective that no bound includes
     states: State  # after each row's last real step
     posterior_mean: tf.Tensor | None = None  # (B, S, Z), with latents
+    score: tf.Tensor | None = None  # (B, S), with a `score_function`: that of `Trace`
+    baseline: tf.Tensor | None = None  # (B, S), the same
 
 
 class Density(abc.ABC):
@@ -47,6 +53,9 @@ class Density(abc.ABC):
         latent_size: Z, the number of latent units; 0 without latents.
         binary: which values of a frame must be 0 or 1: D booleans.
         filtering: whether the posterior of z_t reads nothing after x_t. `step` then takes x_t.
+        normalized: whether log p(x_t | h_t) can be computed.
+        score_function: whether no gradient passes through draws of the latents, so that `terms` has
+            `score` and `baseline`.
     """
 
     event_size: int
@@ -54,6 +63,35 @@ class Density(abc.ABC):
     latent_size: int
     binary: tuple[bool, ...]
     filtering: bool
+    normalized: bool = True
+    score_function: bool = False
+
+    def check_normalized(self, what: str) -> None:
+        """Check that log p(x) can be computed, given latents.
+
+        Args:
+            what: what needs it, the beginning of the error.
+
+        Raises:
+            ValueError: the density is not `normalized`.
+        """
+        if not self.normalized:
+            raise ValueError(
+                f"{what} needs log p(x), and the emission has normalized=False: the partition "
+                "function of its frames is not known, and training sees a pseudo-likelihood; "
+                "estimate log p(x) by log_prob(frames, bound=AIS()), which is optimistic, and "
+                "bound=RAISE(), which is conservative, or use an emission with normalized=True"
+            )
+
+    def distribution(
+        self, batch: Batch, noise: tf.Tensor | None = None
+    ) -> tfp.distributions.Distribution:
+        """The distribution of each x_t given x_<t and the latents, of batch shape (B, S).
+
+        Args:
+            batch, noise: as in `terms`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no `distribution`")
 
     @property
     def steps_per_frame(self) -> int:
@@ -182,6 +220,8 @@ class SequenceDensity(Density):
         log p(x) = sum{ log p(x_t | h_t) : t = 1, ..., T }
         h_t = structure(x_<t [, z_<=t])        p(x_t | h_t) = emission(h_t)
 
+    The structure reads `emission.read(x_{t-1})`, by default x_{t-1} itself; a posterior reads x_t.
+
     Args:
         structure: a `Structure`, or its config.
         emission: an `Emission`, or its config.
@@ -221,7 +261,16 @@ class SequenceDensity(Density):
                 f"received {event_size}"
             )
         self.event_size, self.latent_size = event_size, self.structure.latent_size
+        if self.latent_size and self.emission.read_size != self.frame_size:
+            raise ValueError(
+                f"`structure` must be one without latents, for an emission that has it read "
+                f"{self.emission.read_size} values of a step in place of {self.frame_size}: a "
+                f"posterior reads x_t itself; received {type(self.structure).__name__} with "
+                f"{type(self.emission).__name__}"
+            )
         self.filtering = self.structure.filtering
+        self.score_function = self.structure.score_function
+        self.normalized = self.emission.normalized
         values = self.emission.likelihood.values(self.frame_size)
         self.binary = tuple(value.binary for value in values) * self.steps_per_frame
         self._heads = self.structure.connect(self._head)
@@ -244,7 +293,7 @@ class SequenceDensity(Density):
 
     def build(self) -> None:
         """Create all weights."""
-        nn.build(self.structure, "structure", self.frame_size)
+        nn.build(self.structure, "structure", self.emission.read_size)
         nn.build(self.emission, "emission", self.structure.context_size)
         for name, (head, width) in self._heads.items():
             nn.build(head, name, width)
@@ -271,11 +320,29 @@ class SequenceDensity(Density):
         return self.structure.initial_states(rows)
 
     def evidence(self, batch, key=None):
-        return self.structure.evidence(batch.previous, batch.steps, batch.mask, key)
+        return self.structure.evidence(self._read(batch.previous), batch.steps, batch.mask, key)
+
+    def distribution(self, batch, noise=None):
+        return self._emitted(self._trace(batch, noise), 1.0, None)
 
     def terms(self, batch, noise=None, states=None, key=None, evidence=None):
-        trace = self.structure(
-            batch.previous,
+        trace = self._trace(batch, noise, states, key, evidence)
+        emitted = self._emitted(trace, 1.0, key)
+        if self.normalized:
+            log_likelihood = emitted.log_prob(batch.steps)
+        else:
+            log_likelihood = emitted.trained(batch.steps, fold(key, "divergence"))
+
+        def real(x):
+            return x if x is None or batch.mask is None else tf.where(batch.mask, x, 0.0)
+
+        parts = map(real, (log_likelihood, trace.kl, trace.log_ratio, trace.auxiliary))
+        drawn = map(real, (trace.score, trace.baseline))
+        return Terms(*parts, trace.states, trace.posterior_mean, *drawn)
+
+    def _trace(self, batch, noise=None, states=None, key=None, evidence=None):
+        return self.structure(
+            self._read(batch.previous),
             targets=batch.steps if evidence is None else None,
             states=states,
             noise=noise,
@@ -283,17 +350,10 @@ class SequenceDensity(Density):
             key=fold(key, "structure"),
             evidence=evidence,
         )
-        log_likelihood = self._emitted(trace, 1.0, key).log_prob(batch.steps)
-
-        def real(x):
-            return x if batch.mask is None else tf.where(batch.mask, x, 0.0)
-
-        parts = map(real, (log_likelihood, trace.kl, trace.log_ratio, trace.auxiliary))
-        return Terms(*parts, trace.states, trace.posterior_mean)
 
     def step(self, previous, states, noise, target=None, evidence=None, temperature=1.0, key=None):
         trace = self.structure(
-            previous[:, None],
+            self._read(previous[:, None]),
             targets=None if target is None else target[:, None],
             states=states,
             noise=noise[:, None],
@@ -305,8 +365,15 @@ class SequenceDensity(Density):
         return trace, self._emitted(trace, temperature, key)
 
     def latents(self, batch, noise):
-        trace = self.structure(batch.previous, targets=batch.steps, noise=noise, mask=batch.mask)
+        inputs = self._read(batch.previous)
+        trace = self.structure(inputs, targets=batch.steps, noise=noise, mask=batch.mask)
         return trace.posterior_mean, trace.posterior_log_variance, trace.kl_per_unit
+
+    def _read(self, previous):
+        """The inputs of the structure, (B, S, R), from x_{t-1}, (B, S, F)."""
+        inputs = self.emission.read(previous)
+        checks.width("the emission's `read`", inputs.shape, self.emission.read_size)
+        return inputs
 
     def _emitted(self, trace, temperature, key):
         return self.emission(trace.context, temperature=temperature, key=fold(key, "emission"))

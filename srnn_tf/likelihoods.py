@@ -51,6 +51,39 @@ class Likelihood(abc.ABC):
         bit, or the mean of the component with the largest weight.
         """
 
+    def log_prob_of_each(
+        self, params: tf.Tensor, x: tf.Tensor, temperature: Temperature = 1.0
+    ) -> tf.Tensor:
+        """log p(x; params_k) in nats of every frame with each of K rows of parameters.
+
+        Args:
+            params: (K, P).
+            x: (..., D).
+            temperature: as in `frame`.
+
+        Returns:
+            (..., K) float32.
+        """
+        return self.frame(params, x.shape[-1], temperature).log_prob(x[..., None, :])
+
+    def params_of_moments(self, mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
+        """The parameters of maximum likelihood, from the mean and the variance of each value.
+
+        Args:
+            mean, variance: (K, D), of K sets of frames.
+
+        Returns:
+            (K, P).
+
+        Raises:
+            ValueError: the likelihood has no such closed form.
+        """
+        raise ValueError(
+            "`likelihood` must be bernoulli, or gaussian_mixture with num_components=1, whose "
+            "parameters of maximum likelihood are functions of the mean and the variance; received "
+            f"{type(self).__name__} with {self.get_config()}"
+        )
+
     @abc.abstractmethod
     def get_config(self) -> Config:
         """The constructor's arguments, as plain values."""
@@ -122,6 +155,17 @@ class Bernoulli(ValueLikelihood):
     def __call__(self, params: tf.Tensor, temperature: Temperature = 1.0) -> tfd.Distribution:
         logits = tf.cast(params[..., 0], tf.float32) / temperature
         return _Bernoulli(logits=logits, dtype=tf.float32)
+
+    def log_prob_of_each(self, params, x, temperature=1.0):
+        # One product, of which memory is that of the result: x a - log(1 + exp(a)), a the logits.
+        logits = tf.cast(params, tf.float32) / temperature
+        product = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), logits, transpose_b=True)
+        nats = product - tf.reduce_sum(tf.math.softplus(logits), axis=-1)
+        return tf.reshape(nats, tf.concat([tf.shape(x)[:-1], tf.shape(logits)[:1]], axis=0))
+
+    def params_of_moments(self, mean, variance):
+        mean = tf.clip_by_value(mean, 1e-7, 1.0 - 1e-7)
+        return tf.math.log(mean) - tf.math.log1p(-mean)
 
     def get_config(self) -> Config:
         return {}
@@ -205,6 +249,12 @@ class GaussianMixture(ValueLikelihood):
         logits, loc, log_scale = tf.split(params, 3, axis=-1)
         scale = _scale(log_scale, temperature)
         return _Mixture(tfd.Categorical(logits=logits / temperature), tfd.Normal(loc, scale))
+
+    def params_of_moments(self, mean, variance):
+        if self.num_components > 1:
+            return super().params_of_moments(mean, variance)
+        pairs = tf.stack([mean, 0.5 * tf.math.log(tf.maximum(variance, 1e-6))], axis=-1)
+        return tf.reshape(pairs, [-1, 2 * mean.shape[-1]])
 
     def get_config(self) -> Config:
         return {"num_components": self.num_components}

@@ -24,7 +24,7 @@ from srnn_tf.inference.streaming import Streamer
 from srnn_tf.objectives import Objective
 from srnn_tf.training import accumulate, inputs, update
 from srnn_tf.training.accumulate import Accumulator
-from srnn_tf.training.metrics import Metrics
+from srnn_tf.training.metrics import PSEUDO, Metrics
 
 # In a `tf.function` of the caller, AutoGraph would rewrite all that these call, to no purpose.
 plain = tf.autograph.experimental.do_not_convert
@@ -139,7 +139,7 @@ class SequenceModel(keras.Model):
         self.step = self.add_weight(
             name="step", shape=(), dtype="int64", initializer="zeros", trainable=False
         )
-        self.means, self.xla = Metrics(density.latent_size), True
+        self.means, self.xla = Metrics(density.latent_size, density.normalized), True
         self.accumulator: Accumulator | None = None
         self._repeats = update.Repeats()
         self._trained: tuple[int, ...] = ()  # the variables that the compiled update trains
@@ -223,7 +223,8 @@ class SequenceModel(keras.Model):
             `log_ratio`, log q(z_t) - log p(z_t) at the draw;
             `auxiliary`, terms that training adds to its objective.
             `states` are those after the last real step of each row. Models with latents also
-            return `posterior_mean`, (B, S, Z).
+            return `posterior_mean`, (B, S, Z). With an emission that is not normalized,
+            `pseudo_log_likelihood` is in place of `log_likelihood`.
         """
         self._check_call(frames, previous, mask)
         if seed is not None and not tf.is_tensor(seed):
@@ -235,8 +236,11 @@ class SequenceModel(keras.Model):
             noise = objectives.noise_of(density, batch, key)
         terms = density.terms(batch, noise, states, fold(key, "terms") if training else None)
         said = terms._asdict() | {n: density.sum_frames(getattr(terms, n)) for n in PER_FRAME}
-        if not self.latent_size:
-            del said["posterior_mean"]
+        for name in ("posterior_mean", "score", "baseline"):
+            if name != "posterior_mean" or not self.latent_size:
+                del said[name]
+        if not density.normalized:
+            said[PSEUDO] = said.pop("log_likelihood")
         return said
 
     def _check_call(self, frames, previous, mask):
@@ -330,6 +334,8 @@ class SequenceModel(keras.Model):
         self.clipnorm, self.loss_per, self.xla = clipnorm, loss_per, bool(jit_compile)
         self.objective, self._extra_compile = chosen, kwargs
         self.accumulator = accumulator
+        with self.distribute_strategy.scope():
+            chosen.build(self.density)
         self._own(chosen)
         # The policy of the model itself computes nothing: no reason to scale the loss.
         how = {**kwargs, "auto_scale_loss": False}
@@ -449,6 +455,7 @@ class SequenceModel(keras.Model):
         )
         held_out = kwargs.get("validation_data")
         if held_out is not None:
+            self.density.check_normalized("`validation_data`")
             rows = kwargs.pop("validation_batch_size", None) or batch_size
             rows = None if inputs.is_batched(held_out) else rows
             kwargs["validation_data"] = inputs.pipeline(self.density, held_out, rows)
@@ -466,9 +473,11 @@ class SequenceModel(keras.Model):
             y: must be None.
 
         Raises:
-            ValueError: the data have a wrong type, shape or value.
+            ValueError: the data have a wrong type, shape or value, or the emission is not
+                normalized.
         """
         inputs.refuse_targets(y, kwargs)
+        self.density.check_normalized("`evaluate`")
         if not kwargs.get("_use_cached_eval_dataset"):
             x, batch_size = inputs.pipeline(self.density, x, batch_size), None
         with inputs.our_errors():
@@ -506,6 +515,7 @@ class SequenceModel(keras.Model):
             ValueError: the batch has a wrong type, shape or value, or `y` or weights are given.
         """
         inputs.refuse_targets(y, {"sample_weight": sample_weight})
+        self.density.check_normalized("`test_on_batch`")
         batch = inputs.one_batch(self.density, x)
         return super().test_on_batch(_tensors(batch), return_dict=return_dict)
 
@@ -573,7 +583,9 @@ class SequenceModel(keras.Model):
                 each. It does not score the first frame (flat models: the first value), which is
                 context only. Each window is a sequence of its own, with its own bound.
             bound: an `Objective`, such as `IWAE(16)`; or one of the names "elbo", "iwae"
-                (importance weighted) and "fivo" (a particle filter), with the other arguments.
+                (importance weighted) and "fivo" (a particle filter), with the other arguments. For
+                an emission with normalized=False, `AIS` ("ais"), which is optimistic and no bound,
+                and `RAISE` ("raise"), which is conservative; and no other.
                 "iwae" and "fivo" converge to log p(x) as K grows; the expectation of "iwae" never
                 falls. Over seeds, exp of either is an unbiased estimate of p(x).
             proposal: the proposal distribution of the particles of "fivo": "posterior", the
@@ -648,6 +660,7 @@ class SequenceModel(keras.Model):
         Raises:
             ValueError: a size is below 1, or `num_particles` is given for a model without latents.
         """
+        self.density.check_normalized("`score_step`")
         checks.sizes(batch_size=batch_size)
         checks.count(batch_size, "`batch_size`")
         checks.sizes(minimum=0, seed=seed)
@@ -691,6 +704,7 @@ class SequenceModel(keras.Model):
             >>> nats.shape
             TensorShape([1])
         """
+        self.density.check_normalized("`score_step`")
         if tf.executing_eagerly():
             array = checks.frame(frame, self.event_size, self.binary)
             frame = _differentiable(frame, array)

@@ -5,12 +5,14 @@ A new structure or emission needs one row here; the tests fail until it has one.
 
 import dataclasses
 import functools
+import inspect
 import itertools
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from srnn_tf import SequenceModel, emissions
+from srnn_tf import SequenceModel, emissions, structures
 from srnn_tf.core import draws, nn, random
 
 EVENT_SIZE = 3
@@ -18,8 +20,11 @@ PER_FRAME = ("log_likelihood", "kl", "log_ratio", "auxiliary")  # what a call sa
 
 _LATENT = {"units": 5, "embedding_size": 4, "latent_size": 3}
 _DEEP = {"num_layers": 2, "hidden_size": 4}
+_CHAIN = {**_LATENT, "transition_units": 8, "emission_units": 5}
 # name: its small config, and whether its posterior reads steps after its own. The name is that of
-# the class unless the config says otherwise.
+# the class unless the config says otherwise. Those without a `cell` are tested with each of CELLS;
+# NO_CELL stands for a structure that has no such argument.
+NO_CELL = "no_cell"
 STRUCTURES = {
     "rnn": ({"units": 5, "embedding_size": 4, "num_layers": 2}, False),
     "storn": ({**_LATENT, **_DEEP}, False),
@@ -29,13 +34,97 @@ STRUCTURES = {
     "srnn_residual": ({"class": "srnn", **_LATENT, "residual_posterior": True}, True),
     "zforcing": ({**_LATENT, "hidden_size": 4, "alpha": 0.3, "beta": 0.2}, True),
     "zforcing_goyal": ({"class": "zforcing", **_LATENT, "timing": "goyal", "alpha": 0.3}, True),
+    "hmm": ({"num_states": EVENT_SIZE, "cell": NO_CELL}, False),
+    "lgssm": ({"state_size": 2, "cell": NO_CELL}, False),
+    "rtrbm": ({"num_hidden": EVENT_SIZE, "cell": NO_CELL}, False),
+    "tsbn": ({"latent_size": 3, "baseline_size": 4, "cell": NO_CELL}, False),
+    "tsbn_order": (
+        {"class": "tsbn", "latent_size": 2, "order": 2, "baseline_size": 4, "cell": NO_CELL},
+        False,
+    ),
+    "hmsbn": (
+        {
+            "class": "tsbn",
+            "latent_size": 3,
+            "read_previous": False,
+            "baseline_size": 4,
+            "cell": NO_CELL,
+        },
+        False,
+    ),
+    "kvae": (
+        {
+            "latent_size": 3,
+            "state_size": 4,
+            "num_modes": 2,
+            "units": 5,
+            "hidden_size": 4,
+            "posterior_variance": 4.0,  # wide, for weights of small variance
+            "transition_variance": 0.4,
+            "observation_variance": 0.2,
+            "initial_variance": 1.5,
+            "train_variances": True,
+            "cell": NO_CELL,
+        },
+        False,
+    ),
     "parallel_srnn": ({**_LATENT, **_DEEP}, True),
     "parallel_srnn_embedding": (
         {"class": "parallel_srnn", **_LATENT, "generator_input": "embedding"},
         True,
     ),
+    "rnn_lru": (
+        {"class": "rnn", "units": 5, "embedding_size": 4, "num_layers": 2, "cell": "lru"},
+        False,
+    ),
+    "rnn_simple": ({"class": "rnn", "units": 5, "embedding_size": 4, "cell": "simple"}, False),
+    "vrnn_lru": ({"class": "vrnn", **_LATENT, "cell": "lru"}, False),
+    "parallel_srnn_lru": ({"class": "parallel_srnn", **_LATENT, "cell": "lru"}, True),
+    # Whose windows are shorter than the sequences of the tests, and layers together longer.
+    "transformer": (
+        {"units": 8, "num_layers": 2, "num_heads": 2, "window": 4, "mlp_size": 6, "cell": NO_CELL},
+        False,
+    ),
+    "tcn": ({"units": 5, "num_layers": 2, "kernel_size": 3, "cell": NO_CELL}, False),
+    "dmm": (_CHAIN, True),
+    "dmm_filtering": (
+        {"class": "dmm", **_CHAIN, "inference": "st_l", "autoregressive": True},
+        False,
+    ),
+    "dmm_product": (
+        {
+            "class": "dmm",
+            **_CHAIN,
+            "transition": "linear",
+            "combiner": "product",
+            "initial": "learned",
+        },
+        True,
+    ),
+}
+# Those whose contexts depend on the latents alone: under the prior they read no data.
+UNREAD = ("dmm", "dmm_product", "hmsbn", "kvae")
+# A structure that reads what one emission computes, and the config of that emission. In its cases
+# the emission "factorized" stands for this one, and there is no other.
+PARTNERS = {
+    "hmm": {"class": "state_mixture", "num_states": EVENT_SIZE},
+    "rtrbm": {
+        "class": "rbm",
+        "num_hidden": EVENT_SIZE,
+        "visible_context": False,
+        "hidden_context": "direct",
+    },
+    "lgssm": {"class": "state_gaussian", "state_size": 2},
 }
 CELLS = ("lstm", "gru")
+# Emissions that take one likelihood alone.
+ONLY_WITH = {"rbm": "bernoulli", "rbm_fixed": "bernoulli", "state_gaussian": "normal"}
+NORMAL = tuple(name for name, likelihood in ONLY_WITH.items() if likelihood == "normal")
+# Emissions whose values depend on one another through something that is summed out: their densities
+# are no product of likelihoods of values.
+JOINT = ("state_mixture", *ONLY_WITH)
+# Structures that are float32 under any dtype policy.
+FLOAT32 = ("lgssm",)
 _LOW = {"units": 4, "embedding_size": 3}
 # name: its small config; the name is that of the class unless the config says otherwise.
 EMISSIONS = {
@@ -51,7 +140,13 @@ EMISSIONS = {
     },
     "masked_mlp": {"num_layers": 2, "units": 4},
     "masked_linear": {"class": "masked_mlp", "num_layers": 0},
+    "state_mixture": {"num_states": 3, "weights": "dense"},
+    "nade": {"units": 4},
+    "rbm": {"num_hidden": 3},
+    "rbm_fixed": {"class": "rbm", "num_hidden": 4, "visible_context": False},
+    "state_gaussian": {"state_size": 2, "state": "dense"},
 }
+OF_ANY = [name for name in EMISSIONS if name not in NORMAL]  # likelihood
 LIKELIHOODS = {
     "bernoulli": {"class": "bernoulli"},
     "normal": {"class": "gaussian_mixture", "num_components": 1},
@@ -61,7 +156,8 @@ LIKELIHOODS = {
 # A likelihood of frames, not of single values, has no flat view, and not every emission takes it;
 # of the factorized one, a model with it is enough.
 ONLY = {"handwriting": ("parallel_srnn_embedding", "lstm", False)}
-FRAMED = ("factorized", "autoregressive_rnn_private", "masked_mlp", "masked_linear")
+FRAMED = ("factorized", "autoregressive_rnn_private", "masked_mlp", "masked_linear", "nade")
+FRAMED += ("state_mixture",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,15 +179,50 @@ class Case:
         return "latent_size" in STRUCTURES[self.structure][0]
 
 
+def takes(emission, likelihood):
+    """Whether the emission of a row takes the likelihood of a row."""
+    if emission in ONLY_WITH:
+        return likelihood == ONLY_WITH[emission]
+    return likelihood not in ONLY or emission in FRAMED
+
+
+def likelihood_of(emission, likelihood):
+    """The likelihood, or another one, for an emission that does not take it."""
+    return likelihood if takes(emission, likelihood) else ONLY_WITH.get(emission, "bernoulli")
+
+
+def _partner(structure):
+    """The class of the emission that "factorized" stands for."""
+    return PARTNERS.get(structure, {}).get("class", "factorized")
+
+
 def _exists(case):
     """Whether there is such a model, and a test may want it."""
     if case.emission != "factorized":
-        return not case.flat and (case.likelihood not in ONLY or case.emission in FRAMED)
+        return (
+            case.structure not in PARTNERS
+            and not case.flat
+            and takes(case.emission, case.likelihood)
+        )
+    if not takes(_partner(case.structure), case.likelihood):
+        return False
     return ONLY.get(case.likelihood) in (None, (case.structure, case.cell, case.flat))
 
 
-_ROWS = itertools.product(STRUCTURES, CELLS, EMISSIONS, LIKELIHOODS, (False, True))
-CASES = [case for case in itertools.starmap(Case, _ROWS) if _exists(case)]
+def cells(structure):
+    """The cells that a row of STRUCTURES is tested with."""
+    config = STRUCTURES[structure][0]
+    return (config["cell"],) if "cell" in config else CELLS
+
+
+def cell_of(structure, wanted="lstm"):
+    """The wanted cell, if the row is tested with it, or one that it is tested with."""
+    return wanted if wanted in cells(structure) else cells(structure)[0]
+
+
+PAIRS = [(name, cell) for name in STRUCTURES for cell in cells(name)]
+_ROWS = itertools.product(PAIRS, EMISSIONS, LIKELIHOODS, (False, True))
+CASES = [case for pair, *rest in _ROWS if _exists(case := Case(*pair, *rest))]
 
 
 def cases(emission="factorized", **wanted):
@@ -108,7 +239,26 @@ def cases(emission="factorized", **wanted):
 
 
 def structure_config(name, cell="lstm", **changes):
-    return {"class": name, **STRUCTURES[name][0], "cell": cell, **changes}
+    """The config of a row, with this cell unless it has its own, without what its class lacks."""
+    config = {"cell": cell, **STRUCTURES[name][0], **changes}
+    made = structures.STRUCTURES[config.pop("class", name)]
+    known = {*inspect.signature(made).parameters, "dtype", "name"}
+    config = {k: v for k, v in config.items() if k in known and v != NO_CELL}
+    return {"class": STRUCTURES[name][0].get("class", name), **config}
+
+
+def case_of(structure, likelihood="bernoulli", cell="lstm"):
+    """The case with this likelihood and cell, or with those that the row has."""
+    likelihood, cell = likelihood_of(_partner(structure), likelihood), cell_of(structure, cell)
+    return cases(structure=structure, cell=cell, likelihood=likelihood, flat=False)[0]
+
+
+def partner(structure):
+    """A fresh emission that the structure of a row needs for its inputs, not built; or None."""
+    config = PARTNERS.get(structure, {})
+    if config.get("class") not in NORMAL:  # others give any numbers
+        return None
+    return emissions.get({**config, "event_size": EVENT_SIZE})
 
 
 def emission_config(name, likelihood, event_size=EVENT_SIZE, **changes):
@@ -118,6 +268,8 @@ def emission_config(name, likelihood, event_size=EVENT_SIZE, **changes):
 
 def emission(name, likelihood="bernoulli", event_size=EVENT_SIZE, scale=0.6, width=4, **changes):
     """A fresh emission of random weights, of contexts (B, T, width)."""
+    if not takes(name, likelihood):
+        pytest.skip("the emission does not take such a likelihood")
     layer = emissions.get(emission_config(name, likelihood, event_size, **changes))
     layer.build((None, None, width))
     return randomize(layer, scale)
@@ -129,15 +281,39 @@ def build(case, event_size=EVENT_SIZE, dtype=None, scale=0.6, weights=0, structu
     `structure` changes arguments of the structure, `kwargs` those of the model.
     """
     policy = {} if dtype is None else {"dtype": dtype}
-    width = 1 if case.flat else event_size
+    width, partner = 1 if case.flat else event_size, PARTNERS.get(case.structure, {})
     model = SequenceModel(
         structure_config(case.structure, case.cell, **dict(structure), **policy),
-        emission_config(case.emission, case.likelihood, width, **policy),
+        emission_config(case.emission, case.likelihood, width, **partner, **policy),
         event_size=event_size,
         **kwargs,
     )
     model.xla = False
     return randomize(model, scale, weights)
+
+
+class Reading:
+    """A structure together with the emission that reads frames for it: called with the frames."""
+
+    def __init__(self, structure, emission):
+        self.structure, self.emission = structure, emission
+
+    def __call__(self, x, *args, **given):
+        return self.structure(self.emission.read(x), *args, **given)
+
+    def __getattr__(self, name):
+        return getattr(self.structure, name)
+
+
+def structure(name, cell="lstm", **changes):
+    """A fresh structure of random weights, to be called with frames."""
+    layer, reads = structures.get(structure_config(name, cell, **changes)), partner(name)
+    layer.build((None, None, EVENT_SIZE if reads is None else reads.read_size))
+    randomize(layer)
+    if reads is None:
+        return layer
+    reads.build((None, None, layer.context_size))
+    return Reading(layer, randomize(reads))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from benchmarks import (
     flops,
     input_pipeline,
     lowered,
+    related,
     rounding,
     table7,
     train_step,
@@ -140,6 +141,46 @@ def test_rows_of_the_tables():
     assert {case for case, *_ in table7.MODELS.values()} <= set(cases.CASES)
     with pytest.raises(SystemExit, match="no such case: f_rnn; there are"):
         turns.chosen("f_rnn_midi,f_rnn")
+
+
+@pytest.fixture
+def music(tmp_path):
+    """Small files of the two data sets of related models."""
+    for file in related.FILES.values():
+        harness.write_mat(tmp_path / file)
+    return tmp_path
+
+
+def related_rows(capsys, music, *words):
+    where = ["--data", str(music), "--out", str(music / "runs"), "--edition", "any"]
+    related.main([*where, *words])
+    lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
+    return [cells for cells in lines if len(cells) == 8 and cells[1] in related.FILES]
+
+
+def test_related_models_are_trained_once_and_scored(music, capsys, monkeypatch):
+    for part in related.EM:
+        monkeypatch.setitem(related.EM, part, {"sweeps": 1})
+    rows = related_rows(capsys, music, "--rows", "hmm_em")
+    assert [row[:5] for row in rows] == [
+        ["hmm_em", part, "EM, 256 states", "88,320", "exact"] for part in related.FILES
+    ]
+    for row in rows:
+        low, high = map(float, row[6].split(" to "))
+        assert -60.0 < low < float(row[5]) < high < 0.0
+    monkeypatch.setattr(related, "fit_em", None)  # which is not called again
+    assert [row[:7] for row in related_rows(capsys, music, "--rows", "hmm_em")] == [
+        row[:7] for row in rows
+    ]
+    with pytest.raises(SystemExit):
+        related_rows(capsys, music, "--rows", "hmm_me")
+    assert "unknown `rows` 'hmm_me'. Did you mean 'hmm_em'?" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_related_models_that_are_recipes(music, capsys):
+    rows = related_rows(capsys, music, "--rows", "hmm", "--sets", "jsb", "--updates", "2")
+    assert len(rows) == 1 and rows[0][2:5] == ["gradient, 256 states", "88,320", "exact"]
 
 
 def test_rounding_of_a_model_and_itself(monkeypatch, capsys):

@@ -11,6 +11,9 @@ ROOT = Path(__file__).parents[1]
 PARTS = {
     "structure": "markov",
     "emission": "hidden_layer",
+    "state space model": "average",
+    "structure of bits": "coins",
+    "emission without a partition function": "ising",
     "objective": "renyi",
     "modality and corpus": "switches",
     "recipe": "recipe",
@@ -27,11 +30,11 @@ def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
     """All of its blocks, in order, as one module."""
     text = (ROOT / "docs/extending.md").read_text("utf-8")
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     (tmp_path / "page_of_extending.py").write_text("\n".join(blocks))
     monkeypatch.syspath_prepend(tmp_path)
     for registry in (structures.STRUCTURES, emissions.EMISSIONS, objectives.OBJECTIVES):
-        for name in ("my_markov", "my_hidden_layer", "my_renyi"):
+        for name in ("my_markov", "my_hidden_layer", "my_renyi", "my_average", "my_pairs"):
             monkeypatch.setitem(registry, name, None)  # taken away again when the test ends
             del registry[name]
     monkeypatch.setitem(sys.modules, "page_of_extending", None)

@@ -97,6 +97,101 @@ def test_the_emission_conforms(extension, likelihood):
     testing.check_emission(lambda: extension["hidden_layer"].HiddenLayer(3, likelihood))
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", {"class": "gaussian_mixture"}])
+def test_the_state_space_model_conforms(extension, likelihood):
+    testing.check_structure(lambda: extension["average"].Average(3), saving=False)
+    testing.check_emission(lambda: extension["average"].Features(3, likelihood), saving=False)
+
+
+def average(event_size=3, units=2, **given):
+    """A model whose emission reads 2 features of 3 values for its structure."""
+    structure = {"class": "average", "size": units}
+    emission = {"class": "features", "event_size": 3, "units": units}
+    model = SequenceModel(structure, emission, event_size=event_size, **given)
+    model.xla = False
+    return harness.randomize(model)
+
+
+@pytest.mark.parametrize("event_size", [3, 6])
+def test_what_the_emission_reads_is_the_input_of_the_structure(event_size):
+    """In whole sequences, in streams and in steps of sampling; frames of one step and of two."""
+    model, frames = average(event_size), harness.toy(2, 4, width=event_size)
+    together, states = model(frames)["log_likelihood"], model.initial_states(2)
+    density, batch = model.density, model.density.batch(frames)
+    read = np.tanh(batch.steps.numpy() @ model.emission.features.kernel.numpy())
+    (first, a), m, found = model.structure.get_weights(), None, []
+    state = density.initial_states(2)
+    for t in range(read.shape[1]):
+        weight = 1.0 / (1.0 + np.exp(-a))
+        m = np.tile(first, [2, 1]) if m is None else weight * m + (1.0 - weight) * read[:, t - 1]
+        trace, emitted = density.step(batch.previous[:, t], state, tf.zeros([2, 0]))
+        np.testing.assert_allclose(trace.context[:, 0], m, rtol=1e-5)
+        state = trace.states
+        found.append(emitted.log_prob(batch.steps[:, t : t + 1])[:, 0])
+    steps = density.sum_frames(tf.stack(found, axis=1))
+    np.testing.assert_allclose(steps, together, rtol=1e-5)
+    for t in range(4):
+        nats, states = model.score_step(frames[:, t], states)
+        np.testing.assert_allclose(nats, together[:, t], rtol=1e-5)
+    assert model.sample(2, 3, seed=0, prefix=frames).shape == (2, 3, event_size)
+
+
+def test_a_fresh_row_does_not_read_the_frame_before_it():
+    """Nor in the windows of `paper`, which start anew; a row without steps stays fresh."""
+    model, frames = average(window=2), harness.toy(2, 5)
+    scores = [model(frames, previous=np.full_like(frames, v))["log_likelihood"] for v in (0.0, 1.0)]
+    np.testing.assert_array_equal(scores[0][:, 0], scores[1][:, 0])
+    assert np.all(scores[0][:, 1:] != scores[1][:, 1:])
+    windows = [model.log_prob(frames[:, t : t + 2]) for t in (1, 3)]
+    np.testing.assert_allclose(model.log_prob(frames, protocol="paper"), sum(windows), rtol=1e-5)
+    mask = harness.lengths_mask([0, 3], 5)
+    states = model.density.terms(model.density.batch(frames, mask=mask)).states
+    np.testing.assert_array_equal(states["fresh"], [1.0, 0.0])
+
+
+def test_gradients_pass_through_what_is_read():
+    model, frames = average(), tf.constant(harness.toy(2, 4))
+    kernel = model.emission.features.kernel
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(model.density.terms(model.density.batch(frames)).log_likelihood)
+    gradient, value, found = tape.gradient(total, kernel.value), kernel.numpy(), []
+    for sign in (1.0, -1.0):
+        change = np.zeros_like(value)
+        change[1, 0] = 0.01 * sign
+        kernel.assign(value + change)
+        found.append(sign * tf.reduce_sum(model(frames)["log_likelihood"]) / 0.02)
+    np.testing.assert_allclose(gradient[1, 0], sum(found), rtol=1e-2)
+    assert abs(gradient[1, 0]) > 0.01
+
+
+@pytest.mark.parametrize("structure", ["vrnn", "srnn"])
+def test_a_posterior_reads_the_frame_itself(structure):
+    emission = {"class": "features", "event_size": 3, "units": 3}
+    model = harness.randomize(SequenceModel(harness.structure_config(structure), emission))
+    density, noise = model.density, harness.noise(2, 4, 3)
+    batch = density.batch(harness.toy(2, 4))
+    before = model.emission.read(batch.previous)
+    trace = model.structure(before, targets=batch.steps, noise=noise)
+    np.testing.assert_allclose(density.terms(batch, noise).kl, trace.kl, rtol=1e-5)
+    np.testing.assert_allclose(density.latents(batch, noise)[0], trace.posterior_mean, rtol=1e-5)
+    if not density.filtering:
+        expected = model.structure.evidence(before, batch.steps)
+        np.testing.assert_allclose(density.evidence(batch), expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_file_and_an_export_read_the_same(extension):
+    testing.check_emission(lambda: extension["average"].Features(3), export=True)
+
+
+def test_sizes_that_do_not_fit_what_is_read_are_refused():
+    with pytest.raises(ValueError, match="the inputs of an average` must end in 2 values"):
+        SequenceModel({"class": "average", "size": 2}, EMISSION)
+    emission = {"class": "features", "event_size": 3, "units": 2}
+    with pytest.raises(ValueError, match="must be one without latents, .* read 2 values of a step"):
+        SequenceModel(STRUCTURE, emission)
+
+
 def test_the_objective_conforms(extension):
     density = SequenceDensity(STRUCTURE, EMISSION)
     testing.check_objective(extension["renyi"].Renyi(0.5, 3), density)
@@ -333,3 +428,24 @@ def test_every_command_but_bulk_imports(capsys):
         for part in parts:
             command.main([name, *filter(None, [part]), "--help"])
             assert ("--import MODULE" in capsys.readouterr().out) == (name != "bulk"), name
+
+
+def test_the_structure_of_bits_conforms(extension):
+    testing.check_structure(lambda: extension["coins"].Coins(3), saving=False)
+
+
+def test_the_emission_without_a_partition_function_conforms(extension):
+    testing.check_emission(lambda: extension["ising"].Ising(3))
+
+
+def test_a_transition_of_another_distribution_is_told(extension):
+    class Wrong(extension["ising"].Ising):
+        def call(self, context, temperature=1.0, key=None):
+            made = super().call(context, temperature, key)
+            right = made.transition
+            made.transition = lambda x, uniform, beta=1.0: right(x, uniform, beta - 8.0)
+            return made
+
+    emissions.EMISSIONS["wrong"] = Wrong
+    with pytest.raises(AssertionError, match="leaves p_b invariant"):
+        testing.check_emission(lambda: Wrong(3), saving=False)

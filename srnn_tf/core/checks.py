@@ -73,6 +73,13 @@ def weight(**values: float) -> None:
             raise ValueError(f"`{name}` must be a number of at least 0; received {value!r}")
 
 
+def positive(**values: float) -> None:
+    """Check that each argument is a finite number above 0."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0.0 < value < float("inf"):
+            raise ValueError(f"`{name}` must be a positive number; received {value!r}")
+
+
 def temperature(value: Temperature) -> None:
     """Check that a temperature is a positive number; tensors are not checked."""
     if not tf.is_tensor(value) and (not isinstance(value, Real) or not 0.0 < value < float("inf")):
@@ -262,6 +269,28 @@ def mask(values: Array, shape: tuple[int, int]) -> np.ndarray:
             f"row {holes[0]} has a hole"
         )
     return array
+
+
+def observed(values: Array, shape: tuple[int, int]) -> np.ndarray:
+    """Check which frames are observed and return it as bool (B, T); any of them may be missing.
+
+    Raises:
+        ValueError: the array is not boolean, or has a wrong shape.
+    """
+    array = reals(values, "observed", "a boolean array (B, T)")
+    observed_shape(array, shape)
+    return array
+
+
+def observed_shape(values: np.ndarray | tf.Tensor, shape: Shape) -> None:
+    """Check that `observed` is bool and, as far as is known, of shape (B, T)."""
+    if values.dtype != bool:
+        name = getattr(values.dtype, "name", values.dtype)
+        raise ValueError(f"`observed` must be boolean, (B, T); received dtype {name}")
+    if not tf.TensorShape(values.shape).is_compatible_with(shape):
+        raise ValueError(
+            f"`observed` must have shape (B, T) = {tuple(shape)}; received {tuple(values.shape)}"
+        )
 
 
 def traced_frames(

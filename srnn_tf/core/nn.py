@@ -15,6 +15,7 @@ from srnn_tf.core.types import Nest, Shape
 
 Kept: TypeAlias = "tf.Tensor | tuple[()]"  # bool, or () where all is kept
 LOG_2PI = math.log(2.0 * math.pi)
+LEAST_VARIANCE = 1e-6  # of a Gaussian whose variance is a softplus
 
 
 def keep(shape: Shape, rate: float, key: Key | None, axis: int = 1) -> Kept:
@@ -75,6 +76,11 @@ class Scalars(NamedTuple):
 def embedded(x: tf.Tensor | Scalars) -> tf.Tensor:
     """x as an array (T, B, E), formed where x is `Scalars`."""
     return x.embedding() if isinstance(x, Scalars) else x
+
+
+def width(x: tf.Tensor | Scalars) -> int:
+    """E, the number of features of x (T, B, E), or of the embedding that `Scalars` stand for."""
+    return x.kernel.shape[0] if isinstance(x, Scalars) else x.shape[-1]
 
 
 def project(x: tf.Tensor | Scalars, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
@@ -214,12 +220,77 @@ def gaussian_log_prob(x: tf.Tensor, mean: tf.Tensor, log_variance: tf.Tensor) ->
     return -0.5 * (LOG_2PI + log_variance + tf.square(x - mean) * tf.exp(-log_variance))
 
 
+def gaussian_log_prob_tril(x: tf.Tensor, mean: tf.Tensor, scale_tril: tf.Tensor) -> tf.Tensor:
+    """log N(x; mean, L L^T) in nats, split by the chain rule: log p(x_i | x_<i), (..., Z).
+
+    Args:
+        x, mean: (..., Z).
+        scale_tril: L, (..., Z, Z), lower triangular with a positive diagonal.
+    """
+    standard = tf.linalg.triangular_solve(scale_tril, (x - mean)[..., None])[..., 0]
+    log_scale = tf.math.log(tf.linalg.diag_part(scale_tril))
+    return -0.5 * (LOG_2PI + tf.square(standard)) - log_scale
+
+
 def gaussian_kl(q: tuple[tf.Tensor, tf.Tensor], p: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
     """KL(q || p) per unit, in nats, of diagonal Gaussians given as (mean, log variance)."""
     (q_mean, q_log_variance), (p_mean, p_log_variance) = q, p
     ratio = tf.exp(q_log_variance - p_log_variance)
     distance = tf.square(q_mean - p_mean) * tf.exp(-p_log_variance)
     return 0.5 * (p_log_variance - q_log_variance + ratio + distance - 1.0)
+
+
+def gaussian_kl_tril(
+    q: tuple[tf.Tensor, tf.Tensor], mean: tf.Tensor, scale_tril: tf.Tensor
+) -> tf.Tensor:
+    """KL(q || N(mean, L L^T)) per unit, in nats, of a diagonal q, (mean, log variance).
+
+    The split is that of the chain rule, each unit at least 0; its sum is the KL.
+
+        KL_i = E_q KL( q(z_i) || p(z_i | z_<i) )
+
+    Args:
+        q: each (..., Z).
+        mean: (..., Z).
+        scale_tril: L, (..., Z, Z), lower triangular with a positive diagonal.
+    """
+    q_mean, q_log_variance = q
+    inverse = tf.linalg.triangular_solve(scale_tril, tf.eye(q_mean.shape[-1], dtype=mean.dtype))
+    distance = tf.square(tf.linalg.matvec(inverse, q_mean - mean))
+    spread = tf.linalg.matvec(tf.square(inverse), tf.exp(q_log_variance))
+    log_scale = tf.math.log(tf.linalg.diag_part(scale_tril))
+    return 0.5 * (2.0 * log_scale - q_log_variance + spread + distance - 1.0)
+
+
+def softplus_gaussian(params: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and log variance, float32, from parameters (..., 2 Z): means, then variances.
+
+        variance = softplus(a) + 1e-6
+
+    Example:
+        >>> _, log_variance = softplus_gaussian(tf.zeros([2, 6]))
+        >>> log_variance.shape, round(float(tf.exp(log_variance[0, 0])), 4)
+        (TensorShape([2, 3]), 0.6931)
+    """
+    mean, raw = tf.split(tf.cast(params, tf.float32), 2, axis=-1)
+    return mean, tf.math.log(tf.nn.softplus(raw) + LEAST_VARIANCE)
+
+
+def gaussian_product(
+    one: tuple[tf.Tensor, tf.Tensor], other: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The normalized product of two diagonal Gaussians, each (mean, log variance).
+
+        N(z; m, v), 1/v = 1/v_1 + 1/v_2, m/v = m_1/v_1 + m_2/v_2
+
+    Example:
+        >>> one, other = ((tf.constant(mean), tf.constant(0.0)) for mean in (0.0, 1.0))
+        >>> [round(float(a), 4) for a in gaussian_product(one, other)]
+        [0.5, -0.6931]
+    """
+    share = tf.sigmoid(other[1] - one[1])  # of the precision that `one` has
+    mean = share * one[0] + (1.0 - share) * other[0]
+    return mean, one[1] + tf.math.log_sigmoid(other[1] - one[1])
 
 
 def gaussian_draw(gaussian: tuple[tf.Tensor, tf.Tensor], noise: tf.Tensor) -> tf.Tensor:

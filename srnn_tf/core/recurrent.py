@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import abc
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from srnn_tf.core import scan
-from srnn_tf.core.nn import Part, Scalars, project
+from srnn_tf.core.lru import LRU
+from srnn_tf.core.nn import Part, Scalars, project, width
 from srnn_tf.core.types import Size
 
 
@@ -21,6 +23,8 @@ class LSTM(keras.layers.Layer):
     Shapes: call(x (T, B, E), state, lengths, reverse) -> outputs (T, B, H), state (h, c).
     x may be `Scalars`, whose projection is one number per step and row times a fixed vector.
     """
+
+    output_is_state = True  # the first state is the last output
 
     def __init__(self, units: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -52,9 +56,9 @@ class LSTM(keras.layers.Layer):
 
         A step returns its output (B, H) and its state.
         """
-        dtype, width = self.compute_dtype, _width(fixed)
-        inputs = project(fixed, self.kernel[:width], self.bias, dtype)
-        kernel = tf.concat([self.kernel[width:], self.recurrent_kernel], axis=0)
+        dtype, fixed_width = self.compute_dtype, width(fixed)
+        inputs = project(fixed, self.kernel[:fixed_width], self.bias, dtype)
+        kernel = tf.concat([self.kernel[fixed_width:], self.recurrent_kernel], axis=0)
 
         def step(projected, extra, state, dense):
             h, c = state
@@ -69,31 +73,14 @@ class LSTM(keras.layers.Layer):
         return h, tf.zeros([batch_size, self.units])
 
 
-class GRU(keras.layers.Layer):
-    """A gated recurrent unit layer over `scan.unroll`, time major (Cho et al., arXiv:1406.1078).
+class _Unrolled(keras.layers.Layer):
+    """A layer over `scan.unroll` whose state is its last output, defined by `part`."""
 
-    The reset gate acts after the recurrent product, as in `keras.layers.GRU(reset_after=True)`.
-
-    Args:
-        units: H.
-
-    Shapes: call(x (T, B, E), state, lengths, reverse) -> outputs (T, B, H), state (h,).
-    """
+    output_is_state = True
 
     def __init__(self, units: int, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.units = units
-
-    def build(self, input_shape):
-        wide = (3 * self.units,)
-        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], *wide))
-        self.bias = self.add_weight(name="bias", shape=wide, initializer="zeros")
-        self.recurrent_kernel = self.add_weight(
-            name="recurrent_kernel", shape=(self.units, *wide), initializer="orthogonal"
-        )
-        self.recurrent_bias = self.add_weight(
-            name="recurrent_bias", shape=wide, initializer="zeros"
-        )
 
     def call(self, x, state=None, lengths=None, reverse=False):
         part = self.part(x)
@@ -108,14 +95,43 @@ class GRU(keras.layers.Layer):
         )
         return (scan.flip(outputs, lengths) if reverse else outputs), (h,)
 
+    @abc.abstractmethod
     def part(self, fixed: tf.Tensor | Scalars) -> Part:
         """As `LSTM.part`; `extra` is None where there are no inputs besides the fixed ones."""
-        dtype, width, name = self.compute_dtype, _width(fixed), self.name
-        inputs = project(fixed, self.kernel[:width], self.bias, dtype)
+
+    def zero_state(self, batch_size: Size) -> tuple[tf.Tensor]:
+        return (tf.zeros([batch_size, self.units], self.compute_dtype),)
+
+
+class GRU(_Unrolled):
+    """A gated recurrent unit layer over `scan.unroll`, time major (Cho et al., arXiv:1406.1078).
+
+    The reset gate acts after the recurrent product, as in `keras.layers.GRU(reset_after=True)`.
+
+    Args:
+        units: H.
+
+    Shapes: call(x (T, B, E), state, lengths, reverse) -> outputs (T, B, H), state (h,).
+    """
+
+    def build(self, input_shape):
+        wide = (3 * self.units,)
+        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], *wide))
+        self.bias = self.add_weight(name="bias", shape=wide, initializer="zeros")
+        self.recurrent_kernel = self.add_weight(
+            name="recurrent_kernel", shape=(self.units, *wide), initializer="orthogonal"
+        )
+        self.recurrent_bias = self.add_weight(
+            name="recurrent_bias", shape=wide, initializer="zeros"
+        )
+
+    def part(self, fixed: tf.Tensor | Scalars) -> Part:
+        dtype, fixed_width, name = self.compute_dtype, width(fixed), self.name
+        inputs = project(fixed, self.kernel[:fixed_width], self.bias, dtype)
         recurrent = (tf.cast(w, dtype) for w in (self.recurrent_kernel, self.recurrent_bias))
         weights = {f"{name}_h": tuple(recurrent)}
-        if width < self.kernel.shape[0]:
-            weights[f"{name}_x"] = (tf.cast(self.kernel[width:], dtype), None)
+        if fixed_width < self.kernel.shape[0]:
+            weights[f"{name}_x"] = (tf.cast(self.kernel[fixed_width:], dtype), None)
 
         def step(projected, extra, state, dense):
             (h,) = state
@@ -127,12 +143,39 @@ class GRU(keras.layers.Layer):
 
         return Part(inputs, weights, step)
 
-    def zero_state(self, batch_size: Size) -> tuple[tf.Tensor]:
-        return (tf.zeros([batch_size, self.units], self.compute_dtype),)
+
+class Simple(_Unrolled):
+    """A tanh recurrent layer over `scan.unroll`, time major (Elman, 1990).
+
+        h_t = tanh(x_t W + h_{t-1} U + b)
+
+    Args:
+        units: H.
+
+    Shapes: call(x (T, B, E), state, lengths, reverse) -> outputs (T, B, H), state (h,).
+    """
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(name="kernel", shape=(input_shape[-1], self.units))
+        self.recurrent_kernel = self.add_weight(
+            name="recurrent_kernel", shape=(self.units, self.units), initializer="orthogonal"
+        )
+        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+
+    def part(self, fixed: tf.Tensor | Scalars) -> Part:
+        dtype, fixed_width, name = self.compute_dtype, width(fixed), self.name
+        inputs = project(fixed, self.kernel[:fixed_width], self.bias, dtype)
+        weights = {f"{name}_h": (tf.cast(self.recurrent_kernel, dtype), None)}
+        if fixed_width < self.kernel.shape[0]:
+            weights[f"{name}_x"] = (tf.cast(self.kernel[fixed_width:], dtype), None)
+
+        def step(projected, extra, state, dense):
+            (h,) = state
+            x = projected if extra is None else projected + dense(extra, f"{name}_x")
+            h = tf.tanh(x + dense(h, f"{name}_h"))
+            return h, (h,)
+
+        return Part(inputs, weights, step)
 
 
-def _width(x):
-    return x.kernel.shape[0] if isinstance(x, Scalars) else x.shape[-1]
-
-
-RECURRENT = {"lstm": LSTM, "gru": GRU}
+RECURRENT = {"lstm": LSTM, "gru": GRU, "simple": Simple, "lru": LRU}

@@ -13,12 +13,21 @@ from srnn_tf.emissions.base import Emission
 from srnn_tf.emissions.delta import DeltaSplit
 from srnn_tf.emissions.factorized import Factorized
 from srnn_tf.emissions.masked_mlp import MaskedMLP
+from srnn_tf.emissions.nade import NADE
+from srnn_tf.emissions.rbm import RBM
+from srnn_tf.emissions.state_gaussian import StateGaussian
+from srnn_tf.emissions.state_mixture import StateMixture
+from srnn_tf.emissions.unnormalized import Unnormalized
 
 EMISSIONS: dict[str, type[Emission]] = {
     "factorized": Factorized,
     "delta_split": DeltaSplit,
     "autoregressive_rnn": AutoregressiveRNN,
     "masked_mlp": MaskedMLP,
+    "state_mixture": StateMixture,
+    "nade": NADE,
+    "rbm": RBM,
+    "state_gaussian": StateGaussian,
 }
 register = registry.register("emission", EMISSIONS, Emission)
 
@@ -43,6 +52,11 @@ __all__ = [
     "Emission",
     "Factorized",
     "MaskedMLP",
+    "RBM",
+    "StateGaussian",
+    "StateMixture",
+    "NADE",
+    "Unnormalized",
     "get",
     "register",
 ]

@@ -18,12 +18,19 @@ class Emission(keras.layers.Layer):
 
         p(x_t | h_t) = emission(h_t)
 
-    Subclasses define `build`, `call` and, for further arguments, `get_config`.
+    Subclasses define `build`, `call` and, for further arguments, `get_config`. One that computes
+    what the structure reads also defines `read` and `read_size`.
 
     Args:
         event_size: D.
         likelihood: a `Likelihood`, its name or its config.
+
+    Attributes:
+        normalized: whether log p(x | h) can be computed. If False, the distributions are
+            `Unnormalized`: they are trained by contrastive divergence, and have no `log_prob`.
     """
+
+    normalized: bool = True
 
     def __init__(self, event_size: int, likelihood: Likelihood | str | Config, **kwargs):
         checks.sizes(event_size=event_size)
@@ -62,6 +69,26 @@ class Emission(keras.layers.Layer):
             ValueError: the contexts have another width than in `build`, or `temperature` is not
                 positive.
         """
+
+    @property
+    def read_size(self) -> int:
+        """R, the number of values of `read` per frame; D here. It is known before `build`."""
+        return self.event_size
+
+    def read(self, x: tf.Tensor) -> tf.Tensor:
+        """What the structure reads of each frame, (B, T, D) to (B, T, R): the frame itself here.
+
+            h_t = structure(read(x_1), ..., read(x_{t-1}))
+
+        A subclass may return features of the frame that only the emission can compute, such as
+        log p(x_t | s) of each state s. They may depend on its weights, which then have gradients
+        through the structure too. A reading depends on its own frame alone; that of a frame of
+        zeros must be finite, since zeros precede the first frame.
+
+        Args:
+            x: frames, (B, T, D).
+        """
+        return x
 
     @property
     def order(self) -> tuple[int, ...]:

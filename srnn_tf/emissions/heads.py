@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from srnn_tf.core import nn
 from srnn_tf.core.types import Temperature
-from srnn_tf.emissions.chain import runs_of
+from srnn_tf.emissions.chain import dims, runs_of
 from srnn_tf.likelihoods import Likelihood
 
 
@@ -52,21 +52,41 @@ class ValueHeads(keras.layers.Layer):
                 self.add_weight(name="bias", shape=(count, biased), initializer="zeros")
             )
 
-    def log_prob(self, features: tf.Tensor, x: tf.Tensor, temperature: Temperature) -> tf.Tensor:
-        """log p(x) of frames in nats, (N,), from features (D, N, F) and values x (D, N)."""
+    def log_prob(
+        self,
+        features: tf.Tensor,
+        x: tf.Tensor,
+        temperature: Temperature,
+        shift: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """log p(x) of frames in nats, (N,), from features (D, N, F) and values x (D, N).
+
+        `shift` is added to the parameters: (N, sum of those of all values), value after value.
+        """
         total = 0.0
-        for run, (kernel, bias) in zip(self.runs, self._weights(), strict=True):
+        for r, (run, (kernel, bias)) in enumerate(zip(self.runs, self._weights(), strict=True)):
             here = features if len(self.runs) == 1 else features[run.start : run.stop]
             params = self._affine(here, kernel, bias)
+            if shift is not None:
+                params += tf.transpose(self._of_run(shift, r), [1, 0, 2])
             value = run.likelihood(params, temperature)
             total += tf.reduce_sum(value.log_prob(x[run.start : run.stop]), axis=0)
         return total
 
-    def params(self, run: int, i: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-        """The parameters of value i of a run, (N, P), from its features (N, F)."""
-        at = 0 if self.shared else i - self.runs[run].start
-        kernel, bias = (weight[at] for weight in self._weights()[run])
-        return tf.matmul(tf.cast(features, self.compute_dtype), kernel) + bias
+    def params(
+        self, run: int, i: tf.Tensor, features: tf.Tensor, shift: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The parameters of value i of a run, (N, P), from its features (N, F), and a shift."""
+        place = i - self.runs[run].start
+        kernel, bias = (weight[0 if self.shared else place] for weight in self._weights()[run])
+        params = tf.matmul(tf.cast(features, self.compute_dtype), kernel) + bias
+        return params if shift is None else params + self._of_run(shift, run)[:, place]
+
+    def _of_run(self, params, r):
+        """The parameters of the values of a run, (N, n, P), from those of a frame."""
+        sizes = [run.size * run.likelihood.params_size for run in self.runs]
+        here = tf.split(params, sizes, axis=-1)[r]
+        return tf.reshape(here, [dims(params)[0], self.runs[r].size, -1])
 
     def _affine(self, features, kernel, bias):
         if self.shared:

@@ -21,8 +21,7 @@ MIDI = (
     "Boulanger-Lewandowski et al. 2012 (arXiv:1206.6392), piano rolls as published by their "
     "authors; their page states no licence for the data"
 )
-# What the package's README shows, between these marks.
-TABLE = "<!-- Made by `srnn-tf publish --tables`. -->"
+# What the overview of the results shows, in this order.
 SHOWN = [
     f"{model}_{dataset}"
     for dataset in (
@@ -203,7 +202,6 @@ def write_tables(
     root: Path,
     results: Path = checkout.RESULTS,
     index: Path = PUBLISHED,
-    readme: Path = checkout.README,
 ) -> None:
     """Generate all files from the cards.
 
@@ -224,9 +222,7 @@ def write_tables(
             copies |= {f"{name}/{v}.json": f.read_text("utf-8") for v, f in files.items()}
             text = pages.readme(card)
         runs.write_text(root / name / "README.md", text)
-    runs.write_text(results, pages.results(cards))
-    if readme.is_file():
-        runs.write_text(readme, _with_overview(readme.read_text(), cards))
+    runs.write_text(results, pages.results(cards, SHOWN))
     runs.write_text(index, artifacts.to_json(published))
     _write_copies(index.with_name("cards"), copies)
 
@@ -239,13 +235,3 @@ def _write_copies(folder: Path, copies: dict[str, str]) -> None:
     for path in folder.glob("*/*.json"):
         if path.relative_to(folder).as_posix() not in copies:
             path.unlink()
-
-
-def _with_overview(text: str, cards: dict[str, dict[str, Any]]) -> str:
-    """The package's README with a new table of scores."""
-    head, mark, rest = text.partition(TABLE)
-    end = rest.partition("<!-- end -->")[2]
-    names = [name for name in SHOWN if name in cards and not cards[name].get("alias_of")]
-    if not mark or not end or not names:
-        return text
-    return f"{head}{TABLE}\n{pages.overview(names, cards)}\n<!-- end -->{end}"

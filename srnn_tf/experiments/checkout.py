@@ -10,7 +10,6 @@ from pathlib import Path
 FOLDER = Path(__file__).parents[2]
 ROOT = FOLDER / "saved_models"  # of published models
 RESULTS = FOLDER / "zoo" / "RESULTS.md"
-README = FOLDER / "README.md"
 KEPT = FOLDER / "zoo" / "runs"  # weights of runs that are not finished
 
 

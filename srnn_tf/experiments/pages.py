@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from srnn_tf.core.registry import MODULE
@@ -17,6 +17,7 @@ FACTORIZATIONS = {
     "vrnn": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | z_<t, x_<t) }",
     "srnn": "p(x, z) = prod{ p(x_t | z_t, x_<t) p(z_t | z_{t-1}, x_<t) }",
     "zforcing": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | z_<t, x_<t) }",
+    "dmm": "p(x, z) = prod{ p(x_t | z_t) p(z_t | z_{t-1}) }, `autoregressive`: given x_{t-1}",
     "parallel_srnn": "p(x, z) = prod{ p(x_t | z_<=t, x_<t) p(z_t | x_<t) }",
 }
 INSIDE = {
@@ -24,6 +25,7 @@ INSIDE = {
     "delta_split": "p(x_t | h_t) = p(a_t | h_t) p(b_t | a_t, h_t), x_t split into a_t and b_t",
     "autoregressive_rnn": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by an LSTM over i",
     "masked_mlp": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by a masked MLP",
+    "nade": "p(x_t | h_t) = prod{ p(x_t[i] | x_t[<i], h_t) }, by one hidden layer for all i",
 }
 DEPARTURES = {
     "window": "Frames of a window",
@@ -275,8 +277,8 @@ see [{target}](../{target}/README.md) for scores, data and training. If you have
 """
 
 
-def results(cards: Mapping[str, Mapping[str, Any]]) -> str:
-    """The table of all published models."""
+def results(cards: Mapping[str, Mapping[str, Any]], shown: Sequence[str] = ()) -> str:
+    """The tables of all published models, after an overview of those `shown`."""
     text = [
         GENERATED,
         "# Results\n",
@@ -286,6 +288,8 @@ def results(cards: Mapping[str, Mapping[str, Any]]) -> str:
         "the ELBO from one draw, then FIVO-16, which is mostly tighter.\n",
     ]
     real = {n: c for n, c in cards.items() if not c.get("alias_of")}
+    if names := [name for name in shown if name in real]:
+        text += ["## Overview\n", overview(names, cards), ""]
     datasets = dict.fromkeys(c["data"]["name"] for c in real.values())
     for dataset in datasets:
         in_dataset = [c for c in real.values() if c["data"]["name"] == dataset]
@@ -308,7 +312,7 @@ def results(cards: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def overview(names: list[str], cards: Mapping[str, Mapping[str, Any]]) -> str:
-    """A short table of some models, for the package's own README."""
+    """A short table of some models."""
     lines = [
         "| model | nats per | updates | test, paper | test, full | bound | "
         "the paper's code, paper |",
@@ -323,7 +327,7 @@ def overview(names: list[str], cards: Mapping[str, Mapping[str, Any]]) -> str:
         fivo = "fivo_16" in card["test"]["full"]
         bound = "exact" if "exact" in card["test"]["full"] else "ELBO" + " / FIVO-16" * fivo
         reported = (card["reported"] or "-").replace(", protocol paper", "")
-        link = f"[`{name}`](saved_models/{name}/README.md){_without(card)}"
+        link = f"[`{name}`](../saved_models/{name}/README.md){_without(card)}"
         unit = card["unit"].removeprefix("nats per ")
         row = [link, unit, _updates(card["training"]), *cells, bound, reported]
         lines.append("| " + " | ".join(row) + " |")

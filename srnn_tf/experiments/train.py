@@ -122,6 +122,7 @@ def train(
         verbose = 1 if sys.stdout.isatty() else 2
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = run.build(run.dtype)
+        model.density.check_normalized("`train`, which keeps the weights of the best validation,")
         if run.checkpoint.is_file():
             runs.load_weights(model, run.checkpoint, run)
         elif run.begin_with:

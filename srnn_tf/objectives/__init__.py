@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from srnn_tf.core import registry
 from srnn_tf.core.types import Config
+from srnn_tf.objectives.annealing import AIS, RAISE, Annealed, Estimate, annealed
 from srnn_tf.objectives.base import Loss, Objective, noise_of
 from srnn_tf.objectives.evidence import ELBO, Exact
 from srnn_tf.objectives.filtering import FIVO
@@ -34,7 +35,10 @@ def get(config: str | Config | Objective) -> Objective:
 
 
 __all__ = [
+    "AIS",
+    "Annealed",
     "ELBO",
+    "Estimate",
     "Exact",
     "FIVO",
     "IWAE",
@@ -42,7 +46,9 @@ __all__ = [
     "Loss",
     "OBJECTIVES",
     "Objective",
+    "RAISE",
     "Weights",
+    "annealed",
     "default_of",
     "effective_sample_size",
     "elbo",

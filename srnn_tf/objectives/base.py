@@ -25,6 +25,7 @@ class Loss(NamedTuple):
     log_likelihood: tf.Tensor  # (B, S)
     kl: tf.Tensor  # (B, S)
     posterior_moments: tuple[tf.Tensor, ...] | None = None  # `moments`, with latents
+    observed: tf.Tensor | None = None  # sums over the batch, for `Objective.observe`
 
 
 class Job(Protocol):
@@ -69,6 +70,12 @@ class Objective(abc.ABC):
     variables: tuple[keras.Variable, ...] = ()
     # Constructor arguments, kept as attributes of the same names.
     arguments: tuple[str, ...] = ()
+    # Whether `loss` uses the `score` and `baseline` of latents that are not differentiable.
+    trains_score_function: bool = False
+    # Whether `loss`, and `bound`, support a density that is not `normalized`.
+    trains_unnormalized: bool = False
+    scores_unnormalized: bool = False
+    default_samples: int = 1  # `num_samples` of the objective's name, where it is not given
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -101,6 +108,16 @@ class Objective(abc.ABC):
 
         Raises:
             ValueError: it is a bound for `log_prob` only.
+        """
+
+    def build(self, density: Density) -> None:  # noqa: B027, most own nothing
+        """Create the variables that depend on the density; `compile` calls it. By default none."""
+
+    def observe(self, sums: tf.Tensor) -> None:  # noqa: B027, most observe nothing
+        """Update variables that are not trained, after an update of the weights.
+
+        Args:
+            sums: `Loss.observed`, summed over the replicas of a strategy.
         """
 
     @abc.abstractmethod

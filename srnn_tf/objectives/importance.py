@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from srnn_tf.core import draws, scan
 from srnn_tf.core.random import Key, fold
+from srnn_tf.core.types import Nest
 from srnn_tf.density import Batch, Density
 from srnn_tf.objectives.base import Loss
 from srnn_tf.objectives.moments import moments
@@ -32,10 +33,29 @@ class Weights(NamedTuple):
     kl: tf.Tensor  # (B, S)
     auxiliary: tf.Tensor  # (B, S)
     posterior_moments: tuple[tf.Tensor, ...]
+    score: Nest = ()  # (K, B), log q(z_k | x) at the draws where those are not differentiable
 
-    def loss(self, bound: tf.Tensor, density: Density) -> Loss:
-        """The `Loss` of a bound (B,) that was computed from the weights."""
+    def loss(self, bound: tf.Tensor, density: Density, signal: tf.Tensor | None = None) -> Loss:
+        """The `Loss` of a bound (B,) that was computed from the weights.
+
+        Args:
+            bound: (B,).
+            density: the density.
+            signal: (K, B), what each draw adds to the bound, for a density with a
+                `score_function`: a gradient through the log probability of the draw.
+
+        Raises:
+            ValueError: the density has a `score_function`, and there is no `signal`.
+        """
         value = -tf.reduce_sum(bound) - tf.reduce_sum(self.auxiliary)
+        if density.score_function:
+            if signal is None:
+                raise ValueError(
+                    "this objective needs latents whose draws are differentiable: without a "
+                    "`signal` its gradient would leave out the posterior"
+                )
+            surrogate = tf.reduce_sum(tf.stop_gradient(signal) * self.score)
+            value -= surrogate - tf.stop_gradient(surrogate)
         log_likelihood, kl = (density.sum_frames(x) for x in (self.log_likelihood, self.kl))
         return Loss(value, bound, log_likelihood, kl, self.posterior_moments)
 
@@ -82,12 +102,16 @@ class ImportanceSamples:
             return tf.reshape(x, [number, rows, *tf.unstack(tf.shape(x))[1:]])
 
         log_weights = per_draw(terms.log_likelihood - terms.log_ratio)
+        score: Nest = ()
+        if terms.score is not None and terms.baseline is not None:
+            # The baseline is not used. It has a gradient of 0, for replicas to sum.
+            score = tf.reduce_sum(per_draw(terms.score + 0.0 * terms.baseline), axis=2)
         means = (
             tf.reduce_mean(per_draw(x), axis=0)
             for x in (terms.log_likelihood, terms.kl, terms.auxiliary)
         )
         of_means = moments(terms.posterior_mean, mask)
-        return Weights(tf.reduce_sum(log_weights, axis=2), *means, of_means), states
+        return Weights(tf.reduce_sum(log_weights, axis=2), *means, of_means, score), states
 
 
 def importance(
@@ -137,8 +161,11 @@ def weights_of(
     samples = ImportanceSamples(density, batch, noise, fold(key, "dropout"))
     chunks = tf.reshape(seeds, [-1, chunk, 2])
     weights, _ = scan.unroll(samples, {"seeds": chunks}, (), time_major=True)
-    log_weights = tf.reshape(weights.log_weights, [-1, tf.shape(weights.log_weights)[2]])
+    log_weights, score = (
+        tf.nest.map_structure(lambda w: tf.reshape(w, [-1, tf.shape(w)[2]]), w)
+        for w in (weights.log_weights, weights.score)
+    )
     per_chunk = (weights.log_likelihood, weights.kl, weights.auxiliary)
     means = (tf.reduce_mean(x, axis=0) for x in per_chunk)
     totals = tuple(tf.reduce_sum(x, axis=0) for x in weights.posterior_moments)
-    return Weights(log_weights, *means, totals)
+    return Weights(log_weights, *means, totals, score)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from srnn_tf.core import checks, draws
-from srnn_tf.objectives import functions
+from srnn_tf.objectives import functions, score_function
 from srnn_tf.objectives.base import Objective
 from srnn_tf.objectives.importance import importance
 
@@ -17,6 +17,9 @@ class IWAE(Objective):
     """The importance weighted bound from K draws of all latents of a sequence, in nats.
 
         log( 1/K sum{ p(x, z_k) / q(z_k | x) : k = 1, ..., K } )        z_k ~ q(z | x)
+
+    Where no gradient passes through draws, training is VIMCO: each draw is rewarded by the bound
+    minus the bound without it (arXiv:1602.06725).
 
     Args:
         num_samples: K.
@@ -33,6 +36,7 @@ class IWAE(Objective):
     """
 
     arguments = ("num_samples", "max_samples")
+    trains_score_function = True
 
     def __init__(self, num_samples: int = 16, max_samples: int = 16):
         checks.sizes(num_samples=num_samples, max_samples=max_samples)
@@ -40,7 +44,11 @@ class IWAE(Objective):
 
     def loss(self, density, batch, key, step):
         weights = importance(density, batch, key, self.num_samples, self.max_samples)
-        return weights.loss(functions.iwae(weights.log_weights), density)
+        bound, signal = functions.iwae(weights.log_weights), None
+        if density.score_function:
+            each = tf.ensure_shape(weights.log_weights, [self.num_samples, None])
+            signal = bound - score_function.leave_one_out(each)
+        return weights.loss(bound, density, signal)
 
     def bound(self, density, batch, key):
         weights = importance(density, batch, key, self.num_samples, self.max_samples)

@@ -6,6 +6,7 @@ from typing import Any
 
 from srnn_tf.core import checks, registry
 from srnn_tf.density import Density
+from srnn_tf.objectives.annealing import AIS, RAISE
 from srnn_tf.objectives.base import Objective
 from srnn_tf.objectives.evidence import ELBO, Exact
 from srnn_tf.objectives.filtering import FIVO
@@ -16,6 +17,8 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "elbo": ELBO,
     "iwae": IWAE,
     "fivo": FIVO,
+    "ais": AIS,
+    "raise": RAISE,
 }
 
 
@@ -53,7 +56,7 @@ def for_training(
         checks.sizes(**{n: v for n, v in given.items() if n != "free_nats"})
         checks.weight(free_nats=free_nats or 0.0)
         chosen = _named("objective", objective, density, given, default)
-    chosen.check_training()
+    _check_training(chosen, density)
     registry.describe(OBJECTIVES, chosen)  # an unregistered one could not be saved: an error now
     if free_nats and "free_nats" not in chosen.arguments:
         raise ValueError(
@@ -84,10 +87,24 @@ def for_scoring(
     )
     given = {name: value for name, value in given.items() if value is not None}
     chosen = _given_object("bound", bound, density, given)
-    if chosen is not None:
-        return chosen
-    FIVO(1, **{n: v for n, v in given.items() if n != "num_samples"})  # checked for all bounds
-    return _named("bound", bound, density, given, ELBO())
+    if chosen is None:
+        FIVO(1, **{n: v for n, v in given.items() if n != "num_samples"})  # checked for all bounds
+        chosen = _named("bound", bound, density, given, ELBO())
+    if not chosen.scores_unnormalized:
+        density.check_normalized(f"`bound` {chosen!r}")
+    return chosen
+
+
+def _check_training(chosen, density):
+    chosen.check_training()
+    if not chosen.trains_unnormalized:
+        density.check_normalized(f"`objective` {chosen!r}")
+    if density.score_function and not chosen.trains_score_function:
+        raise ValueError(
+            "`objective` must be ELBO or IWAE for a structure whose latents are not differentiable "
+            "functions of noise, which needs the log probability of its draws; received "
+            f"{chosen!r}: FIVO is a bound of `log_prob`"
+        )
 
 
 def _given_object(argument, value, density, given):
@@ -106,7 +123,8 @@ def _named(argument, name, density, given, default):
     """The objective of a registered name, with the options that it has."""
     if not isinstance(name, str) or name not in OBJECTIVES:
         raise registry.unknown(f"`{argument}`", str(name), OBJECTIVES)
-    count = given.get("num_samples", 1)
+    cls = OBJECTIVES[name]
+    count = given.get("num_samples", cls.default_samples)
     checks.sizes(num_samples=count)
     if name in ("iwae", "fivo"):
         checks.bound(argument, name, density.latent_size)
@@ -117,7 +135,6 @@ def _named(argument, name, density, given, default):
         options = {"kl_schedule": default.get_config().get("kl_schedule"), **options}
     if name == "fivo":
         options["num_particles"] = count
-    cls = OBJECTIVES[name]
     named = cls(**{key: value for key, value in options.items() if key in cls.arguments})
     named.check(density)
     return named

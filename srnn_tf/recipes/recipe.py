@@ -9,6 +9,17 @@ from srnn_tf.core.registry import unknown
 
 # Weights of Z-Forcing's two auxiliary costs that the paper chose from.
 COSTS = (0.0, 0.0025, 0.005)
+# The Kalman variational autoencoder of music and speech. Its paper has small pictures, of which the
+# latents are 2 numbers and the variances fixed.
+KVAE: dict[str, Any] = {
+    "class": "kvae",
+    "latent_size": 16,
+    "state_size": 32,
+    "num_modes": 8,
+    "units": 50,
+    "hidden_size": 256,
+    "train_variances": True,
+}
 TRANSPOSED = "_transposed"  # what the name of a recipe ends in that departs from a plain one so
 
 

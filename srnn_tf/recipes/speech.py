@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from srnn_tf.recipes.recipe import Recipe, candidates, latent_structures
+from srnn_tf.recipes.recipe import KVAE, Recipe, candidates, latent_structures
 
 FRAME = 200  # samples
 LOW = "autoregressive_rnn"  # trains faster in bfloat16 on a CPU
@@ -59,6 +59,14 @@ MODELS = {
     "rnn_hier": (_rnn(700, 1), _low(20, 700)),
     "srnn_hier": (_srnn(660), _low(1, 660)),
     **{name: (s, _mixture(1)) for name, s in latent_structures(_latent(825)).items()},
+}
+# No models of the paper.
+RELATED_MODELS = {
+    "lgssm": (
+        {"class": "lgssm", "state_size": 32},
+        _mixture(1, **{"class": "state_gaussian"}, state_size=32),
+    ),
+    "kvae": (KVAE, _mixture(1)),
 }
 # Of permuted speech, whose samples have no order that a recurrence could follow. The printed number
 # of parameters is met by three layers, which the printed command leaves out.

@@ -10,5 +10,6 @@ from srnn_tf.recipes import speech
 
 RECIPES = [
     *speech.recipes("speech_commands", 32, 40_000, "sequence"),
+    *speech.recipes("speech_commands", 32, 40_000, "sequence", speech.RELATED_MODELS),
     *speech.recipes("perm_speech_commands", 32, 40_000, "sequence", speech.PERMUTED_MODELS),
 ]

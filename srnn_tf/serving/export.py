@@ -67,6 +67,7 @@ def export(
     Example:
         srnn_tf.serving.export.export(model, "exported/1")
     """
+    model.density.check_normalized("an export")
     path = Path(path)
     if os.path.lexists(path):  # a link to nowhere too
         raise FileExistsError(f"path={path} exists; name a folder that does not")

@@ -9,10 +9,18 @@ from __future__ import annotations
 from srnn_tf.core import registry
 from srnn_tf.core.types import Config
 from srnn_tf.structures.base import Structure, Trace
+from srnn_tf.structures.dmm import DMM
+from srnn_tf.structures.hmm import HMM
+from srnn_tf.structures.kvae import KVAE
+from srnn_tf.structures.lgssm import LGSSM
 from srnn_tf.structures.parallel_srnn import ParallelSRNN
 from srnn_tf.structures.rnn import RNN
+from srnn_tf.structures.rtrbm import RTRBM
 from srnn_tf.structures.srnn import SRNN, SRNNCell
 from srnn_tf.structures.storn import STORN, STORNCell
+from srnn_tf.structures.tcn import TCN
+from srnn_tf.structures.transformer import Transformer
+from srnn_tf.structures.tsbn import TSBN
 from srnn_tf.structures.vrnn import VRNN, VRNNCell
 from srnn_tf.structures.zforcing import ZForcing, ZForcingCell
 
@@ -23,6 +31,14 @@ STRUCTURES: dict[str, type[Structure]] = {
     "srnn": SRNN,
     "zforcing": ZForcing,
     "parallel_srnn": ParallelSRNN,
+    "hmm": HMM,
+    "transformer": Transformer,
+    "tcn": TCN,
+    "dmm": DMM,
+    "rtrbm": RTRBM,
+    "tsbn": TSBN,
+    "lgssm": LGSSM,
+    "kvae": KVAE,
 }
 register = registry.register("structure", STRUCTURES, Structure)
 
@@ -41,16 +57,24 @@ def get(config: str | Config | Structure) -> Structure:
 
 
 __all__ = [
+    "HMM",
+    "DMM",
+    "KVAE",
+    "LGSSM",
     "RNN",
+    "RTRBM",
     "SRNN",
     "STORN",
     "STRUCTURES",
+    "TCN",
     "VRNN",
     "ParallelSRNN",
     "SRNNCell",
     "STORNCell",
     "Structure",
+    "TSBN",
     "Trace",
+    "Transformer",
     "VRNNCell",
     "ZForcing",
     "ZForcingCell",

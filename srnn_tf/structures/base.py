@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from srnn_tf.core import checks, layer_state, nn, recurrent
 from srnn_tf.core.random import Key, fold
-from srnn_tf.core.types import Config, Evidence, Size, State
+from srnn_tf.core.types import Config, Evidence, Nest, Size, State
 
 Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 
@@ -19,7 +19,8 @@ Gaussian = tuple[tf.Tensor, tf.Tensor]  # mean and log variance
 class Trace(NamedTuple):
     """The result of a structure for a batch: B rows, T steps, nats, float32.
 
-    The last three are None without latents.
+    The last six are None without latents. `score` and `baseline` are None where a draw is a
+    differentiable function of the noise, `scale_tril` where the prior is diagonal.
     """
 
     context: tf.Tensor  # (B, T, H), the input of the emission
@@ -30,6 +31,10 @@ class Trace(NamedTuple):
     posterior_mean: tf.Tensor | None = None  # (B, T, Z)
     posterior_log_variance: tf.Tensor | None = None  # (B, T, Z)
     kl_per_unit: tf.Tensor | None = None  # (B, T, Z)
+    score: tf.Tensor | None = None  # (B, T), log q(z_t | z_<t, x) at the draw
+    baseline: tf.Tensor | None = None  # (B, T), a prediction of what z_t earns
+    # (B, T, Z, Z), for latents from a prior that is not diagonal: L, its covariance being L L^T.
+    scale_tril: tf.Tensor | None = None
 
 
 class Draws(NamedTuple):
@@ -48,14 +53,17 @@ class Structure(keras.layers.Layer):
     posterior, and `kl` is KL(q || p). Without, they come from the prior, and `kl` is zero.
 
     Subclasses set `latent_size` (Z, 0 without latents), `context_size` (H) and `options` (the
-    constructor's arguments). They define `build` (from the shape (B, T, D) of the inputs),
+    constructor's arguments). They define `build` (from the shape (B, T, R) of the inputs),
     `initial_states` and `call`. A subclass whose posterior reads the future also defines
-    `evidence`.
+    `evidence`. R is the emission's `read_size`: D, unless the emission has a `read` of its own.
     """
 
     latent_size: int
     context_size: int
     options: Config
+    # Whether no gradient passes through draws, such as bits. Under the posterior the trace then has
+    # `score` and `baseline`, and `kl` is the analytic KL given the draws before.
+    score_function: bool = False
 
     def __init__(self, **kwargs):
         # Autocast would round the data to the compute dtype before they are scored.
@@ -80,7 +88,7 @@ class Structure(keras.layers.Layer):
         """The contexts of all steps, and the KL of the latents.
 
         Args:
-            inputs: x_{t-1}, (B, T, D).
+            inputs: `read(x_{t-1})` of the emission, (B, T, R); by default x_{t-1}, (B, T, D).
             targets: x_t, (B, T, D), which only the posterior reads; None to draw from the prior.
             states: the states to start from; `initial_states` by default.
             noise: (B, T, Z), the standard normal draws of the latents.
@@ -258,6 +266,50 @@ def latent_trace(draws: Draws, context: tf.Tensor, states: State) -> Trace:
     )
 
 
+def fresh_rows(batch_size: Size) -> tf.Tensor:
+    """The state `fresh` of a structure whose first step has a distribution of its own: ones, (B,).
+
+    A state space model draws its first state from p(z_1), and later ones from p(z_t | z_{t-1}).
+    There is no x_0 and no z_0. Such a structure has the state `fresh`, 1 before the first step of a
+    row and 0 after it, and chooses by `where_fresh`. So it need not know whether a call is a whole
+    sequence, a part of one, or one step of a stream.
+
+        def initial_states(self, batch_size):
+            return {"fresh": fresh_rows(batch_size), "z": ...}
+
+        def step(inputs, states, dense):
+            mean = where_fresh(states["fresh"], first_mean, dense(states["z"], "transition"))
+            ...
+            return outputs, {"fresh": tf.zeros_like(states["fresh"]), "z": z}
+    """
+    return tf.ones([batch_size])
+
+
+def where_fresh(fresh: tf.Tensor, initial: Nest, transition: Nest) -> Nest:
+    """`initial` in the rows at their first step, `transition` in the others.
+
+    Args:
+        fresh: the state of `fresh_rows`, (B,), or (T, B) for many steps.
+        initial: a nest of the same structure as `transition`, of shapes that broadcast to those.
+        transition: a nest of (*fresh.shape, ...). It must be finite in fresh rows too: a gradient
+            of zero times infinity would be NaN.
+    """
+
+    def choose(first, later):
+        rows = fresh[(..., *[None] * (later.shape.rank - fresh.shape.rank))]
+        return tf.where(rows > 0.0, tf.cast(first, later.dtype), later)
+
+    return tf.nest.map_structure(choose, initial, transition)
+
+
+def fresh_steps(fresh: tf.Tensor, steps: Size) -> tf.Tensor:
+    """The state of `fresh_rows` before each of several steps: (B,) to (steps, B).
+
+    For `where_fresh` outside of a loop over time.
+    """
+    return tf.concat([fresh[None], tf.zeros([steps - 1, tf.shape(fresh)[0]])], axis=0)
+
+
 def sequence_lengths(mask: tf.Tensor | None) -> tf.Tensor | None:
     """The number of real steps in each row, from a mask: (B, T) bool to (B,) int32."""
     return None if mask is None else tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
@@ -289,7 +341,7 @@ class RecurrentStack(keras.layers.Layer):
     """Recurrent layers with dropout between them, time major.
 
     Args:
-        cell: "lstm" or "gru".
+        cell: "lstm", "gru", "simple" or "lru".
         units: H, the width of each layer.
         num_layers: the number of layers.
         dropout: the dropout rate between layers.

@@ -45,7 +45,7 @@ class ParallelSRNN(Structure):
         generator_input: the input of h_t besides h_{t-1}. With "forward" it is [v_t, z_t]. With
             "embedding" it is the embedded x_{t-1} and a linear embedding of z_t, of width
             `hidden_size` (`embedding_size` if that is 0), as in the paper's handwriting models.
-        cell: "lstm" or "gru".
+        cell: "lstm", "gru", "simple" or "lru".
         dropout: the dropout rate after the embedding, between layers, before each layer of prior
             and posterior, and before the emission.
 

@@ -31,7 +31,7 @@ class RNN(Structure):
         units: H, the width of each recurrent layer.
         num_layers: the number of recurrent layers.
         embedding_size: E, the width of the linear embedding of x.
-        cell: "lstm" or "gru".
+        cell: "lstm", "gru", "simple" or "lru".
         dropout: the dropout rate after the embedding, between layers and before the emission.
 
     Shapes: call(inputs (B, T, D)) -> Trace with context (B, T, H), kl and log_ratio zero.

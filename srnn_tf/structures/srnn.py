@@ -134,7 +134,7 @@ class SRNN(Structure):
         hidden_size: the width of the hidden layer of prior and posterior; 0 for no hidden layer.
         embedding_size: E, the width of the linear embedding of x, which both recurrences share.
         residual_posterior: the mean of q is the mean of p plus the output of the posterior's MLP.
-        cell: "lstm" or "gru".
+        cell: "lstm", "gru", "simple" or "lru".
         dropout: the dropout rate after the embedding, before each layer of prior and posterior, and
             before the emission.
 

@@ -117,7 +117,7 @@ class STORN(Structure):
         hidden_size: the width of the hidden layer of the posterior; 0 for no hidden layer.
         embedding_size: E, the width of the linear embedding of x, which both recurrences share.
         num_layers: the number of layers of each recurrence.
-        cell: "lstm" or "gru".
+        cell: "lstm", "gru", "simple" or "lru".
         dropout: the dropout rate after the embedding, between layers, before each layer of the
             posterior, and before the emission.
 

@@ -113,7 +113,7 @@ class VRNN(Structure):
         latent_size: Z.
         hidden_size: the width of the hidden layer of prior and posterior; 0 for no hidden layer.
         embedding_size: E, the width of the linear embedding of x.
-        cell: "lstm" or "gru".
+        cell: "lstm", "gru", "simple" or "lru".
         dropout: the dropout rate after the embedding, before each layer of prior and posterior, and
             before the emission.
 

@@ -71,6 +71,12 @@ class ZForcingCell(Cell):
         **kwargs,
     ):
         super().__init__(checked(locals()), **kwargs)
+        with_output = [n for n, layer in recurrent.RECURRENT.items() if layer.output_is_state]
+        if cell not in with_output:
+            raise ValueError(
+                "`cell` must be one whose state has its last output, which prior and posterior "
+                f"read with timing='goyal': {', '.join(with_output)}; received {cell!r}"
+            )
         self.evidence_size = units if evidence_size is None else evidence_size
         policy = dict(dtype=self.dtype_policy)
         self.latent_embedding = keras.layers.Dense(
@@ -152,7 +158,7 @@ class ZForcing(Structure):
         alpha: the weight of log p(b_t | z_t), summed over H; 0, .0025 and .005 in the paper.
         beta: the weight of log p(x_{t-1} | b_t); 0, .0025 and .005 in the paper.
         timing: "appendix" or "goyal".
-        cell: "lstm" or "gru".
+        cell: "lstm", "gru", "simple" or "lru".
         dropout: the dropout rate after the embedding, before each layer of prior, posterior and
             p(b_t | z_t), and before the emission.
 
@@ -161,7 +167,8 @@ class ZForcing(Structure):
 
     Raises:
         ValueError: a size is below 1 (`hidden_size` below 0), the rate is outside [0, 1), `alpha`
-            or `beta` is below 0, or the cell or timing is unknown.
+            or `beta` is below 0, the cell or timing is unknown, or the cell is "lru" with
+            `timing="goyal"`, which needs a state that has the last output.
 
     Example:
         >>> structure = ZForcing(units=8, latent_size=3, embedding_size=4, alpha=0.0025)

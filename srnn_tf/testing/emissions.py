@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from srnn_tf import emissions
+from srnn_tf.core.random import Key
 from srnn_tf.emissions import Emission
 from srnn_tf.model import SequenceModel
 from srnn_tf.testing import compare
@@ -26,6 +27,10 @@ def check_emission(make: Callable[[], Emission], saving: bool = True, export: bo
       later ones in `order`. Parameters are what the likelihood is called with. If the density is
       no sum of that likelihood, only the sum over frames is checked.
     - Samples follow the density, and are a function of the seed.
+    - What the structure reads of a frame depends on that frame alone, and is finite for zeros.
+    - Without `normalized`, of bits: Z_0 and the draws at b = 0 are those of the free energy, a
+      transition leaves p invariant, and there is no `log_prob`. The other checks of densities are
+      of the value that training sees.
     - A score does not depend on other rows, on other steps, or on padding.
     - Gradients reach every weight.
     - A config with the weights, a `.keras` file and an export restore the same emission.
@@ -48,8 +53,12 @@ def check_emission(make: Callable[[], Emission], saving: bool = True, export: bo
     likelihood = emission.likelihood.values(emission.event_size)
     binary = np.array([value.binary for value in likelihood])
     _shapes(emission, binary)
-    _sums_to_one(emission, binary)
-    _values_read_those_before(emission, binary)
+    if emission.normalized:
+        _sums_to_one(emission, binary)
+        _values_read_those_before(emission, binary)
+    else:
+        _path(emission, binary)
+    _readings(emission, binary)
     _rows_are_independent(emission, binary)
     _gradients(emission, binary)
     _configs(emission, binary)
@@ -58,10 +67,16 @@ def check_emission(make: Callable[[], Emission], saving: bool = True, export: bo
         model = SequenceModel(structure, make())
         model.xla = False
         compare.randomize(model, 0.3)
-        if saving:
+        if saving and emission.normalized:
             compare.saved(model)
-        if export:
+        if export and emission.normalized:
             compare.exported(model)
+
+
+def _scores(emission, distribution, x, key=None):
+    """log p(x), or the value that training sees where there is none."""
+    x = tf.convert_to_tensor(x)
+    return distribution.log_prob(x) if emission.normalized else distribution.trained(x, key)
 
 
 def _shapes(emission, binary):
@@ -85,7 +100,7 @@ def _shapes(emission, binary):
         drawn["a sample"],
         0.0,
     )
-    scores = distribution.log_prob(compare.values(binary, 2, 3))
+    scores = _scores(emission, distribution, compare.values(binary, 2, 3))
     compare.require(scores.shape == (2, 3), "shapes", f"log_prob is {scores.shape}, not (2, 3)")
     compare.require(scores.dtype == tf.float32, "dtypes", f"log_prob is {scores.dtype.name}")
 
@@ -116,6 +131,44 @@ def _sums_to_one(emission, binary):
     off = abs(ratio.mean() - 1.0)
     fits = off < 6.0 * error + 1e-3
     compare.require(fits, "the density integrates to one", f"off by {off:.3g} +- {error:.2g}")
+
+
+def _path(emission, binary):
+    """The path of an unnormalized distribution, by enumeration."""
+    few = bool(binary.all()) and len(binary) <= MOST_BITS
+    compare.require(few, "`normalized=False` is for bits", f"at most {MOST_BITS} can be checked")
+    distribution = emission(compare.normal(1, 1, WIDTH, seed=1))
+    points = tf.constant(compare.all_bits(1, len(binary))[:, None])
+    random, code = np.random.default_rng(0), (2 ** np.arange(len(binary))[::-1]).astype(int)
+
+    def frequencies(x, p, prop):
+        counts = np.bincount((np.asarray(x)[:, 0, 0] @ code).astype(int), minlength=len(p))
+        worst = np.max(np.abs(counts / SAMPLES - p) / np.sqrt(p * (1 - p) / SAMPLES + 1e-6))
+        compare.require(worst < 6.0, prop, f"one is {worst:.1f} standard errors off")
+
+    for beta in (0.0, 0.6, 1.0):
+        energies = np.asarray(distribution.free_energy(points, beta)[:, 0, 0], np.float64)
+        p = np.exp(-energies) / np.exp(-energies).sum()
+        uniform = tf.constant(random.random([SAMPLES, 1, 1, distribution.num_uniforms]), tf.float32)
+        if beta == 0.0:
+            log_partition = np.log(np.exp(-energies).sum())
+            given = distribution.initial_log_partition()[0, 0]
+            compare.close("log Z_0 is that of the free energy", given, log_partition, 1e-4)
+            frequencies(distribution.initial(uniform), p, "initial draws follow p_0")
+        start = points.numpy()[random.choice(len(p), SAMPLES, p=p)]
+        moved = distribution.transition(tf.constant(start), uniform, beta)
+        frequencies(moved, p, f"a transition leaves p_b invariant, b = {beta}")
+        pairs = [(np.asarray(x)[:, 0, 0] @ code).astype(int) for x in (start, moved)]
+        there = np.zeros([len(p)] * 2)
+        np.add.at(there, tuple(pairs), 1.0)
+        error = np.abs(there - there.T) / np.sqrt(there + there.T + 1.0)
+        prop = f"a transition is reversible, b = {beta}"
+        compare.require(error.max() < 6.0, prop, f"{error.max():.1f} standard errors off")
+    try:
+        distribution.log_prob(points[0])
+    except ValueError:
+        return
+    compare.require(False, "there is no `log_prob` without a partition function", "it returns")
 
 
 def _values_read_those_before(emission, binary):
@@ -232,21 +285,33 @@ def _recording(cls, calls):
     return Recording
 
 
+def _readings(emission, binary):
+    x = compare.values(binary, 3, 4, seed=8)
+    read, size = emission.read(tf.constant(x)), emission.read_size
+    shape = tuple(read.shape)
+    compare.require(shape == (3, 4, size), "shapes", f"`read` is {shape}, must be {(3, 4, size)}")
+    alone = emission.read(tf.constant(x[1:2, 2:3]))
+    compare.close("`read` of a frame depends on that frame alone", alone, read[1:2, 2:3])
+    zeros = emission.read(tf.zeros([1, 1, emission.event_size]))
+    compare.require(np.isfinite(zeros).all(), "`read` of a frame of zeros is finite", f"is {zeros}")
+
+
 def _rows_are_independent(emission, binary):
     context, x = compare.normal(3, 4, WIDTH, seed=4), compare.values(binary, 3, 4, seed=5)
-    together = emission(context).log_prob(x)
-    alone = emission(context[1:2]).log_prob(x[1:2])
+    together = _scores(emission, emission(context), x)
+    alone = _scores(emission, emission(context[1:2]), x[1:2])
     compare.close("a score does not depend on other rows", alone, together[1:2])
-    alone = emission(context[:, :2]).log_prob(x[:, :2])
+    alone = _scores(emission, emission(context[:, :2]), x[:, :2])
     compare.close("a score does not depend on other steps, nor on padding", alone, together[:, :2])
 
 
 def _gradients(emission, binary):
     weights = emission.trainable_variables
     with tf.GradientTape() as tape:
-        value = tf.reduce_sum(
-            emission(compare.normal(3, 4, WIDTH)).log_prob(compare.values(binary, 3, 4))
-        )
+        x = tf.constant(compare.values(binary, 3, 4))
+        distribution = emission(compare.normal(3, 4, WIDTH))
+        value = tf.reduce_sum(_scores(emission, distribution, x, Key([1, 2])))
+        value += tf.reduce_sum(tf.sin(emission.read(x)))
     for weight, gradient in zip(weights, tape.gradient(value, weights), strict=True):
         reached = gradient is not None and np.any(gradient) and np.isfinite(gradient).all()
         prop = "gradients reach the weights"
@@ -258,5 +323,5 @@ def _configs(emission, binary):
     again.build((None, None, WIDTH))
     again.set_weights(emission.get_weights())
     context, x = compare.normal(2, 3, WIDTH), compare.values(binary, 2, 3)
-    one, other = (layer(context).log_prob(x) for layer in (again, emission))
+    one, other = (_scores(layer, layer(context), x) for layer in (again, emission))
     compare.close("its weights give the same scores", one, other, 1e-6)

@@ -9,6 +9,9 @@ import tensorflow as tf
 
 from srnn_tf.objectives.moments import moments
 
+# The name of what is monitored of a density that is not normalized: it is no log likelihood.
+PSEUDO = "pseudo_log_likelihood"
+
 
 def active_units(
     mean: tf.Tensor, mask: tf.Tensor | None = None, threshold: float = 0.01
@@ -69,14 +72,17 @@ class ActiveUnits(keras.metrics.Metric):
 class Metrics:
     """The metrics of training: means over real frames, and the number of active units.
 
-    They do not depend on the batch size. Without latents there is no KL and no unit to report.
+    They do not depend on the batch size. Without latents there is no KL and no unit to report. Of a
+    density that is not normalized there is no bound, and the log likelihood is a pseudo-likelihood.
 
     Args:
         latent_size: Z.
+        normalized: whether the density is.
     """
 
-    def __init__(self, latent_size: int):
-        names = ("loss", "bound", "log_likelihood", *(("kl", "kl_weight") if latent_size else ()))
+    def __init__(self, latent_size: int, normalized: bool = True):
+        names = ("loss", *(("bound", "log_likelihood") if normalized else (PSEUDO,)))
+        names += ("kl", "kl_weight") if latent_size else ()
         self.means = [keras.metrics.Mean(name=name) for name in names]
         self.active_units = ActiveUnits(latent_size) if latent_size else None
 
@@ -98,7 +104,8 @@ class Metrics:
         if self.active_units is not None and "moments" in totals:
             self.active_units.add(totals["moments"])
         for mean in self.means:
-            value = kl_weight if mean.name == "kl_weight" else totals[mean.name] / count
+            name = "log_likelihood" if mean.name == PSEUDO else mean.name
+            value = kl_weight if name == "kl_weight" else totals[name] / count
             mean.update_state(value, sample_weight=count)
         return {metric.name: metric.result() for metric in self.all}
 

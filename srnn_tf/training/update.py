@@ -69,6 +69,9 @@ def train_step(model: Trained, data: Nest) -> Tensors:
         model.optimizer.apply(scaled, model.trainable_variables)
         model.step.assign_add(1)
 
+    observed = totals.pop("observed", None)
+    if observed is not None:
+        model.objective.observe(devices.total(observed))
     gradients, logs = devices.total(gradients), _logs(model, totals, count)
     if model.accumulator is None:
         update(gradients)
@@ -179,6 +182,8 @@ def _totals(loss: Loss, value: tf.Tensor, count: tf.Tensor) -> Tensors:
     totals["loss"] = value * count
     if loss.posterior_moments is not None:
         totals["moments"] = loss.posterior_moments
+    if loss.observed is not None:
+        totals["observed"] = loss.observed
     return totals
 
 

@@ -12,9 +12,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from srnn_tf.core import nn, random, recurrent
+from srnn_tf.core import nn, random, recurrent, scan
 from srnn_tf.core.random import Key
-from tests.core.test_scan import BASIC, draw, graph, xla
+from tests.core.test_scan import BASIC, assert_close, draw, graph, xla
 
 SEED = tf.constant([3, 14])
 MODES = {"eager": lambda f: f, "graph": graph, "xla": xla}
@@ -120,6 +120,42 @@ def test_kl_of_equal_gaussians_is_exactly_zero():
         np.testing.assert_array_equal(wrap(nn.gaussian_kl)(p, p), np.zeros(100))
 
 
+def test_the_kl_to_a_full_covariance_is_split_by_the_chain_rule():
+    tfd, mean, other = tfp.distributions, draw(0, 4, 3), draw(1, 4, 3)
+    log_variance, scale = draw(2, 4, 3), tf.linalg.band_part(draw(3, 4, 3, 3), -1, 0)
+    scale = tf.linalg.set_diag(scale, tf.exp(draw(4, 4, 3)))
+    units = nn.gaussian_kl_tril((mean, log_variance), other, scale)
+    p = tfd.MultivariateNormalTriL(other, scale)
+    q = tfd.MultivariateNormalTriL(mean, tf.linalg.diag(tf.exp(0.5 * log_variance)))
+    np.testing.assert_allclose(tf.reduce_sum(units, -1), q.kl_divergence(p), rtol=1e-4)
+    assert np.min(units) >= 0.0
+    # The first unit alone: KL(q(z_1) || p(z_1)), whatever comes after it.
+    first = other[:, 0], 2.0 * tf.math.log(scale[:, 0, 0])
+    alone = nn.gaussian_kl((mean[:, 0], log_variance[:, 0]), first)
+    np.testing.assert_allclose(units[:, 0], alone, rtol=1e-4, atol=1e-6)
+
+
+def test_the_product_of_gaussians_is_proportional_to_both():
+    one, other = ((draw(i, 4, 2), draw(i + 1, 4, 2)) for i in (0, 2))
+    product = nn.gaussian_product(one, other)
+    points = [
+        nn.gaussian_log_prob(z, *one)
+        + nn.gaussian_log_prob(z, *other)
+        - nn.gaussian_log_prob(z, *product)
+        for z in (-1.0, 0.3, 2.0)
+    ]
+    np.testing.assert_allclose(points[1:], [points[0]] * 2, rtol=1e-4, atol=1e-5)
+    wide, narrow = (0.3, 20.0), (-0.2, -13.0)
+    np.testing.assert_allclose(nn.gaussian_product(wide, narrow), narrow, rtol=1e-5)
+
+
+def test_the_variance_of_a_softplus_is_never_zero():
+    mean, log_variance = nn.softplus_gaussian(tf.constant([[1.0, 2.0, -200.0, 50.0]]))
+    np.testing.assert_array_equal(mean, [[1.0, 2.0]])
+    np.testing.assert_allclose(np.exp(log_variance), [[nn.LEAST_VARIANCE, 50.0]], 1e-4)
+    assert nn.softplus_gaussian(tf.zeros([1, 2], tf.bfloat16))[1].dtype == tf.float32
+
+
 def test_gaussian_head_clips_its_outputs():
     head = nn.GaussianHead(3, dtype="mixed_bfloat16")
     mean, log_variance = head(1e3 * draw(1, 5, 4))
@@ -145,21 +181,29 @@ LENGTHS, X = np.array([6, 2, 4], np.int32), draw(7, 3, 6, 5)
 REAL = (np.arange(6) < LENGTHS[:, None])[..., None]
 
 
+KERAS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU, "simple": keras.layers.SimpleRNN}
+
+
+def layer_of(name, **options):
+    layer = recurrent.RECURRENT[name](4, **options)
+    layer.build((None, None, 5))
+    for i, weight in enumerate(layer.weights):
+        weight.assign(draw(20 + i, *weight.shape))
+    return layer
+
+
 def pair_of_layers(name):
     """A layer of ours and that of Keras with the same weights."""
-    ours = recurrent.RECURRENT[name](4)
-    theirs = keras.layers.GRU if name == "gru" else keras.layers.LSTM
-    theirs = theirs(4, return_sequences=True, return_state=True)
-    ours.build((None, None, 5)), theirs.build((None, None, 5))
-    for i, weight in enumerate(ours.weights):
-        weight.assign(draw(20 + i, *weight.shape))
+    ours = layer_of(name)
+    theirs = KERAS[name](4, return_sequences=True, return_state=True)
+    theirs.build((None, None, 5))
     bias = np.stack([ours.bias, ours.recurrent_bias]) if name == "gru" else ours.bias
     theirs.set_weights([ours.kernel, ours.recurrent_kernel, bias])
     return ours, theirs
 
 
 @pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("name", recurrent.RECURRENT)
+@pytest.mark.parametrize("name", KERAS)
 def test_recurrent_layers_equal_those_of_keras(name, padded):
     ours, theirs = pair_of_layers(name)
     mask = tf.sequence_mask(LENGTHS, 6) if padded else None
@@ -181,7 +225,7 @@ def test_recurrent_layers_equal_those_of_keras(name, padded):
 
 @pytest.mark.parametrize("name", recurrent.RECURRENT)
 def test_reversed_layers_start_at_the_end_of_each_row(name):
-    layer = pair_of_layers(name)[0]
+    layer = layer_of(name)
     outputs, states = layer(nn.time_major(X), lengths=LENGTHS, reverse=True)
     for row, n in enumerate(LENGTHS):
         alone, ends = layer(nn.time_major(X[row : row + 1, :n][:, ::-1]))
@@ -192,7 +236,7 @@ def test_reversed_layers_start_at_the_end_of_each_row(name):
 
 @pytest.mark.parametrize("name", recurrent.RECURRENT)
 def test_scalars_equal_their_embedding(name):
-    layer = pair_of_layers(name)[0]
+    layer = layer_of(name)
     scalars = nn.Scalars(draw(1, 6, 3), draw(2, 5), draw(3, 5))
     results = []
     for x in (lambda: scalars, scalars.embedding):
@@ -203,7 +247,80 @@ def test_scalars_equal_their_embedding(name):
         gradients = tape.gradient(loss, [*scalars, *layer.trainable_variables])
         results.append([outputs, *states, *gradients])
     for a, b in zip(*results, strict=True):
+        assert_close(a, b, 5e-5)
+
+
+def complex_recurrence(layer, x):
+    """A linear recurrent unit as published, one step after another, batch major."""
+    nu, theta, gamma = np.exp(layer.eigenvalues)
+    decay = np.exp(-nu + 1j * theta)
+    real, imaginary, direct, direct_gate = np.split(np.asarray(layer.kernel), 4, axis=1)
+    out = np.asarray(layer.output_kernel)
+    c = out[:4] - 1j * out[4:]  # Re(C s) = Re(C) Re(s) - Im(C) Im(s)
+    state, outputs = 0.0, []
+    for t in range(x.shape[1]):
+        state = decay * state + gamma * (x[:, t] @ (real + 1j * imaginary))
+        y = (state @ c).real + x[:, t] @ np.hstack([direct, direct_gate]) + np.asarray(layer.bias)
+        outputs.append(np.tanh(y[:, :4]) / (1.0 + np.exp(-y[:, 4:])))
+    return np.stack(outputs, axis=1), (state.real, state.imag)
+
+
+def test_a_linear_recurrent_unit_is_a_complex_recurrence():
+    layer = layer_of("lru")
+    outputs, states = layer(nn.time_major(X))
+    expected, ends = complex_recurrence(layer, np.asarray(X))
+    for a, b in zip((nn.time_major(outputs), *states), (expected, *ends), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_eigenvalues_start_on_their_ring_and_stay_in_the_circle():
+    layer = recurrent.RECURRENT["lru"](2000, min_radius=0.5, max_radius=0.9, max_phase=1.0)
+    layer.build((None, None, 1))
+    nu, theta, gamma = np.exp(layer.eigenvalues)
+    radius = np.exp(-nu)
+    assert 0.5 <= radius.min() < 0.51 and 0.89 < radius.max() <= 0.9
+    # Uniform on the area, not on the radius.
+    assert np.mean(radius**2) == pytest.approx((0.25 + 0.81) / 2, abs=0.01)
+    assert 0.0 <= theta.min() < 0.01 and 0.99 < theta.max() <= 1.0
+    np.testing.assert_allclose(gamma**2, 1.0 - radius**2, rtol=1e-4)
+    layer.eigenvalues.assign(draw(1, 3, 2000) * 9.0)
+    decay, _ = layer._recurrence()
+    assert np.hypot(*np.split(np.asarray(decay), 2)).max() <= 1.0
+
+
+@pytest.mark.parametrize("name", recurrent.RECURRENT)
+def test_a_layer_inside_a_loop_is_the_layer(name):
+    """Its first inputs known before the loop, the others in it; gradients too."""
+    layer, fixed = layer_of(name), 2
+
+    def inside():
+        part = layer.part(nn.time_major(X)[..., :fixed])
+
+        def step(inputs, states, dense):
+            return part.step(inputs["part"], inputs["extra"], states, dense)
+
+        extra = nn.time_major(X)[..., fixed:]
+        inputs, state = {"part": part.inputs, "extra": extra}, layer.zero_state(3)
+        return scan.unroll(step, inputs, state, weights=part.weights, time_major=True)
+
+    results = []
+    for run in (inside, lambda: layer(nn.time_major(X))):
+        with tf.GradientTape() as tape:
+            outputs, states = run()
+            loss = tf.reduce_sum(tf.sin(3 * outputs))
+        results.append([outputs, *states, *tape.gradient(loss, layer.trainable_variables)])
+    for a, b in zip(*results, strict=True):
+        assert_close(a, b, 5e-5)
+    same = np.array_equal(results[1][0][-1], results[1][1])
+    assert same == layer.output_is_state
+
+
+def test_a_linear_recurrent_unit_keeps_its_state_in_float32():
+    layer, half = (layer_of("lru", dtype=d) for d in ("float32", "mixed_bfloat16"))
+    (expected, _), (outputs, states) = (layer(nn.time_major(X)) for layer in (layer, half))
+    assert outputs.dtype == tf.bfloat16 and {s.dtype for s in states} == {tf.float32}
+    assert {s.dtype for s in half.zero_state(3)} == {tf.float32}
+    np.testing.assert_allclose(tf.cast(outputs, tf.float32), expected, atol=0.1)
 
 
 # What a scan costs as the number of steps grows.

@@ -99,6 +99,18 @@ def rank_one_loop(x, weights, states, **options):
     return lstm_loop(base + x[..., None] * kernel, [recurrent], states, **options)
 
 
+def diagonal_loop(inputs, weights, states, **options):
+    """In complex numbers, as TensorFlow differentiates them."""
+    decay = tf.complex(*tf.split(weights[0], 2))
+
+    def step(x, states):
+        s = decay * tf.complex(*states) + tf.complex(*tf.split(x, 2, axis=-1))
+        states = tf.math.real(s), tf.math.imag(s)
+        return tf.concat(states, axis=-1), states
+
+    return loop(step, inputs, states, **options)
+
+
 def unroll_loop(cell):
     return lambda inputs, _, states, **options: loop(cell, inputs, states, **options)
 
@@ -149,6 +161,7 @@ U, STATES = draw(1, H, 4 * H), (draw(2, B, H), draw(3, B, H))
 Z, X, KEYS = draw(4, B, 12, 4 * H), draw(5, B, 12), tf.constant([[0, 1, 2] * 4] * B)
 ONE, WIDE = [draw(7, 4 * H), draw(8, 4 * H), U], [draw(7, 4 * H), draw(8, B, 4 * H), U]
 NEST = {"x": draw(6, B, 12, 3), "k": KEYS}
+TURN = draw(12, B, 12, 2 * H), [draw(13, 2 * H)]
 PAIR, MATRICES = built(Pair()), [draw(9, 3, H), draw(10, H), draw(11, H, H)]
 BASIC = {
     "lstm": Case(over(scan.lstm), lstm_loop, Z, [U], STATES),
@@ -159,11 +172,13 @@ OURS, LOOPS = ([getattr(c, kind) for c in BASIC.values()] for kind in ("run", "r
 CASES = BASIC | {
     "rank_one_context": BASIC["rank_one"]._replace(weights=WIDE),
     "unroll_dense": Case(run_product, product_loop, NEST, MATRICES, STATES),
+    "diagonal": Case(over(scan.diagonal), diagonal_loop, *TURN, STATES),
     "mixed": Case(mixed(*OURS), mixed(*LOOPS), {"z": Z, "k": KEYS}, WIDE, STATES, PAIR),
 }
 for n, c in BASIC.items():
     CASES[f"{n}_time_major"] = c._replace(run=time_major(c.run))
     CASES[f"{n}_twice"] = c._replace(run=twice(c.run), reference=twice(c.reference))
+CASES["diagonal_time_major"] = CASES["diagonal"]._replace(run=time_major(CASES["diagonal"].run))
 
 
 def real(lengths, x):
@@ -198,10 +213,11 @@ def assert_close(actual, expected, tolerance=1e-5):
 PAD, BACK = {"lengths": LENGTHS}, {"reverse": True}
 OPTIONS = {"plain": {}, "padded": PAD, "reverse": BACK, "both": PAD | BACK}
 ALL = [(n, o) for n in CASES for o in OPTIONS
-       if o in ("plain", "padded") or n.startswith(("lstm", "rank"))]  # fmt: skip
+       if o in ("plain", "padded") or n.startswith(("lstm", "rank", "diagonal"))]  # fmt: skip
 # Programs take a second or two to compile.
+ALONE = (*BASIC, "diagonal")
 COMPILED = [(n, o) for n, o in ALL if o == dict(ALL)[n] or (n in BASIC and o == "plain")]
-PADDED = [(n, o) for n, o in ALL if n in BASIC and o in ("padded", "both")]
+PADDED = [(n, o) for n, o in ALL if n in ALONE and o in ("padded", "both")]
 cases = partial(pytest.mark.parametrize, ("name", "option"))
 
 
@@ -225,7 +241,7 @@ def test_graph_and_xla_agree_with_eager(name, option):
         assert_close(wrap(call)(case.tensors(), **options), expected)
 
 
-@pytest.mark.parametrize("name", ["lstm", "rank_one_context", "unroll"])
+@pytest.mark.parametrize("name", ["lstm", "rank_one_context", "unroll", "diagonal"])
 def test_gradients_equal_finite_differences(name):
     case, flat = CASES[name], tf.nest.flatten(CASES[name].tensors())
     gradients = iter(evaluate(case.run, case.tensors())[2])
@@ -269,7 +285,7 @@ def test_padding_changes_nothing(name, option):
         np.testing.assert_array_equal(tf.convert_to_tensor(a), tf.convert_to_tensor(b))
 
 
-@pytest.mark.parametrize("name", BASIC)
+@pytest.mark.parametrize("name", ALONE)
 def test_the_states_of_an_empty_row_do_not_move(name):
     case = CASES[name]
     run = partial(case.run, lengths=np.array([T, 0, 3], np.int32))
@@ -299,3 +315,26 @@ def test_unroll_carries_integers_and_gives_them_no_gradient():
         counts, (last, product) = scan.unroll(count, x, states)
     assert counts.numpy().tolist() == [[6, 7]] and last.numpy() == 7 and product.numpy() == 6
     assert tape.gradient(product, x).numpy().tolist() == [[3.0, 2.0]]
+
+
+def test_a_diagonal_scan_in_float64_has_the_gradients_of_autodiff():
+    random = np.random.default_rng(0)
+    inputs, decay = random.normal(size=[B, 40, 2 * H]), random.uniform(-0.7, 0.7, 2 * H)
+    tensors = (
+        tf.constant(inputs),
+        [tf.constant(decay)],
+        tuple(tf.constant(random.normal(size=[2, B, H]))),
+    )
+
+    def gradients(run):
+        flat = tf.nest.flatten(tensors)
+        with tf.GradientTape() as tape:
+            tape.watch(flat)
+            states, last = run(*tensors)
+            loss = tf.reduce_sum(tf.sin(states)) + tf.reduce_sum(last[0] * last[1])
+        return tape.gradient(loss, flat)
+
+    ours, expected = (gradients(CASES["diagonal"]._asdict()[kind]) for kind in ("run", "reference"))
+    for a, b in zip(ours, expected, strict=True):
+        assert a.dtype == tf.float64
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)

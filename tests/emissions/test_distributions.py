@@ -11,6 +11,7 @@ PAIRS = [
     for emission in harness.EMISSIONS
     for likelihood in harness.LIKELIHOODS
     if likelihood != "handwriting" or emission in harness.FRAMED
+    if likelihood == "normal" or emission not in harness.NORMAL
 ]
 D = harness.EVENT_SIZE
 

@@ -60,12 +60,18 @@ REFUSED = [
     ({**MASKED, "num_layers": -1}, "`num_layers` must be an integer of at least 0; received -1"),
     ({**MASKED, "units": 0}, "`units` must be an integer of at least 1; received 0"),
     ({**MASKED, "dropout": 1.5}, r"`dropout` must be in \[0, 1\); received 1.5"),
+    ({**MASKED, "class": "nade", "units": 0}, "`units` must be an integer of at least 1; .* 0"),
     ({**MASKED, "event_size": 0}, "`event_size` must be an integer of at least 1; received 0"),
     ({**MASKED, "likelihood": "bernouli"}, "unknown likelihood 'bernouli'. Did you mean 'bern"),
     ({**LOW, "class": "autoregresive_rnn"}, "unknown emission .*'autoregressive_rnn'.*masked_mlp"),
 ] + [
     ({**config, "event_size": size}, f"`event_size` must be 3 for a handwriting .*received {size}")
-    for config in ({**LOW, "head": "private"}, MASKED, {**MASKED, "num_layers": 0})
+    for config in (
+        {**LOW, "head": "private"},
+        MASKED,
+        {**MASKED, "class": "nade"},
+        {**MASKED, "num_layers": 0},
+    )
     for config in ({**config, "likelihood": "handwriting"},)
     for size in (2, 5)
 ]
@@ -85,7 +91,7 @@ def case_of(name, likelihood="bernoulli"):
     return harness.cases(emission=name, flat=False, **wanted)[0]
 
 
-CASES = [case_of(name) for name in harness.EMISSIONS]
+CASES = [case_of(name) for name in harness.OF_ANY]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -127,7 +133,7 @@ def test_only_the_pen_bit_must_be_binary(name):
         model.log_prob(x)
 
 
-@pytest.mark.parametrize("name", harness.EMISSIONS)
+@pytest.mark.parametrize("name", harness.OF_ANY)
 def test_what_does_not_fit_an_emission(name):
     emission = harness.emission(name)
     with pytest.raises(ValueError, match=r"`context` must end in 4 values; received .*\(2, 5, 3\)"):

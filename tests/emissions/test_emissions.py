@@ -11,9 +11,11 @@ from srnn_tf import likelihoods
 from srnn_tf.emissions import DeltaSplit, Factorized
 from tests import harness
 
-NAMES = list(harness.EMISSIONS)
-IN_TURN = [name for name in NAMES if name.startswith(("autoregressive", "masked"))]
+NAMES = harness.OF_ANY
+IN_TURN = [name for name in NAMES if name.startswith(("autoregressive", "masked", "nade"))]
 every = pytest.mark.parametrize("name", NAMES)
+# Those whose densities are products of likelihoods of values.
+by_value = pytest.mark.parametrize("name", [n for n in NAMES if n not in harness.JOINT])
 
 
 def contexts(rows=2, steps=2, seed=0, width=4):
@@ -129,7 +131,7 @@ def test_handwriting_integrates_to_one(name):
     close(total, 1.0, 0, 1e-3)
 
 
-@every
+@by_value
 @pytest.mark.parametrize("likelihood", ["bernoulli", "mixture", "handwriting"])
 def test_values_read_those_before_them_alone(name, likelihood, recorded):
     if likelihood == "handwriting" and name not in harness.FRAMED:
@@ -147,7 +149,7 @@ def test_values_read_those_before_them_alone(name, likelihood, recorded):
     np.testing.assert_array_equal(found > 0.0, reads(layer))
 
 
-@every
+@by_value
 def test_every_value_reads_the_context_but_a_learned_first_one(name, recorded):
     layer, context = harness.emission(name, event_size=4), contexts(1, 1)
     with tf.GradientTape(persistent=True) as tape:
@@ -205,7 +207,7 @@ def logits(p, order):
         yield np.log(q.take(1, axis=i)) - np.log(q.take(0, axis=i))
 
 
-@every
+@by_value
 def test_greedy_takes_the_likelier_value_in_turn(name):
     layer, context = harness.emission(name, event_size=5, scale=1.0), contexts(3, 3)
     p, order = table(layer(context), 5), order_of(layer)
@@ -221,7 +223,7 @@ def test_greedy_takes_the_likelier_value_in_turn(name):
         np.testing.assert_array_equal(layer(context).greedy(), expected)
 
 
-@every
+@by_value
 @pytest.mark.parametrize("likelihood", ["mixture", "normal"])
 def test_greedy_takes_the_heaviest_mean_in_turn(name, likelihood, recorded):
     layer, context = harness.emission(name, likelihood, event_size=4), contexts(1, 1, seed=2)
@@ -234,7 +236,7 @@ def test_greedy_takes_the_heaviest_mean_in_turn(name, likelihood, recorded):
     close(layer(context, temperature=1e-12).sample(5, seed=[0, 1]), np.stack([x] * 5), 0, 1e-3)
 
 
-@every
+@by_value
 @pytest.mark.parametrize("temperature", [0.25, 2.0])
 def test_temperature_divides_every_logit(name, temperature):
     layer, context = harness.emission(name, event_size=4), contexts()

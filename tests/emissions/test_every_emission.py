@@ -11,10 +11,11 @@ from srnn_tf.inference.programs import Programs
 from tests import harness
 
 # The factorized one is that of the tests of every structure.
-NAMES = [name for name in harness.EMISSIONS if name != "factorized"]
+NAMES = [name for name in harness.OF_ANY if name != "factorized"]
 every = pytest.mark.parametrize("name", NAMES)
-# One row of each structure.
-PAIRS = [(structure, name) for structure in structures.STRUCTURES for name in NAMES]
+# One row of each structure that has a choice of emissions.
+WITH_ANY = [name for name in structures.STRUCTURES if name not in harness.PARTNERS]
+PAIRS = [(structure, name) for structure in WITH_ANY for name in NAMES]
 WIDTH = harness.EVENT_SIZE
 
 
@@ -27,8 +28,13 @@ def eagerly():
 
 
 def case_of(name, structure="rnn", likelihood="bernoulli"):
+    likelihood = harness.likelihood_of(name, likelihood)
     found = harness.cases(
-        emission=name, structure=structure, cell="lstm", likelihood=likelihood, flat=False
+        emission=name,
+        structure=structure,
+        cell=harness.cell_of(structure),
+        likelihood=likelihood,
+        flat=False,
     )
     return found[0]
 

@@ -77,9 +77,10 @@ def test_further_seeds_are_on_the_card(small, copy, tmp_path, capsys):
 
 def test_the_tables_are_made_from_the_cards(copy, tmp_path):
     results, index = tmp_path / "RESULTS.md", tmp_path / "published.json"
-    cards.write_tables(copy, results, index, tmp_path / "README.md")
+    cards.write_tables(copy, results, index)
     card = zoo.card(NAME, root=copy)
-    row = next(line for line in results.read_text().splitlines() if "f_srnn_jsb" in line)
+    row = next(line for line in results.read_text().splitlines() if "[f_srnn_jsb]" in line)
+    assert f"| [`{NAME}`](../saved_models/{NAME}/README.md) | step |" in results.read_text()
     for protocol in ("paper", "full"):
         assert f"{card['test'][protocol]['elbo']['value']:.4f} (" in row
     sha = artifacts.sha256(copy / NAME / "1" / "assets.extra" / "card.json")

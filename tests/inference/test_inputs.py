@@ -17,6 +17,7 @@ STRUCTURES = {case.structure: case for case in WHOLE}
 EMISSIONS = [
     case
     for emission in harness.EMISSIONS
+    if harness.takes(emission, "mixture")
     for case in harness.cases(
         emission, structure="rnn", cell="lstm", likelihood="mixture", flat=False
     )

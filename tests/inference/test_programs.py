@@ -144,8 +144,9 @@ def test_parts_of_a_built_model_are_not_replaced_in_silence(name):
 
 
 EMISSIONS = [
-    harness.cases(emission, structure="rnn", cell="lstm", likelihood="mixture")[0]
+    harness.cases(emission, structure="rnn", cell="lstm", likelihood=likelihood)[0]
     for emission in harness.EMISSIONS
+    for likelihood in [harness.likelihood_of(emission, "mixture")]
 ]
 STRUCTURES = harness.cases(cell="lstm", likelihood="mixture", flat=False)
 

@@ -14,6 +14,8 @@ WHOLE = harness.cases(cell="lstm", likelihood="bernoulli", flat=False)
 LATENT = {case.structure: case for case in WHOLE if case.latent}
 FLAT = harness.cases(structure=("vrnn", "srnn"), cell="gru", likelihood="mixture", flat=True)
 MOVED = [LATENT["vrnn"], LATENT["parallel_srnn"], FLAT[1], EXACT[0]]
+CORES = harness.cases(structure=("rnn_lru", "transformer", "tcn"), likelihood="bernoulli")
+MOVED += [case for case in CORES if case.structure == "transformer" and not case.flat]
 tree = tf.nest.map_structure
 
 
@@ -47,7 +49,7 @@ def stream(model, x, states):
     return np.stack(values, axis=1), states
 
 
-@pytest.mark.parametrize("case", EXACT, ids=str)
+@pytest.mark.parametrize("case", EXACT + CORES, ids=str)
 def test_without_latents_steps_add_up_to_log_prob(case):
     model, x = harness.shared(case), harness.frames(case, steps=STEPS)
     with eagerly():

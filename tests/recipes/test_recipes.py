@@ -16,6 +16,7 @@ SPEECH = ("timit", "perm_timit", "vctk", "blizzard", "speech_commands", "perm_sp
 HANDWRITING = ("iam_ondb", "unipen")
 LATENT = "storn vrnn fraccaro_srnn zforcing zforcing_no_aux".split()
 TABLES = "f_rnn f_srnn delta_rnn_random rnn_flat srnn_flat rnn_hier srnn_hier".split()
+CORES = [f"{m}{end}" for m in ("transformer", "tcn", "lru", "lru_srnn") for end in ("", "_mlp")]
 SETTINGS = {
     # data set: batch, updates, unit, as in the paper
     "timit": (32, 40_000, "sequence"),
@@ -32,7 +33,9 @@ def models(dataset):
     """The names of the models that a data set has recipes of."""
     if dataset in HANDWRITING:
         return [m for m in TABLES if "delta" not in m and "flat" not in m] + LATENT
-    more = ["rnn_hier_mlp", "srnn_hier_mlp"] if dataset in MIDI else []
+    of_music = "rnn_hier_mlp srnn_hier_mlp hmm rnn_nade dmm dmm_mlp dkf rnn_rbm rtrbm tsbn kvae"
+    more = [*of_music.split(), *CORES] if dataset in MIDI else []
+    more += ["lgssm", "kvae"] if dataset == "speech_commands" else []
     return TABLES + LATENT + ["delta_rnn_interleave"] + more
 
 
@@ -40,7 +43,7 @@ def test_names():
     datasets = MIDI + SPEECH + HANDWRITING
     wanted = {f"{model}_{dataset}" for dataset in datasets for model in models(dataset)}
     wanted |= {f"{model}_{dataset}_transposed" for dataset in MIDI for model in models(dataset)}
-    wanted |= {f"{model}_music" for model in ("f_rnn", "rnn_hier_mlp", "srnn_hier_mlp")}
+    wanted |= {f"{model}_music" for model in ("f_rnn", "rnn_hier_mlp", "srnn_hier_mlp", "rnn_nade")}
     assert set(zoo.names()) == wanted and zoo.names() == sorted(wanted)
     assert all(re.fullmatch("[a-z0-9]+(_[a-z0-9]+)+", name) for name in zoo.names())
 
@@ -56,8 +59,8 @@ def test_every_recipe_is_whole(name):
     structure, emission = structures.get(recipe.structure), emissions.get(recipe.emission)
     assert (emission.event_size == 1) == ("flat" in name)
     assert recipe.event_size % emission.event_size == 0
-    exact = ("f_rnn", "rnn_", "delta_rnn")
-    assert (structure.latent_size == 0) == name.startswith(exact)
+    exact = ("f_rnn", "rnn_", "delta_rnn", "hmm", "rtrbm", "lgssm", "transformer", "tcn", "lru")
+    assert (structure.latent_size == 0) == (name.startswith(exact) and "srnn" not in name)
     low = type(emission) is emissions.AutoregressiveRNN
     assert recipe.cpu_dtype == ("mixed_bfloat16" if low else "float32")
     assert recipe.loss_per == ("value" if recipe.dataset in SPEECH else "step")
@@ -82,7 +85,17 @@ def test_settings_of_the_paper(dataset):
         assert (recipe.batch_size, recipe.steps, recipe.unit) == SETTINGS[dataset]
 
 
-@pytest.mark.parametrize("name", [n for n in zoo.names() if re.match("f_srnn|srnn_", n)])
+@pytest.mark.parametrize("dataset", MIDI)
+def test_cores_read_no_more_than_a_training_window(dataset):
+    window = recipes.get(f"tcn_{dataset}").window
+    assert structures.get(recipes.get(f"tcn_{dataset}").structure).receptive_field <= window
+    assert structures.get(recipes.get(f"transformer_{dataset}").structure).window == window
+    for core in CORES:
+        emission = recipes.get(f"{core}_{dataset}").emission["class"]
+        assert emission == ("masked_mlp" if core.endswith("_mlp") else "factorized")
+
+
+@pytest.mark.parametrize("name", [n for n in zoo.names() if re.match("f_srnn|(lru_)?srnn_", n)])
 def test_every_srnn_has_both_structures(name):
     recipe = recipes.get(name)
     assert next(iter(recipe.candidates.values())) == recipe.structure

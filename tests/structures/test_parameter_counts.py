@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from srnn_tf import SequenceModel, recipes, zoo
+from srnn_tf import SequenceModel, emissions, recipes, zoo
 
 FRAME, HIDDEN = 200, 64  # values of a frame; the masked MLP of speech
 
@@ -41,6 +41,10 @@ HANDWRITING = {
     "rnn_hier": (972_181, 0.97),
     "srnn_hier": (1_019_065, 1.02),
 }
+
+
+# Of related models: a linear Gaussian state space model of speech, 64 numbers of state.
+STATE_SPACE = 21_584
 
 
 def trainable(model):
@@ -117,3 +121,46 @@ def test_the_chain_of_three_of_handwriting():
     recipe = recipes.get("rnn_hier_iam_ondb")
     emission = {**recipe.emission, "num_layers": 0, "dropout": 0.0}
     assert trainable(SequenceModel(recipe.structure, emission)) == 928_083
+
+
+def linear(fan_in, fan_out, bias=True):
+    return (fan_in + bias) * fan_out
+
+
+def test_cores():
+    size, keys = 256, 88
+    norm, ends = 2 * size, linear(keys, size) + linear(size, keys)
+    attention = linear(size, 3 * size, bias=False) + linear(size, size)
+    mlp = linear(size, 4 * size) + linear(4 * size, size)
+    convolution = linear(2 * size, 2 * size) + linear(size, size)
+    # B and D, eigenvalues, C with its bias.
+    lru = linear(size, 4 * size, bias=False) + 3 * size + linear(2 * size, 2 * size)
+    counts = {
+        "transformer": 4 * (attention + mlp + 2 * norm) + norm + ends,
+        "tcn": 6 * convolution + norm + ends,
+        "lru": 2 * lru + ends,
+    }
+    for name, count in counts.items():
+        assert trainable(zoo.build(f"{name}_nottingham")) == count
+
+
+@pytest.mark.parametrize("inference, count", [("st_r", 3_375_888), ("st_lr", 6_258_288)])
+def test_deep_markov_models_of_the_published_sizes(inference, count):
+    recipe = recipes.get("dmm_jsb")
+    structure = {**recipe.structure, "inference": inference}
+    assert trainable(SequenceModel(structure, recipe.emission)) == count
+
+
+def test_nade_of_the_published_sizes():
+    """50,438 weights beside those of the RNN of 100 units; no value reads the last row of W."""
+    emission = emissions.NADE(88, units=150)
+    emission.build((None, None, 100))
+    assert trainable(emission) == 50_438 - 150
+    model = zoo.build("rnn_nade_nottingham")
+    assert trainable(model) == trainable(model.structure) + 150 * (256 + 1 + 87 + 88) + 88 * 257
+
+
+def test_linear_gaussian_state_space_model():
+    recipe = recipes.get("lgssm_speech_commands")
+    parts = ({**part, "state_size": 64} for part in (recipe.structure, recipe.emission))
+    assert trainable(SequenceModel(*parts)) == STATE_SPACE

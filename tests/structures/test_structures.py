@@ -14,15 +14,13 @@ from srnn_tf.zoo import artifacts
 from tests import harness
 
 ROWS, STEPS, WIDTH = 3, 6, harness.EVENT_SIZE
-PAIRS = [(name, cell) for name in harness.STRUCTURES for cell in harness.CELLS]
+PAIRS = harness.PAIRS
 LATENT = [p for p in PAIRS if harness.cases(structure=p[0])[0].latent]
 DETERMINISTIC = [p for p in PAIRS if p not in LATENT]
 
 
 def make(name, cell, **changes):
-    structure = structures.get(harness.structure_config(name, cell, **changes))
-    structure.build((None, None, WIDTH))
-    return harness.randomize(structure)
+    return harness.structure(name, cell, **changes)
 
 
 def data(seed, rows=ROWS, steps=STEPS):
@@ -89,7 +87,8 @@ def test_whole_sequence_equals_step_by_step(structure):
     close(whole.context, tf.concat(contexts, axis=1))
     for a, b in zip(harness.flatten(whole.states), harness.flatten(states), strict=True):
         close(a, b)
-    assert np.ptp(np.asarray(whole.context), axis=1).min() > 1e-3  # steps do differ
+    differ = np.ptp(np.asarray(whole.context), axis=1)  # of a rectified unit, or a bit, some not
+    assert differ.max(axis=1).min() > 1e-3
 
 
 def test_prior_costs_nothing(latent):
@@ -105,8 +104,10 @@ def test_posterior_costs_something(latent):
     close(trace.kl, np.sum(trace.kl_per_unit, axis=-1))
 
 
-def test_analytic_kl_is_the_mean_of_the_log_ratio(latent):
-    rows = 20_000
+@pytest.mark.parametrize("pair", LATENT, ids="-".join)
+def test_analytic_kl_is_the_mean_of_the_log_ratio(pair):
+    # Smaller weights than elsewhere: the KL to a chain's prior has outliers where that is narrow.
+    latent, rows = harness.randomize(make(*pair), scale=0.4), 20_000
     x, y = (tf.repeat(data(seed, rows=1, steps=3), rows, axis=0) for seed in (0, 1))
     trace = latent(x, targets=y, noise=draws(latent, rows, 3))
     difference = np.asarray(trace.log_ratio - trace.kl, np.float64)
@@ -115,17 +116,24 @@ def test_analytic_kl_is_the_mean_of_the_log_ratio(latent):
     assert (error < 0.05 * np.asarray(trace.kl).mean(axis=0)).all()  # the test has power
 
 
-def test_prior_contexts_are_causal(structure):
+def test_prior_contexts_are_causal(pair, structure):
     x, noise = data(0), draws(structure)
     weights = data(2)[..., :1]
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
         context = structure(x, noise=noise).context * weights
         sums = [tf.reduce_sum(context[:, t]) for t in range(STEPS)]
+    first = "fresh" in structure.initial_states(1)  # what is before it is not read
     for t, total in enumerate(sums):
-        gradient = np.abs(tape.gradient(total, x))
-        assert not gradient[:, t + 1 :].any()
-        assert gradient[:, : t + 1].max(axis=(0, 2)).min() > 0
+        gradient = tape.gradient(total, x)
+        if pair[0] in harness.UNREAD:
+            assert gradient is None
+            continue
+        read = np.abs(gradient).max(axis=(0, 2)) > 0
+        # No gradient passes through states of bits.
+        assert not read[t + 1 :].any() and not read[: int(first)].any()
+        if not structure.score_function:
+            assert read.tolist() == [first <= s <= t for s in range(STEPS)]
 
 
 @pytest.mark.parametrize("pair", LATENT, ids="-".join)
@@ -195,6 +203,8 @@ def test_gradients_match_finite_differences(pair):
     def value():
         trace = structure(x, targets=y, noise=noise, mask=mask)
         kl = tf.where(mask, trace.kl, 0.0)
+        for drawn in (trace.score, trace.baseline):  # of bits, which so small a change leaves
+            kl += 0.0 if drawn is None else tf.where(mask, drawn, 0.0)
         return tf.reduce_sum(trace.context * tf.cast(readout, tf.float32)) + tf.reduce_sum(kl)
 
     def moved(size):
@@ -214,17 +224,22 @@ def test_gradients_match_finite_differences(pair):
 
 
 def test_config_round_trip(structure):
-    config = json.loads(json.dumps(registry.describe(structures.STRUCTURES, structure)))
+    layer = getattr(structure, "structure", structure)
+    config = json.loads(json.dumps(registry.describe(structures.STRUCTURES, layer)))
     again = structures.get(config)
-    again.build((None, None, WIDTH))
+    again.build(layer.get_build_config()["input_shape"])
     assert registry.describe(structures.STRUCTURES, again) == config
-    again.set_weights(structure.get_weights())
+    again.set_weights(layer.get_weights())
+    if layer is not structure:
+        again = harness.Reading(again, structure.emission)
     noise = draws(structure)
     close(again(data(0), noise=noise).context, structure(data(0), noise=noise).context, 0)
 
 
 @pytest.mark.sampled(4)
 def test_dropout_needs_a_seed(pair, structure):
+    if "dropout" not in structure.options:
+        pytest.skip("it has none")
     dropped = make(*pair, dropout=0.5)
     x, noise = data(0), draws(structure)
 
@@ -234,7 +249,8 @@ def test_dropout_needs_a_seed(pair, structure):
 
     np.testing.assert_array_equal(context(dropped), context(structure))
     np.testing.assert_array_equal(context(dropped, 1), context(dropped, 1))
-    assert (context(dropped, 1) == 0.0).mean() > 0.2  # the last one is before the emission
+    if not pair[0].startswith("dmm"):
+        assert (context(dropped, 1) == 0.0).mean() > 0.2  # the last one is before the emission
     assert np.abs(context(dropped, 1) - context(dropped, 2)).max() > 0.1
     np.testing.assert_array_equal(context(structure, 1), context(structure))
 

@@ -100,14 +100,8 @@ def test_pages_are_those_of_the_cards(tmp_path):
         page = pages.substitute(card) if card.get("alias_of") else pages.readme(card)
         assert before[name] == page
     kept = checkout.RESULTS.read_text(), cards.PUBLISHED.read_text()
-    readme = tmp_path / "README.md"
-    readme.write_text(checkout.README.read_text())
-    cards.write_tables(ROOT, results, index, readme)
+    cards.write_tables(ROOT, results, index)
     assert (results.read_text(), index.read_text()) == kept
-    assert (
-        readme.read_text() == checkout.README.read_text()
-        and "| [`f_rnn_bach`]" in readme.read_text()
-    )
 
 
 def test_the_folder_stays_small():

@@ -26,3 +26,8 @@ def flip(array: tf.Tensor, lengths: tf.Tensor | None) -> tf.Tensor:
     if lengths is None:
         return tf.reverse(array, axis=[0])
     return tf.reverse_sequence(array, lengths, seq_axis=0, batch_axis=1)
+
+
+def at(array: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """Row b of a time-major array at step index[b]: (B, ...)."""
+    return tf.gather_nd(array, tf.stack([index, tf.range(tf.shape(index)[0])], axis=-1))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from srnn_tf.core.scan import lstm_loops
-from srnn_tf.core.scan.arrays import flip, num_steps, swap_time
+from srnn_tf.core.scan.arrays import at, flip, num_steps, swap_time
 
 
 def lstm(
@@ -136,11 +136,6 @@ def _last_index(lengths, inputs):
     return tf.cast(lengths, tf.int32) - 1
 
 
-def _at(array, index):
-    """Row b of a time-major array at step index[b]: (B, ...)."""
-    return tf.gather_nd(array, tf.stack([index, tf.range(tf.shape(index)[0])], axis=-1))
-
-
 def _initial(state, dtype, rows, recurrent_kernel):
     if state is None:
         zeros = tf.zeros([rows, recurrent_kernel.shape[0]])
@@ -153,7 +148,7 @@ def _initial(state, dtype, rows, recurrent_kernel):
 
 def _finish(hs, c_last, lengths, reverse, time_major, return_initial):
     # A row without a real step keeps its initial state.
-    state = (hs[-1] if lengths is None else _at(hs, tf.cast(lengths, tf.int32)), c_last)
+    state = (hs[-1] if lengths is None else at(hs, tf.cast(lengths, tf.int32)), c_last)
     outputs = hs if return_initial else hs[1:]
     if reverse:
         outputs = flip(outputs, lengths)
