@@ -1,6 +1,6 @@
 """The page in a browser: it plays, takes files, tells errors in words, and asks nobody else.
 
-It needs Chromium of the system (`apt-get install chromium`) and `pip install playwright`.
+It needs the extras `app` and `browser`, and Chromium of the system (`apt-get install chromium`).
 """
 
 import contextlib
@@ -20,8 +20,12 @@ from srnn_tf import data
 from srnn_tf.app import limits
 
 pytest.importorskip("gradio", reason="no gradio: pip install 'srnn-tf[app]'")
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install it")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="no playwright: pip install 'srnn-tf[browser]'"
+)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
