@@ -87,7 +87,19 @@ ROWS = {
     "rnn_rbm": Row("exact, 10 hidden units", by_recipe("rnn_rbm")),
     "rtrbm": Row("exact, 16 hidden units", by_recipe("rtrbm")),
     "tsbn": Row("100 bits", by_recipe("tsbn")),
-    "f_rnn": Row("gradient", by_recipe("f_rnn")),
+    "dmm": Row("100 latents, DKS", by_recipe("dmm")),
+    "dkf": Row("100 latents, mean field", by_recipe("dkf")),
+    "kvae": Row("16 latents", by_recipe("kvae")),
+    "vrnn": Row("the recipe", by_recipe("vrnn")),
+    "f_rnn": Row("the recipe", by_recipe("f_rnn")),
+    "f_srnn": Row("the recipe", by_recipe("f_srnn")),
+    # With an emission that is autoregressive inside a frame.
+    "rnn_nade": Row("the recipe", by_recipe("rnn_nade")),
+    "rnn_hier_mlp": Row("the recipe", by_recipe("rnn_hier_mlp")),
+    "lru_mlp": Row("the recipe", by_recipe("lru_mlp")),
+    "tcn_mlp": Row("the recipe", by_recipe("tcn_mlp")),
+    "transformer_mlp": Row("the recipe", by_recipe("transformer_mlp")),
+    "dmm_mlp": Row("100 latents, DKS", by_recipe("dmm_mlp")),
 }
 BOUNDS = {
     "ELBO, 1 draw": {},

@@ -147,6 +147,12 @@ EMISSIONS = {
     "state_gaussian": {"state_size": 2, "state": "dense"},
 }
 OF_ANY = [name for name in EMISSIONS if name not in NORMAL]  # likelihood
+# Rows of which `make test` runs one case in four of each test, see conftest.py: models that are not
+# of the paper, and second rows of a class.
+SAMPLED = {"hmm", "lgssm", "rtrbm", "tsbn", "tsbn_order", "hmsbn", "kvae"}
+SAMPLED |= {"dmm", "dmm_filtering", "dmm_product", "transformer", "tcn"}
+SAMPLED |= {"rnn_lru", "rnn_simple", "vrnn_lru", "parallel_srnn_lru"}
+SAMPLED |= {"state_mixture", "state_gaussian", "nade", "rbm", "rbm_fixed"}
 LIKELIHOODS = {
     "bernoulli": {"class": "bernoulli"},
     "normal": {"class": "gaussian_mixture", "num_components": 1},

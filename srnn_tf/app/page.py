@@ -67,7 +67,11 @@ def serve(port: int | None = None) -> None:
         os.environ.update(_QUIET, GRADIO_TEMP_DIR=folder)
         page = build()
         try:
-            _, address, _ = page.launch(**options(port))
+            try:
+                _, address, _ = page.launch(**options(port))
+            except OSError as error:
+                which = f"port {port} is" if port else "ports 7860 to 7959 are"
+                raise OSError(f"{which} not free; choose another with --port") from error
             print(f"listening on {address.rstrip('/')}, until Ctrl-C", flush=True)
             threading.Event().wait()
         finally:

@@ -15,11 +15,11 @@ from srnn_tf.core import packages
     help="The port to listen on; by default 7860, or the next one that is free.",
 )
 def app(port: int | None) -> None:
-    """Show a page to play with the models: http://127.0.0.1:7860, in a browser of this machine.
+    """Show a page to play with the models.
 
-    It draws samples to hear and to see, shows what surprises a model in a MIDI, WAV or strokes file
-    of yours, continues the file, and compares two models on it. It works offline, is reached from
-    this machine alone, and stores nothing. Ctrl-C ends it.
+    It is at http://127.0.0.1:7860, for a browser of this machine alone. It draws samples to hear
+    and to see, shows what surprises a model in a MIDI, WAV or strokes file of yours, continues the
+    file, and compares two models on it. It works offline and stores nothing. Ctrl-C ends it.
 
     Example: srnn-tf app
     """

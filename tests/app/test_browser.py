@@ -1,6 +1,6 @@
 """The page in a browser: it plays, takes files, tells errors in words, and asks nobody else.
 
-It needs Chromium of the system (`apt-get install chromium`) and `pip install playwright`.
+It needs the extras `app` and `browser`, and Chromium of the system (`apt-get install chromium`).
 """
 
 import contextlib
@@ -20,8 +20,12 @@ from srnn_tf import data
 from srnn_tf.app import limits
 
 pytest.importorskip("gradio", reason="no gradio: pip install 'srnn-tf[app]'")
-playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install it")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="no playwright: pip install 'srnn-tf[browser]'"
+)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium"),
@@ -51,7 +55,8 @@ def files(tmp_path_factory):
 def server(tmp_path_factory):
     """The address of the page, and the folder of its temporary files."""
     folder = tmp_path_factory.mktemp("temporary")
-    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+    environment |= {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
         [sys.executable, "-c", CODE],
         cwd=folder,

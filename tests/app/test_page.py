@@ -1,7 +1,9 @@
 """The page as Gradio serves it: on loopback alone, quiet, bounded, and without fonts of others."""
 
 import json
+import os
 import re
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -68,6 +70,23 @@ def test_the_page_is_of_this_machine_and_asks_nobody(served):
     assert blocks._queue.max_size == limits.MOST_WAITING
     limited = [fn for fn in blocks.fns.values() if fn.queue and fn.fn is not None]
     assert {(fn.concurrency_id, fn.concurrency_limit) for fn in limited} == {("model", 1)}
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_one_line(tmp_path):
+    pytest.importorskip("gradio", reason="no gradio: pip install 'srnn-tf[app]'")
+    with socket.socket() as taken:
+        taken.bind((page.HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code = f"from srnn_tf import command; command.main(['app', '--port', '{port}'])"
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+    message = f"error: port {port} is not free; choose another with --port\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

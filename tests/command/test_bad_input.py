@@ -46,7 +46,6 @@ MISTAKES = {
     "export folder .": "folder holds no model: accepted are",
     "export text.keras .": "Keras cannot load it",
     "export text.h5 .": "text.h5 is no model: accepted are",
-    "export own.keras none": "none is not a folder",
     "export own.keras text.txt": "text.txt is not a folder",
     f"export {NAME} shut": "shut may not be written",
     "data prepare timit --source none --out p": "none is not a folder",
