@@ -1,0 +1,101 @@
+"""Run the tutorials again and store their outputs: `python docs/tutorials/run.py [NAME ...]`.
+
+`make notebooks` calls it. Each runs in a folder of its own, which is removed. Stored is what a
+reader sees, and nothing of the machine: no times, no paths, no versions.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[1]
+SECONDS = 600  # for a cell, on a busy machine
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+
+
+def executed(notebook, folder):
+    """Run the cells in `folder`; an error in one is an error here.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell failed.
+    """
+    from nbclient import NotebookClient
+
+    tools = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    environment = {
+        "PATH": os.pathsep.join(tools),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "COLUMNS": "88",
+        "NO_COLOR": "1",
+    }
+    client = NotebookClient(
+        notebook,
+        timeout=SECONDS,
+        kernel_name="python3",
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        client.execute()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return notebook
+
+
+def stored(notebook):
+    """What is kept: the outputs that a reader sees, cells with their number as a name."""
+    notebook.metadata = METADATA
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"
+        cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("mystnb", "tags")}
+        if cell.cell_type != "code":
+            continue
+        shown = [o for o in cell.outputs if o.get("name") != "stderr"]
+        for output in shown:
+            if "text" in output:
+                output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text).replace("\r\n", "\n")
+            output.get("metadata", {}).clear()
+        cell.outputs = shown
+    return notebook
+
+
+def run(path, write=True):
+    """Run one notebook, and store it."""
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        notebook = stored(executed(notebook, folder))
+    if write:
+        nbformat.write(notebook, path)
+    return notebook
+
+
+def main(names):
+    """Run those that are named, without their ending, or all."""
+    paths = sorted(FOLDER.glob("*.ipynb"))
+    unknown = set(names) - {p.stem for p in paths}
+    if unknown:
+        known = ", ".join(p.stem for p in paths)
+        strange = ", ".join(sorted(unknown))
+        print(f"error: no notebook {strange}; there are {known}", file=sys.stderr)
+        return 2
+    for path in paths:
+        if not names or path.stem in names:
+            print(path.name, flush=True)
+            run(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
