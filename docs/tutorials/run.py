@@ -52,6 +52,23 @@ def executed(notebook, folder):
     return notebook
 
 
+def plain(text):
+    """Text of a terminal as it stands in the end: no colours, bars of progress or times."""
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r\n", "\n")
+    text = re.sub(r"[^\n]*[\r\b](?!\n)", "", text)
+    text = re.sub(r"^ *(\d+/\d+) .*/step - ", r"\1 - ", text, flags=re.MULTILINE)
+    lines = [line.rstrip() for line in text.splitlines() if "\u2501" not in line]
+    # Of many lines about one epoch the last has the result.
+    kept = [a for a, b in zip(lines, [*lines[1:], ""], strict=True) if not same_epoch(a, b)]
+    return "\n".join(kept) + "\n"
+
+
+def same_epoch(line, following):
+    """Whether two lines are Keras' about the same epoch."""
+    steps = [re.match(r"\d+/(\d+) - ", text) for text in (line, following)]
+    return None not in steps and steps[0][1] == steps[1][1]
+
+
 def stored(notebook):
     """What is kept: the outputs that a reader sees, cells with their number as a name."""
     notebook.metadata = METADATA
@@ -63,7 +80,7 @@ def stored(notebook):
         shown = [o for o in cell.outputs if o.get("name") != "stderr"]
         for output in shown:
             if "text" in output:
-                output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text).replace("\r\n", "\n")
+                output.text = plain(output.text)
             output.get("metadata", {}).clear()
         cell.outputs = shown
     return notebook
