@@ -56,17 +56,9 @@ def plain(text):
     """Text of a terminal as it stands in the end: no colours, bars of progress or times."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text).replace("\r\n", "\n")
     text = re.sub(r"[^\n]*[\r\b](?!\n)", "", text)
-    text = re.sub(r"^ *(\d+/\d+) .*/step - ", r"\1 - ", text, flags=re.MULTILINE)
+    text = re.sub(r"^ *\d+/\d+ .*/step - ", "", text, flags=re.MULTILINE)
     lines = [line.rstrip() for line in text.splitlines() if "\u2501" not in line]
-    # Of many lines about one epoch the last has the result.
-    kept = [a for a, b in zip(lines, [*lines[1:], ""], strict=True) if not same_epoch(a, b)]
-    return "\n".join(kept) + "\n"
-
-
-def same_epoch(line, following):
-    """Whether two lines are Keras' about the same epoch."""
-    steps = [re.match(r"\d+/(\d+) - ", text) for text in (line, following)]
-    return None not in steps and steps[0][1] == steps[1][1]
+    return "\n".join(lines) + "\n"
 
 
 def stored(notebook):
