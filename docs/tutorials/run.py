@@ -15,7 +15,7 @@ ROOT = FOLDER.parents[1]
 SECONDS = 600  # for a cell, on a busy machine
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
+    "language_info": {"name": "python", "pygments_lexer": "ipython3"},  # knows `!` and `%%`
 }
 
 
