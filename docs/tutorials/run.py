@@ -13,20 +13,32 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
 SECONDS = 600  # for a cell, on a busy machine
+CHECK = "check"  # the tag of cells that are not stored
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python", "pygments_lexer": "ipython3"},  # knows `!` and `%%`
 }
 
 
+def checked(cells):
+    """The cells, each command followed by a check: IPython goes on where a command fails."""
+    from nbformat.v4 import new_code_cell
+
+    for cell in cells:
+        yield cell
+        if cell.cell_type == "code" and cell.source.startswith("!"):
+            yield new_code_cell("assert not _exit_code, _exit_code", metadata={"tags": [CHECK]})
+
+
 def executed(notebook, folder):
-    """Run the cells in `folder`; an error in one is an error here.
+    """Run the cells in `folder`; an error in one, or in a command, is an error here.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell failed.
     """
     from nbclient import NotebookClient
 
+    notebook.cells = list(checked(notebook.cells))
     tools = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
     environment = {
         "PATH": os.pathsep.join(tools),
@@ -64,6 +76,13 @@ def plain(text):
 def stored(notebook):
     """What is kept: the outputs that a reader sees, cells with their number as a name."""
     notebook.metadata = METADATA
+    notebook.cells = [c for c in notebook.cells if CHECK not in c.metadata.get("tags", [])]
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    for count, cell in enumerate(code, 1):
+        cell.execution_count = count
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = count
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
         cell.metadata = {k: v for k, v in cell.metadata.items() if k in ("mystnb", "tags")}
