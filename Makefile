@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test smoke test-slow test-kserve lint docs bench clean
+.PHONY: demo test smoke test-slow test-kserve lint docs notebooks bench clean
 
 # Remade when the dependencies change.
 .venv.installed: pyproject.toml
@@ -49,6 +49,10 @@ lint: .venv.installed
 # The site of this version, in docs/_build/html/VERSION. It needs no network.
 docs: .docs.installed
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/build.py
+
+# The tutorials, run again; their outputs are stored, and `make docs` shows them.
+notebooks: .docs.installed
+	$(BIN)/python docs/tutorials/run.py
 
 # PyTorch, for the comparison, is not among the development dependencies.
 bench: .venv.installed

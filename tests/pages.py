@@ -1,14 +1,32 @@
 """The pages of `docs/` and the code in them, for tests."""
 
+import json
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 MADE = ("_build", "_ext", "models", "repository")  # by the build, or no pages
+
+
+def read(path):
+    """The text of a page; of a notebook its prose, and its command lines as blocks."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".md":
+        return text
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        if source.startswith("!"):
+            parts.append(re.sub("^!?", "    ", source, flags=re.MULTILINE))
+        elif cell["cell_type"] == "markdown":
+            parts.append(source)
+    return "\n\n".join(parts)
+
+
 PAGES = {
-    path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
-    for path in sorted(DOCS.rglob("*.md"))
+    path.relative_to(ROOT).as_posix(): read(path)
+    for path in sorted([*DOCS.rglob("*.md"), *DOCS.glob("*/*.ipynb")])
     if path.relative_to(DOCS).parts[0] not in MADE
 }
 FENCE = re.compile(r"^( *)(`{3,})(.*?)\n(.*?)^\1\2`*$", re.MULTILINE | re.DOTALL)

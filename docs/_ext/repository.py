@@ -5,6 +5,7 @@ they are copied to `repository/`. A model's page is that of its card. All others
 the repository that pyproject.toml names.
 """
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -65,8 +66,15 @@ def rewritten(text: str, source: str, page: str, address: str) -> str:
 
 def read(app, page, content):
     source = {place: file for file, place in PAGES.items()}.get(page, f"docs/{page}.md")
-    if Path(app.env.doc2path(page)).suffix == ".md":
-        content[0] = rewritten(content[0], source, page, app.config.repository_address)
+    suffix, address = Path(app.env.doc2path(page)).suffix, app.config.repository_address
+    if suffix == ".md":
+        content[0] = rewritten(content[0], source, page, address)
+    elif suffix == ".ipynb":
+        notebook = json.loads(content[0])
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = rewritten("".join(cell["source"]), source, page, address)
+        content[0] = json.dumps(notebook)
 
 
 def copy(app):
