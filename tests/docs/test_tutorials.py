@@ -156,8 +156,10 @@ def test_of_a_terminal_the_last_text_is_stored():
 @pytest.mark.slow
 def test_a_command_that_fails_is_an_error(tmp_path):
     nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     executed = runpy.run_path(str(FOLDER / "run.py"))["executed"]
     cells = [nbformat.v4.new_code_cell(source) for source in ("!exit 3", "1")]
-    with pytest.raises(Exception, match="AssertionError: 3"):
+    with pytest.raises(nbclient.exceptions.CellExecutionError) as stopped:
         executed(nbformat.v4.new_notebook(cells=cells), tmp_path)
+    assert (stopped.value.ename, stopped.value.evalue) == ("AssertionError", "3")
