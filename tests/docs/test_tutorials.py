@@ -143,3 +143,23 @@ def test_it_runs(name):
         for cells in (again.cells, cells(name))
     ]
     assert kinds[0] == kinds[1]
+
+
+def test_of_a_terminal_the_last_text_is_stored():
+    plain = runpy.run_path(str(FOLDER / "run.py"))["plain"]
+    first = "\x1b[1m 1/50\x1b[0m \u2501 9s 177ms/step - loss: 2"
+    last = "\x1b[1m50/50\x1b[0m \u2501 0s 9ms/step - loss: 1"
+    text = f"Epoch 1\r\n{first}\r{last}\r\nreading \u2501 100% 0:00:08\r\nend"
+    assert plain(text) == "Epoch 1\nloss: 1\nend\n"
+
+
+@pytest.mark.slow
+def test_a_command_that_fails_is_an_error(tmp_path):
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    executed = runpy.run_path(str(FOLDER / "run.py"))["executed"]
+    cells = [nbformat.v4.new_code_cell(source) for source in ("!exit 3", "1")]
+    with pytest.raises(nbclient.exceptions.CellExecutionError) as stopped:
+        executed(nbformat.v4.new_notebook(cells=cells), tmp_path)
+    assert (stopped.value.ename, stopped.value.evalue) == ("AssertionError", "3")
