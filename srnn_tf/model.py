@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
@@ -772,9 +773,10 @@ class SequenceModel(keras.Model):
     def __repr__(self) -> str:
         parts = f"{type(self.structure).__name__}, {type(self.emission).__name__}"
         latents = f", latent_size={self.latent_size}" if self.latent_size else ""
+        count = sum(math.prod(v.shape) for v in self.density.variables)  # without `step`, as cards
         return (
             f"<{type(self).__name__} {self.name}: {parts}, event_size={self.event_size}{latents}, "
-            f"{self.count_params():,} parameters>"
+            f"{count:,} parameters>"
         )
 
     def _checked(self, frames, mask, seed):

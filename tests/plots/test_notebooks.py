@@ -141,6 +141,7 @@ def test_data_and_models_are_short_texts():
     for structure in ("rnn", "vrnn"):
         model = harness.build(harness.cases(structure=structure, flat=False)[0])
         text = repr(model)
-        assert text.startswith("<SequenceModel ") and text.endswith(" parameters>")
+        count = sum(w.numpy().size for w in model.trainable_variables)  # not the step, as cards
+        assert text.startswith("<SequenceModel ") and text.endswith(f" {count:,} parameters>")
         assert ("latent_size" in text) == (structure == "vrnn") and len(text) < 150
         assert len(repr(model.objective)) < 200 and str(model) == text
