@@ -329,6 +329,7 @@ def house(published, monkeypatch):
     return published[0]
 
 
+@pytest.mark.slow
 def test_its_card_and_page_say_what_it_is(house):
     card = zoo.card("markov_house")
     assert (card["data"]["kind"], card["floors"]) == ("switches", {})
@@ -370,6 +371,7 @@ def test_commands_sample_and_score_it(house, tmp_path, capsys):
     assert "markov_house draws .bits, .png" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_commands_evaluate_list_and_export_it(house, published, prepared, tmp_path, capsys):
     module = ["--import", "tests.extension.recipe"]
     where = ["--data", str(prepared), "--num-samples", "2", "--bounds-on", "1"]

@@ -32,6 +32,7 @@ def words(small, tmp_path):
     }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("as_what", [KeyboardInterrupt, click.Abort, "TensorFlow's", "a cause"])
 @pytest.mark.parametrize(
     ("name", "place"),

@@ -131,6 +131,7 @@ def test_three_commands(kind, made, capsys, tmp_path, monkeypatch):
     assert contents(own.run) == before  # a reader changes nothing
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", MODALITIES)
 def test_a_keras_file(kind, made, capsys, tmp_path):
     own = made(kind)
@@ -176,6 +177,7 @@ def test_an_interrupted_run_repeats_the_uninterrupted_one(made, tmp_path, monkey
     assert all((np.asarray(a) == np.asarray(b)).all() for a, b in pairs)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("handle", ["run", "keras", "export"])
 def test_fine_tune(handle, made, tmp_path, capsys):
     own = made("pianoroll")

@@ -96,6 +96,7 @@ def small(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_from_files_to_a_published_model(small, folder, tmp_path, monkeypatch, capsys):
     options = ["--data", str(folder), "--edition", "any"]
     run, root = tmp_path / "run", tmp_path / "root"
