@@ -55,7 +55,7 @@ def word(kind: str) -> str:
 
 def choices() -> list[Choice]:
     """The published models whose weights are here, the embedded one first; no substitutes."""
-    found = []
+    listed = []
     for name in zoo.installed():
         try:
             card = zoo.card(name)
@@ -63,8 +63,8 @@ def choices() -> list[Choice]:
             warnings.warn(f"{name} is skipped: {error}", stacklevel=2)
             continue
         if not card.get("stand_in"):
-            found.append(Choice(name, inputs.kind_of(card), inputs.bound_of(card)))
-    return sorted(found, key=lambda c: (c.name != store.DEFAULT, c.kind != "pianoroll", c))
+            listed.append(Choice(name, inputs.kind_of(card), inputs.bound_of(card)))
+    return sorted(listed, key=lambda c: (c.name != store.DEFAULT, c.kind != "pianoroll", c))
 
 
 def chosen(name: Any) -> Choice:

@@ -122,7 +122,7 @@ def build() -> Any:
         raise ValueError("there is no published model on this machine; `srnn-tf list` names some")
     labels = [(choice.label, choice.name) for choice in all_choices]
     first = all_choices[0]
-    one = {"concurrency_id": "model", "concurrency_limit": 1}  # one request of all at a time
+    waits = {"concurrency_id": "model", "concurrency_limit": 1}  # one request of all at a time
     with gr.Blocks(title="srnn_tf", analytics_enabled=False, delete_cache=(60, 60)) as page:
         upload = gr.State(None, time_to_live=limits.SESSION_SECONDS)
         gr.Markdown("# srnn_tf\nHear what a model makes up, and see what surprises it in a file.")
@@ -178,7 +178,7 @@ def build() -> Any:
         received = drop.upload(
             receive, drop, [upload, drop, note, scored, continued, compared], queue=False
         )
-        received.then(score_new, [name, upload, scored], scored, **one)
+        received.then(score_new, [name, upload, scored], scored, **waits)
         buttons: list[tuple[Any, Callable[..., str], list[Any], Any]] = [
             (draw, replies.sample, [name, seed, temperature, length], sample),
             (score, replies.score, [name, upload], scored),
@@ -186,7 +186,7 @@ def build() -> Any:
             (compare, replies.compare, [name, other, upload], compared),
         ]
         for button, answer, given, where in buttons:
-            button.click(answer, given, where, **one)
+            button.click(answer, given, where, **waits)
     return page.queue(max_size=limits.MOST_WAITING)
 
 
@@ -201,9 +201,9 @@ def _length(kind: str) -> dict[str, Any]:
 
 def _others(name: str) -> dict[str, Any]:
     """The models to compare one with."""
-    found = [choice for choice in models.of_kind(models.chosen(name).kind) if choice.name != name]
-    labels = [(choice.label, choice.name) for choice in found]
-    return {"choices": labels, "value": found[0].name if found else None}
+    others = [choice for choice in models.of_kind(models.chosen(name).kind) if choice.name != name]
+    labels = [(choice.label, choice.name) for choice in others]
+    return {"choices": labels, "value": others[0].name if others else None}
 
 
 def _escaped(text: str) -> str:

@@ -69,25 +69,25 @@ def score(name: Any, upload: Any) -> str:
     """Score a file: its picture, the surprise of its steps, and the most surprising moments."""
     opened = models.opened(models.chosen(name).name)
     read = uploads.read(upload, opened)
-    found = surprise.score(read, opened)
+    scored = surprise.score(read, opened)
     width = limits.length_of(opened.kind).excerpt
-    moments = surprise.moments(found.per_step, width)
-    title = f"{upload.name}, as {found.model} sees it"
+    moments = surprise.moments(scored.per_step, width)
+    title = f"{upload.name}, as {scored.model} sees it"
     figure = _panels(
         read.frames,
         opened,
-        curves={found.model: found.per_step},
+        curves={scored.model: scored.per_step},
         spans=[(moment.start, moment.stop) for moment in moments],
-        ylabel=surprise.label({found.bound}),
+        ylabel=surprise.label({scored.bound}),
     )
-    alt = f"{title}: its picture, and the surprise of each of {len(found.per_step)} steps below"
+    alt = f"{title}: its picture, and the surprise of each of {len(scored.per_step)} steps below"
     return markup.block(
         markup.heading(title),
         markup.picture(figure, alt),
-        _totals([found], opened),
-        *([markup.paragraph(found.misfit, "srnn-misfit")] if found.misfit else []),
+        _totals([scored], opened),
+        *([markup.paragraph(scored.misfit, "srnn-misfit")] if scored.misfit else []),
         markup.heading("The most surprising moments"),
-        markup.listed(_moment(moment, found, read, opened) for moment in moments),
+        markup.listed(_moment(moment, scored, read, opened) for moment in moments),
     )
 
 
@@ -133,20 +133,20 @@ def compare(name: Any, other: Any, upload: Any) -> str:
             f"{first.name} is a model of {models.word(first.kind)}, {second.name} of "
             f"{models.word(second.kind)}; only models of one kind can be compared"
         )
-    both = [models.opened(choice.name) for choice in (first, second)]
-    reads = [uploads.read(upload, opened) for opened in both]
+    pair = [models.opened(choice.name) for choice in (first, second)]
+    reads = [uploads.read(upload, opened) for opened in pair]
     if len({len(read.frames) for read in reads}) != 1:
         raise ValueError(f"{first.name} and {second.name} have frames of other sizes")
-    found = [surprise.score(read, opened) for read, opened in zip(reads, both, strict=True)]
+    scored = [surprise.score(read, opened) for read, opened in zip(reads, pair, strict=True)]
     title = f"{upload.name}, as {first.name} and {second.name} see it"
     figure = _panels(
         reads[0].frames,
-        both[0],
-        curves={one.model: one.per_step for one in found},
-        ylabel=surprise.label({one.bound for one in found}),
+        pair[0],
+        curves={one.model: one.per_step for one in scored},
+        ylabel=surprise.label({one.bound for one in scored}),
     )
     alt = f"{title}: its picture, and the surprise of each step to both models below"
-    higher, lower = sorted(found, key=lambda one: -one.total)
+    higher, lower = sorted(scored, key=lambda one: -one.total)
     sentence = (
         f"{higher.model} gives it {higher.total - lower.total:.2f} nats more than {lower.model}."
     )
@@ -155,9 +155,9 @@ def compare(name: Any, other: Any, upload: Any) -> str:
     return markup.block(
         markup.heading(title),
         markup.picture(figure, alt),
-        _totals(found, both[0]),
+        _totals(scored, pair[0]),
         markup.paragraph(sentence),
-        *(markup.paragraph(one.misfit, "srnn-misfit") for one in found if one.misfit),
+        *(markup.paragraph(one.misfit, "srnn-misfit") for one in scored if one.misfit),
     )
 
 
@@ -225,7 +225,7 @@ def _file(frames: np.ndarray, opened: models.Opened, stem: str, bpm: float) -> s
     return markup.download(content, f"{stem}{of.written[0]}")
 
 
-def _totals(found: list[surprise.Surprise], opened: models.Opened) -> str:
+def _totals(scored: list[surprise.Surprise], opened: models.Opened) -> str:
     """The scores, with what they are of."""
     rows = [
         [
@@ -237,7 +237,7 @@ def _totals(found: list[surprise.Surprise], opened: models.Opened) -> str:
             surprise.PROTOCOL,
             one.bound,
         ]
-        for one in found
+        for one in scored
     ]
     head = ["model", "log likelihood, total", "per step", "steps", "KL", "protocol", "bound"]
     table = markup.table(head, rows)
@@ -253,7 +253,7 @@ def _totals(found: list[surprise.Surprise], opened: models.Opened) -> str:
 
 
 def _moment(
-    moment: surprise.Moment, found: surprise.Surprise, read: uploads.Read, opened: models.Opened
+    moment: surprise.Moment, scored: surprise.Surprise, read: uploads.Read, opened: models.Opened
 ) -> str:
     """A surprising moment: when, how surprising, and its player."""
     bpm, card = read.bpm or _BPM, opened.published.card
@@ -264,6 +264,6 @@ def _moment(
     when = f"step {moment.step}"
     if seconds is not None:
         when += f", {moment.step * seconds:.2f} s"
-    text = f"{when}: {found.per_step[moment.step]:.2f} nats"
+    text = f"{when}: {scored.per_step[moment.step]:.2f} nats"
     excerpt = read.frames[moment.start : moment.stop]
     return f"<span>{text}</span>{_player(excerpt, opened, text, bpm)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -89,12 +90,13 @@ class _Annealed(Objective):
 
         return Estimate(real(log_prob), real(error))
 
+    @abc.abstractmethod
     def _log_weight(self, distribution: Any, x: tf.Tensor, uniform: Callable) -> tf.Tensor:
         """log w of one chain, (B, S); uniform(k) are the draws (B, S, U) of its place k <= K."""
-        raise NotImplementedError
 
-    def _log_prob(self, distribution, x, log_mean_weight):
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _log_prob(self, distribution: Any, x: tf.Tensor, log_mean_weight: tf.Tensor) -> tf.Tensor:
+        """The estimate of log p(x_t | ...), (B, S), from the mean weight of the chains."""
 
     def _along(self, body, x, log_weight):
         """x and log w after all K steps of `body(k, x, log_weight)`, k = 0, ..., K - 1."""
