@@ -277,20 +277,20 @@ def softplus_gaussian(params: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def gaussian_product(
-    one: tuple[tf.Tensor, tf.Tensor], other: tuple[tf.Tensor, tf.Tensor]
+    first: tuple[tf.Tensor, tf.Tensor], second: tuple[tf.Tensor, tf.Tensor]
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The normalized product of two diagonal Gaussians, each (mean, log variance).
 
         N(z; m, v), 1/v = 1/v_1 + 1/v_2, m/v = m_1/v_1 + m_2/v_2
 
     Example:
-        >>> one, other = ((tf.constant(mean), tf.constant(0.0)) for mean in (0.0, 1.0))
-        >>> [round(float(a), 4) for a in gaussian_product(one, other)]
+        >>> first, second = ((tf.constant(mean), tf.constant(0.0)) for mean in (0.0, 1.0))
+        >>> [round(float(a), 4) for a in gaussian_product(first, second)]
         [0.5, -0.6931]
     """
-    share = tf.sigmoid(other[1] - one[1])  # of the precision that `one` has
-    mean = share * one[0] + (1.0 - share) * other[0]
-    return mean, one[1] + tf.math.log_sigmoid(other[1] - one[1])
+    share = tf.sigmoid(second[1] - first[1])  # of the precision that `first` has
+    mean = share * first[0] + (1.0 - share) * second[0]
+    return mean, first[1] + tf.math.log_sigmoid(second[1] - first[1])
 
 
 def gaussian_draw(gaussian: tuple[tf.Tensor, tf.Tensor], noise: tf.Tensor) -> tf.Tensor:

@@ -42,11 +42,11 @@ def recipe_for(name: str, path: str | None) -> recipes.Recipe:
     parts = recipes.models()
     if name in recipes.RECIPES:
         recipe = recipes.get(name)
-        held = _dataset(path)
-        if held not in (None, recipe.dataset) and recipe.dataset != "music":
+        dataset = _dataset(path)
+        if dataset not in (None, recipe.dataset) and recipe.dataset != "music":
             raise ValueError(
-                f"--data={path} holds {held}, and {name} is trained on {recipe.dataset}; to train "
-                f"the same model on other data, name its model part: srnn-tf train {recipe.model} "
+                f"--data={path} holds {dataset}, and {name} is trained on {recipe.dataset}; to "
+                f"train the same model on other data, name its model part: srnn-tf train {recipe.model} "
                 f"--data {path}"
             )
         return recipe

@@ -105,7 +105,7 @@ def _of_rows(density, frames, mask, padding, function: Callable) -> np.ndarray:
     for length in np.unique(lengths):
         hmm = hidden_markov_model(density, int(length))
         for row in np.flatnonzero(lengths == length):  # one at a time: memory is T K D
-            found = function(hmm, tf.constant(steps[row, :length])).numpy()
-            rest = [(0, total - length)] + [(0, 0)] * (found.ndim - 1)
-            results[row] = np.pad(found, rest, constant_values=padding)
+            decoded = function(hmm, tf.constant(steps[row, :length])).numpy()
+            rest = [(0, total - length)] + [(0, 0)] * (decoded.ndim - 1)
+            results[row] = np.pad(decoded, rest, constant_values=padding)
     return np.stack([results[row] for row in range(len(steps))])

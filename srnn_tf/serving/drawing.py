@@ -64,5 +64,5 @@ def tempo(path: Path) -> float | None:
     Raises:
         ValueError: a MIDI file is damaged.
     """
-    found = midi.read_tempo(path) if path.suffix.lower() in midi.SUFFIXES else None
-    return None if found is None else min(max(found, _TEMPOS[0]), _TEMPOS[1])
+    bpm = midi.read_tempo(path) if path.suffix.lower() in midi.SUFFIXES else None
+    return None if bpm is None else min(max(bpm, _TEMPOS[0]), _TEMPOS[1])
