@@ -46,8 +46,8 @@ def recipe_for(name: str, path: str | None) -> recipes.Recipe:
         if dataset not in (None, recipe.dataset) and recipe.dataset != "music":
             raise ValueError(
                 f"--data={path} holds {dataset}, and {name} is trained on {recipe.dataset}; to "
-                f"train the same model on other data, name its model part: srnn-tf train {recipe.model} "
-                f"--data {path}"
+                f"train the same model on other data, name its model part: srnn-tf train "
+                f"{recipe.model} --data {path}"
             )
         return recipe
     if name not in parts:
