@@ -1,4 +1,4 @@
-"""What a build adds to pyproject.toml: the default model, and a README whose links are absolute."""
+"""What a build adds to pyproject.toml: models, and a README whose links are absolute."""
 
 import ast
 import re
@@ -11,46 +11,49 @@ from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 STORE = "srnn_tf/zoo/store.py"
-EMBEDDED = "srnn_tf/zoo/embedded"
+FOLDER = "srnn_tf/zoo/embedded"
 
 
-def default() -> str:
-    """The name in `DEFAULT` of the store, read and not imported: nothing is installed here."""
+def embedded() -> tuple[str, ...]:
+    """The names in `EMBEDDED` of the store, read and not imported: nothing is installed here."""
     for node in ast.parse((HERE / STORE).read_text("utf-8")).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "DEFAULT":
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EMBEDDED":
             return ast.literal_eval(node.value)
-    raise ValueError(f"{STORE} has no DEFAULT")
+    raise ValueError(f"{STORE} has no EMBEDDED")
 
 
-class BuildWithModel(build_py):
-    """Copies the newest version of the default model from saved_models."""
+class BuildWithModels(build_py):
+    """Copies the newest version of each embedded model from saved_models."""
 
-    def _model(self) -> dict[Path, Path]:
+    def _models(self) -> dict[Path, Path]:
         """The files to copy: from each one of the checkout to its place in the package."""
-        folder = HERE / "saved_models" / default()
-        versions = sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal())
-        if not versions:
-            raise FileNotFoundError(f"{folder} is missing: the wheel embeds the model {default()}")
-        newest = folder / str(versions[-1])
-        target = Path(EMBEDDED, folder.name, newest.name)
-        files = sorted(p for p in newest.rglob("*") if p.is_file())
-        return {path: target / path.relative_to(newest) for path in files}
+        places = {}
+        for name in embedded():
+            folder = HERE / "saved_models" / name
+            versions = sorted(int(p.name) for p in folder.glob("*") if p.name.isdecimal())
+            if not versions:
+                raise FileNotFoundError(f"{folder} is missing: the wheel embeds the model {name}")
+            newest = folder / str(versions[-1])
+            target = Path(FOLDER, name, newest.name)
+            files = sorted(p for p in newest.rglob("*") if p.is_file())
+            places |= {path: target / path.relative_to(newest) for path in files}
+        return places
 
     def run(self):
         super().run()
-        shutil.rmtree(Path(self.build_lib, EMBEDDED), ignore_errors=True)  # of an earlier default
+        shutil.rmtree(Path(self.build_lib, FOLDER), ignore_errors=True)  # of earlier ones
         if not self.editable_mode:  # where the package finds saved_models itself
-            for source, target in self._model().items():
+            for source, target in self._models().items():
                 place = Path(self.build_lib) / target
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, place)
 
     def get_source_files(self):
         """What a source distribution has, so that a wheel can be built from it."""
-        return [*super().get_source_files(), *(str(p.relative_to(HERE)) for p in self._model())]
+        return [*super().get_source_files(), *(str(p.relative_to(HERE)) for p in self._models())]
 
     def get_outputs(self, include_bytecode=True):
-        own = [] if self.editable_mode else self._model().values()
+        own = [] if self.editable_mode else self._models().values()
         lib = Path(self.build_lib)
         return [*super().get_outputs(include_bytecode), *(str(lib / target) for target in own)]
 
@@ -70,7 +73,7 @@ def readme() -> str:
 
 if __name__ == "__main__":
     setup(
-        cmdclass={"build_py": BuildWithModel},
+        cmdclass={"build_py": BuildWithModels},
         long_description=readme(),
         long_description_content_type="text/markdown",
     )

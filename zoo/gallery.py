@@ -259,6 +259,8 @@ def section(name: str, card: Mapping[str, Any], entry: Mapping[str, Any], base: 
     ending = "--out sample.png" if kind == "handwriting" else ending
     command = f"srnn-tf sample {name} --seed {SEED} --steps {STEPS[kind]} {ending}"
     structure, emission = card["structure"]["class"], card["emission"]["class"]
+    living = checkout.living(name, card["data"]["name"])
+    told = f"\n{pages.alive(living)}\n" if living else ""
     pair = '<div class="pair">\n' + "\n".join(shown) + "\n</div>"
     return f"""### {name}
 
@@ -268,7 +270,12 @@ def section(name: str, card: Mapping[str, Any], entry: Mapping[str, Any], base: 
 {pair}
 
     {command}
-"""
+{
+        told
+        and f'''
+{told}
+'''
+    }"""
 
 
 def page(index: Mapping[str, Any], held: Mapping[str, Mapping[str, Any]], base: str) -> str:

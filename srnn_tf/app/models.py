@@ -64,7 +64,7 @@ def choices() -> list[Choice]:
             continue
         if not card.get("stand_in"):
             listed.append(Choice(name, inputs.kind_of(card), inputs.bound_of(card)))
-    return sorted(listed, key=lambda c: (c.name != store.DEFAULT, c.kind != "pianoroll", c))
+    return sorted(listed, key=lambda c: (c.name != store.EMBEDDED[0], c.kind != "pianoroll", c))
 
 
 def chosen(name: Any) -> Choice:

@@ -219,7 +219,9 @@ def write_tables(
             }
             published[name] = {"versions": {str(v): artifacts.sha256(f) for v, f in files.items()}}
             copies |= {f"{name}/{v}.json": f.read_text("utf-8") for v, f in files.items()}
-        text = hub_cards.page(card, checkout.sample(name, root))
+        dataset = card["data"]["name"] if "data" in card else name
+        living = checkout.living(name, dataset, root)
+        text = hub_cards.page(card, checkout.sample(name, root), living)
         runs.write_text(root / name / "README.md", text)
     runs.write_text(results, pages.results(cards, SHOWN))
     runs.write_text(index, artifacts.to_json(published))

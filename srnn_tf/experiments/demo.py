@@ -28,9 +28,9 @@ from srnn_tf.objectives import ELBO
 WINDOW, BATCH = 50, 16
 LEARNING_RATE = 4e-3
 SECONDS = 100.0
-# The model that comes with the package, whose notes of a step are independent given the past, and
-# one whose notes depend on one another.
-DEFAULT, DEPENDENT = "f_rnn_bach", "delta_rnn_random_bach"
+# A model whose notes of a step are independent given the past, and one whose notes depend on one
+# another.
+INDEPENDENT, DEPENDENT = "f_rnn_bach", "delta_rnn_random_bach"
 PRIMER, DRAWN, TEMPERATURE = 8, 88, 0.6  # frames of a chorale, frames that follow
 BPM, ORGAN = 80, 19
 
@@ -115,7 +115,7 @@ def show(model, bach, folder, course, scores) -> None:
     """Write what is to be heard and seen: samples as MIDI and WAV, and the plots."""
     chorale = np.asarray(max(bach.test, key=lambda sequence: len(sequence))[: PRIMER + DRAWN])
     models = {"sample": ("the model trained here", model)}
-    for label, name in (("independent", DEFAULT), ("dependent", DEPENDENT)):
+    for label, name in (("independent", INDEPENDENT), ("dependent", DEPENDENT)):
         if name in zoo.names(published=True):
             title = f"{name}: the notes of a step are {label} given the past"
             models[label] = (title, zoo.load(name))

@@ -18,12 +18,15 @@ TAGS = {
 }
 
 
-def page(card: Mapping[str, Any], sample: str | None = None) -> str:
+def page(
+    card: Mapping[str, Any], sample: str | None = None, living: Mapping[str, Any] | None = None
+) -> str:
     """The README of a published model or a substitute, with metadata before it.
 
     Args:
         card: the card.
         sample: the address of its samples, relative to the page; None for none.
+        living: how its samples compare with the data, as `pages.alive` takes it; None for unknown.
 
     Returns:
         The page; without metadata where huggingface_hub, of the extra `hub`, is not installed.
@@ -33,7 +36,7 @@ def page(card: Mapping[str, Any], sample: str | None = None) -> str:
     """
     if card.get("alias_of"):
         return _with(pages.substitute(card), lambda: _substitute(card))
-    return _with(pages.readme(card, sample), lambda: _published(card))
+    return _with(pages.readme(card, sample, living), lambda: _published(card))
 
 
 def _with(text, metadata):

@@ -32,6 +32,12 @@ DEPARTURES = {
     "learning_rate": "First learning rate",
     "transpose": "Semitones of transposition",
 }
+# What tells whether samples live (`python -m zoo.measures`), as pages call it.
+LIVING = {
+    "in_key": "share of note onsets in the key of the piece",
+    "note_length": "mean length of a note in steps",
+    "pitch_autocorrelation": "autocorrelation at the pitch in loud windows",
+}
 CITATION = """\
 @inproceedings{lai2019reexamination,
   title     = {Re-examination of the Role of Latent Variables in Sequence Modeling},
@@ -139,11 +145,11 @@ def _begun(t: Mapping[str, Any]) -> str:
     )
 
 
-def _updates(t: Mapping[str, Any]) -> str:
+def updates(t: Mapping[str, Any]) -> str:
     """The updates of the warm starts of a run, and of the run."""
     if "updates" not in t:  # a model that was fine-tuned, of which that is not known
         return "?"
-    before = f"{_updates(t['begun_with'])} + " if t.get("begun_with") else ""
+    before = f"{updates(t['begun_with'])} + " if t.get("begun_with") else ""
     return f"{before}{t['updates']:,}"
 
 
@@ -156,12 +162,15 @@ def _departures(t: Mapping[str, Any]) -> str:
     return text
 
 
-def readme(card: Mapping[str, Any], sample: str | None = None) -> str:
+def readme(
+    card: Mapping[str, Any], sample: str | None = None, living: Mapping[str, Any] | None = None
+) -> str:
     """The README of a published model, without metadata.
 
     Args:
         card: the card.
         sample: the address of its samples, relative to the page; None for none.
+        living: how its samples compare with the data, as `alive` takes it; None for unknown.
     """
     name, exact = card["name"], inputs.bound_of(card) == "exact"
     structure, emission = card["structure"]["class"], card["emission"]["class"]
@@ -231,7 +240,7 @@ and `log_likelihood_per_step` (B, T).{raw}
 
 ## Sample
 
-{_sample(name, of, sample)}
+{_sample(name, of, sample, living)}
 
 ## Limitations
 
@@ -255,17 +264,32 @@ def _files(of):
     )
 
 
-def _sample(name, of, address):
+def _sample(name, of, address, living):
     written = [*of.written[:1], ".png"] if of is not None else [".png"]
     text = f"    srnn-tf sample {name} --seed 0 --out sample{written[0]}"
-    return text + (f"\n\n[Listening gallery]({address}): two of its samples." if address else "")
+    text += f"\n\n[Listening gallery]({address}): two of its samples." if address else ""
+    return text + (f" {alive(living)}" if living and alive(living) else "")
+
+
+def alive(living: Mapping[str, Any]) -> str:
+    """How samples compare with the data, in a sentence; empty if nothing is known.
+
+    Args:
+        living: what is measured of `samples` and of `data`, by the keys of `LIVING`.
+    """
+    told = [
+        f"{called} {value:.2f} (data: {living['data'][key]:.2f})"
+        for key, called in LIVING.items()
+        if (value := living["samples"].get(key)) is not None and key in living["data"]
+    ]
+    return f"Of 32 samples of seed 0: {', '.join(told)}." if told else ""
 
 
 def _limits(card, of, exact):
     t, limits = card["training"], [of.limits] if of is not None and of.limits else []
     if t["updates"] < t["updates_of_recipe"]:
         limits += [
-            f"It was trained for {_updates(t)} updates; the recipe has {t['updates_of_recipe']:,}."
+            f"It was trained for {updates(t)} updates; the recipe has {t['updates_of_recipe']:,}."
         ]
     limits += [f"Its scores are of the test part of {card['data']['name']} and of no other data."]
     if not exact:
@@ -393,7 +417,7 @@ def overview(names: list[str], cards: Mapping[str, Mapping[str, Any]]) -> str:
         reported = (card["reported"] or "-").replace(", protocol paper", "")
         link = f"[`{name}`](../saved_models/{name}/README.md){_without(card)}"
         unit = card["unit"].removeprefix("nats per ")
-        row = [link, unit, _updates(card["training"]), *cells, bound, reported]
+        row = [link, unit, updates(card["training"]), *cells, bound, reported]
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 
@@ -413,7 +437,7 @@ def _row(card):
         f"{card['parameters']:,}",
     ]
     t = card["training"]
-    cells.append(f"{_updates(t)} ({t['updates_of_recipe']:,})")
+    cells.append(f"{updates(t)} ({t['updates_of_recipe']:,})")
     for protocol in ("paper", "full"):
         s = next(iter(card["test"][protocol].values()))
         cells.append(f"{s['value']:.4f} ({interval(s)})")

@@ -25,8 +25,8 @@ import platformdirs
 from srnn_tf.core import files, reading
 from srnn_tf.zoo import artifacts, fetching
 
-# The model that the wheel embeds: setup.py reads the name here.
-DEFAULT = "f_rnn_bach"
+# The models that the wheel embeds, of which the first is what to begin with: setup.py reads them.
+EMBEDDED = ("f_rnn_bach",)
 # Installed distributions of models have an entry point of this group: their top-level package,
 # which is a folder of published models.
 GROUP = "srnn_tf.models"
@@ -37,7 +37,7 @@ _skipped: set[Path] = set()  # folders of which a warning was given
 _PUBLISHED = Path(__file__).with_name("published.json")
 # Their cards, NAME/VERSION.json, byte by byte as in the models' folders.
 _CARDS = Path(__file__).with_name("cards")
-_EMBEDDED = Path(__file__).with_name("embedded")  # of DEFAULT; a checkout has none
+_FOLDER = Path(__file__).with_name("embedded")  # of EMBEDDED; a checkout has none
 RETRIES = 2  # of a file whose connection broke, or that came damaged
 MOST_OF_A_CARD, MOST = 1 << 20, 1 << 30  # bytes
 _CARD = f"assets.extra/{artifacts.CARD}"
@@ -72,7 +72,7 @@ def _own() -> list[Path]:
     """The folders that this package fills: what they hold is what `published.json` says."""
     checkout = Path(__file__).parents[2] / "saved_models"
     share = Path(sys.prefix) / "share" / "srnn_tf" / "saved_models"
-    return [checkout, _EMBEDDED, share, cache()]
+    return [checkout, _FOLDER, share, cache()]
 
 
 def is_own(root: Path) -> bool:

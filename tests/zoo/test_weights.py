@@ -17,7 +17,7 @@ from srnn_tf.zoo import artifacts, store
 from zoo import wheels
 
 PACKAGE = Path(store.__file__).parents[1]
-NAME = store.DEFAULT
+NAME = store.EMBEDDED[0]
 PUBLISHED = store.published()
 VERSIONS = [(n, int(v)) for n, entry in PUBLISHED.items() for v in entry.get("versions", ())]
 # The package's `__init__` imports TensorFlow; what is below it need not.
