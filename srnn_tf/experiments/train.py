@@ -147,7 +147,7 @@ def train(
     model.fit(
         batches,
         epochs=-(-run.steps // epoch),
-        steps_per_epoch=epoch,
+        steps_per_epoch=min(epoch, run.steps),  # what a bar counts to
         initial_epoch=done // epoch,
         callbacks=[StopAt(run.steps), KeepBest(Keeper(run, splits.valid))],
         verbose=verbose,

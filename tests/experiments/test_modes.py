@@ -53,3 +53,18 @@ def test_a_run_that_names_no_mode_is_in_float32(arguments, tmp_path):
     held = json.loads(file.read_text())
     file.write_text(json.dumps({k: v for k, v in held.items() if k != "dtype"}))
     assert runs.Run.open(str(tmp_path / "run")).dtype == "float32"
+
+
+@pytest.mark.parametrize(("epoch", "bar"), [(500, 4), (2, 2)])
+def test_a_bar_counts_to_the_updates_there_are(arguments, tmp_path, monkeypatch, epoch, bar):
+    class Stop(Exception):
+        pass
+
+    def fit(self, batches, **options):
+        assert options["steps_per_epoch"] == bar
+        raise Stop
+
+    monkeypatch.setattr(runs, "EPOCH", epoch)
+    monkeypatch.setattr(runs.SequenceModel, "fit", fit)
+    with pytest.raises(Stop):
+        command.main(["train", *arguments, "--out", str(tmp_path / "run")])

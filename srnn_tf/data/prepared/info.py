@@ -278,7 +278,7 @@ def _line(part: str, counts: dict[str, int], content: dict[str, Any]) -> str:
 def _table5(name: str, total: dict[str, int], frame: int) -> str:
     printed = corpora.get(name).table5
     if printed is None:
-        return "Table 5 of the paper does not have it"
+        return "not a data set of the paper: its Table 5 has no size to compare with"
     number, unit = printed
     size = total["steps"] * (frame if unit == "values" else 1)
     same = abs(size - number) <= _TOLERANCE * number
