@@ -26,7 +26,7 @@ from srnn_tf.core import files, reading
 from srnn_tf.zoo import artifacts, fetching
 
 # The models that the wheel embeds, of which the first is what to begin with: setup.py reads them.
-EMBEDDED = ("f_rnn_bach",)
+EMBEDDED = ("rnn_hier_mlp_bach", "f_rnn_bach")
 # Installed distributions of models have an entry point of this group: their top-level package,
 # which is a folder of published models.
 GROUP = "srnn_tf.models"
