@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import re
+import shutil
 import types
 
 import numpy as np
@@ -35,9 +37,10 @@ def test_contenders_have_the_same_parameters(name):
     torch = pytest.importorskip("torch")
     case = cases.get(name, **SMALL)
     theirs = contenders.in_torch(case)
-    lstms = [m for m in theirs.modules() if isinstance(m, torch.nn.LSTM)]
     # PyTorch has two bias vectors where we have one.
-    second = sum(4 * m.hidden_size * m.num_layers for m in lstms)
+    layers = (torch.nn.LSTM, torch.nn.LSTMCell)
+    lstms = [m for m in theirs.modules() if isinstance(m, layers)]
+    second = sum(4 * m.hidden_size * getattr(m, "num_layers", 1) for m in lstms)
     count = sum(p.numel() for p in theirs.parameters())
     assert trainable(contenders.ours(case)) == count - second > 0
 
@@ -81,6 +84,88 @@ def test_pytorch_trains_scores_and_samples(name):
     assert drawn.size == math.prod(case.shape) and np.isfinite(drawn).all()
 
 
+@pytest.mark.parametrize("name", cases.CASES)
+def test_an_update_of_pytorch_lowers_the_loss(name):
+    torch = pytest.importorskip("torch")
+    step = contenders.training("torch", cases.get(name, **SMALL))
+    losses = []
+    for _ in range(2):
+        torch.manual_seed(1)  # the same dropout and latents
+        losses.append(step())
+    assert np.isfinite(losses).all() and losses[1] < losses[0]
+
+
+RELATED = [name for name in cases.CASES if name.endswith(("_88", "_513"))]
+# Paths of our weights, without the structure and its cell, and modules of PyTorch's.
+MODULES = {"forward": "ahead", "factorized/dense": "emission.out", "embed/dense": "embed"}
+LSTM = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh", "bias": "bias_ih"}
+
+
+def copy_weights(model, theirs):
+    """Give PyTorch's parameters the values of ours; its second bias vectors are zero."""
+    torch = pytest.importorskip("torch")
+    for name, parameter in theirs.named_parameters():
+        if "bias_hh" in name:
+            parameter.data.zero_()
+    chain = ("transition/", "posterior/") if "dmm" in str(type(model.structure)) else ()
+    for weight in model.trainable_variables:
+        path = re.sub(r"(factorized)_\d+", r"\1", weight.path)
+        path = re.sub(r"^.*?/(?=factorized)|^[^/]*/[^/]*/(cell/)?", "", path, count=1)
+        for part in (*chain, "/lstm_0"):
+            path = path.replace(part, "")
+        path, leaf = path.rsplit("/", 1)
+        module = theirs.get_submodule(MODULES.get(path, path).replace("/", "."))
+        if isinstance(module, torch.nn.LSTM):
+            leaf = f"{LSTM[leaf]}_l0"
+        elif isinstance(module, torch.nn.LSTMCell):
+            leaf = LSTM[leaf]
+        parameter = getattr(module, {"kernel": "weight"}.get(leaf, leaf))
+        value = torch.from_numpy(weight.numpy().T.copy())
+        assert parameter.shape == value.shape, path
+        parameter.data.copy_(value)
+
+
+@pytest.mark.parametrize("name", RELATED)
+def test_related_models_of_pytorch_are_ours(name, monkeypatch):
+    torch = pytest.importorskip("torch")
+    case = cases.get(name, batch=2, frames=5, scale=12)
+    frames, previous = case.batch()
+    model, theirs = contenders.ours(case), contenders.in_torch(case).eval()
+    noise = np.random.default_rng(1).standard_normal((2, 5, theirs.latent_size), np.float32)
+    ours = model(frames, previous=previous, noise=noise)
+    copy_weights(model, theirs)
+    noise = torch.from_numpy(noise.swapaxes(0, 1).copy())
+    turn = itertools.count()
+    monkeypatch.setattr(torch, "randn_like", lambda x: noise if x.ndim == 3 else noise[next(turn)])
+    x, y = (torch.from_numpy(a.swapaxes(0, 1).copy()) for a in (previous, frames))
+    with torch.inference_mode():
+        score, kl = (a.numpy().T for a in theirs(x, y))
+    np.testing.assert_allclose(score, ours["log_likelihood"], rtol=1e-4)
+    np.testing.assert_allclose(kl, ours["kl"], rtol=1e-3, atol=1e-4)
+
+
+def test_related_models_of_music_are_those_of_the_recipes():
+    for name, recipe in (("vrnn", "vrnn"), ("srnn", "fraccaro_srnn"), ("storn", "storn")):
+        case = cases.CASES[f"{name}_88"]
+        assert (case.structure, case.emission) == midi.MODELS[recipe]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vrnn_513", "storn_513"])
+def test_pytorch_compiled_does_the_same(name):
+    torch = pytest.importorskip("torch")
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler")
+    case = cases.get(name, batch=2, frames=3, scale=12)
+    losses = {}
+    with torch._inductor.config.patch(fallback_random=True):  # the draws of eager PyTorch
+        for contender in contenders.TORCH:
+            step = contenders.training(contender, case)
+            torch.manual_seed(1)
+            losses[contender] = [step() for _ in range(2)]
+    np.testing.assert_allclose(losses["torch_compiled"], losses["torch"], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "name", [n for n, case in cases.CASES.items() if case.binary and not case.flat]
 )
@@ -93,7 +178,7 @@ def test_densities_of_pytorch_sum_to_one(name):
 
     model = torch_models.build(structure, emission).eval()
     frames = torch.tensor(list(itertools.product([0.0, 1.0], repeat=4)))[None]
-    context = torch.randn(1, 1, 5).expand(1, 16, 5)
+    context = torch.randn(1, 1, flops.context(structure)).expand(1, 16, -1)
     with torch.inference_mode():
         total = model.emission(context, frames).exp().sum().item()
     assert total == pytest.approx(1.0, abs=1e-5)
@@ -130,11 +215,14 @@ def test_arithmetic_of_an_update():
 
 
 def test_rows_of_the_tables():
-    full = {"ours": 2.0, "ours_bf16": 1.0, "keras": 6.0, "torch": 3.0}
-    ratios = {"keras": 3.0, "torch": 1.5, "best": 3.0}
+    full = {"ours": 2.0, "ours_bf16": 1.0, "keras": 6.0, "torch": 3.0, "torch_compiled": 4.0}
+    ratios = {"keras": 3.0, "torch": 1.5, "torch_compiled": 2.0, "best": 3.0}
     found = {"seconds": full, "ratios": ratios, "peak_mb": full}
     line = train_step.row("name", found, work=10**9, rate=1.0)
-    assert line.split(" | ")[1:9] == "2.0000 1.0000 6.0000 3.0000 3.00 1.50 3.00 50%".split()
+    cells = "2.0000 1.0000 6.0000 3.0000 4.0000 3.00 1.50 2.00 3.00 50%".split()
+    assert line.split(" | ")[1:11] == cells
+    # The name and the batch are one argument of `row`.
+    assert line.count(" | ") == len(train_step.HEADER)
     nothing = {"seconds": {}, "ratios": {}, "peak_mb": {}}
     columns = line.count("|")
     assert train_step.row("name", nothing, 1, 1.0).count("|") == columns
