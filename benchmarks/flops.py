@@ -1,4 +1,4 @@
-"""The arithmetic of the matrix products of an update, as our algorithms need it."""
+"""The arithmetic of the matrix products of an update, and its loops, as our algorithms need it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ def context(config: dict[str, Any]) -> int:
     if config["class"] in ("vrnn", "srnn"):
         return config["units"] + config["latent_size"]
     return config.get("emission_units", config["units"])
+
+
+def loop_steps(case: Case) -> int:
+    """The steps of loops that an update goes through one after the other, forth and back."""
+    _, steps, width = case.shape
+    size = case.emission["event_size"]
+    steps *= width // size
+    recurrences = _RECURRENCES.get(case.structure["class"]) or case.structure["num_layers"]
+    low = size - 1 if case.emission["class"] == "autoregressive_rnn" else 0
+    return 2 * (steps * recurrences + low)
 
 
 def params_size(likelihood: str | dict[str, Any]) -> int:
@@ -128,6 +138,7 @@ def _nade(config: dict[str, Any], width: int) -> int:
     return width * (units + params) + size * units + units * params
 
 
+_RECURRENCES = {"parallel_srnn": 3, "vrnn": 1, "srnn": 3, "storn": 2, "dmm": 2}
 STRUCTURES = {"rnn": _rnn, "parallel_srnn": _parallel_srnn}
 STRUCTURES |= {"vrnn": _vrnn, "srnn": _srnn, "storn": _storn, "dmm": _dmm}
 EMISSIONS = {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+    anatomy,
     cases,
     contenders,
     flops,
@@ -320,3 +321,87 @@ def test_a_lowered_update_runs_under_jax(tmp_path):
     program = lowered.portable((tmp_path / "F-RNN.stablehlo").read_bytes())
     times = lowered.seconds_per_update(program, held, 0.0)
     assert len(times) == lowered.LEAST and min(times) > 0.0
+
+
+def test_steps_of_loops():
+    # Two layers over 2,000 values, forth and back; three recurrences; one, and 199 values.
+    found = {name: flops.loop_steps(lowered._case(name, 1)) for name in table7.MODELS}
+    assert found["RNN-flat"] == 8000 and found["F-SRNN"] == 240
+    assert found["RNN-hier"] == 2 * (40 + 199)
+
+
+STRANGE, KNOWN = "--xla_no_such_flag=1", "--xla_gpu_graph_min_graph_size=1"
+FLAGS = {"default": "", "strange": STRANGE, "half": f"{STRANGE} {KNOWN}"}
+
+
+def test_a_sweep_leaves_out_what_xla_does_not_know(tmp_path, monkeypatch, capsys):
+    held = {"updates": 3600, "shape": [2, 3, 4], "loop_steps": 10, "hours": 2.0}
+
+    def child(flags, job, *words):
+        if STRANGE in flags:
+            return types.SimpleNamespace(returncode=-6, stdout="", stderr="Unknown flag")
+        label = words[words.index("--label") + 1] if job == "run" else ""
+        line = lowered.row(label, "F-RNN", held, 0.5 if KNOWN in flags else 1.0)
+        title = f"Device: a CPU\n\n{lowered.HEADER}\n|---|"
+        return types.SimpleNamespace(returncode=0, stdout=f"{title}\n{line}\n", stderr="")
+
+    monkeypatch.setattr(lowered, "SETS", FLAGS)
+    monkeypatch.setattr(lowered, "_child", child)
+    lowered.main(["sweep", str(tmp_path), "--runner", "jax", "--seconds", "0"])
+    found = capsys.readouterr().out.splitlines()
+    assert found[4:] == [
+        "| default | F-RNN | 2 x 3 x 4 | 1.00000 | 100000.0 | 1.000 | 2.00 | 0.500 |",
+        f"strange: without {STRANGE}, which this XLA does not know",
+        f"half: without {STRANGE}, which this XLA does not know",
+        "| half | F-RNN | 2 x 3 x 4 | 0.50000 | 50000.0 | 0.500 | 2.00 | 0.250 |",
+        "",
+        f"F-RNN is fastest with half: XLA_FLAGS='{FLAGS['half']}'",
+    ]
+    with pytest.raises(SystemExit, match="--sets=halve; accepted are default, strange, half"):
+        lowered.main(["sweep", str(tmp_path), "--sets", "halve"])
+    with pytest.raises(SystemExit, match="holds no program"):
+        lowered.programs(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runner", lowered.RUNNERS)
+def test_one_command_measures_all_sets_of_flags(tmp_path, runner, monkeypatch, capsys):
+    pytest.importorskip(runner)
+    monkeypatch.setattr(lowered, "SETS", FLAGS)
+    words = ["--models", "F-RNN", "--scale", "50", "--seconds", "0", "--runner", runner]
+    lowered.main(["measure", str(tmp_path), *words])
+    found = capsys.readouterr().out
+    assert re.search(r"^\| default \| F-RNN \| 32 x 1 x 4 \| 0\.\d{5} \|", found, re.MULTILINE)
+    assert f"strange: without {STRANGE}, which this XLA does not know" in found
+    assert "| half | F-RNN |" in found and "F-RNN is fastest with" in found
+
+
+@pytest.mark.parametrize("name", [*anatomy.CASES, "storn_513", "rnn_hier_midi"])
+def test_products_of_the_anatomy_are_those_of_the_update(name):
+    case = cases.CASES[name]
+    assert 3 * sum(product.flops for product in anatomy.products(case)) == flops.training(case)
+    assert 2 * sum(loop.steps for loop in anatomy.loops(case)) == flops.loop_steps(case)
+
+
+def test_anatomy_names_what_it_cannot_take_apart():
+    with pytest.raises(
+        ValueError, match="must be an RNN or STORN .*; received vrnn with factorized"
+    ):
+        anatomy.loops(cases.CASES["vrnn_88"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", anatomy.CASES)
+def test_an_anatomy_measures_all_parts(name):
+    case = cases.get(name, batch=2, frames=4, scale=20)
+    lines = [line.strip("| ").split(" | ") for line in anatomy.table(case, 2, rate=1.0)]
+    assert [cells[0] for cells in lines[:6]] == [
+        "update",
+        "structure",
+        "emission",
+        "clipping and Adam",
+        "loops of LSTMs",
+        "matrix products",
+    ]
+    assert len(lines) == 6 + len(set(anatomy.products(case)))
+    assert all(float(cells[1]) > 0.0 for cells in lines) and lines[0][2] == "100%"
