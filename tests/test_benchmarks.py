@@ -371,7 +371,7 @@ def test_one_command_measures_all_sets_of_flags(tmp_path, runner, monkeypatch, c
     words = ["--models", "F-RNN", "--scale", "50", "--seconds", "0", "--runner", runner]
     lowered.main(["measure", str(tmp_path), *words])
     found = capsys.readouterr().out
-    assert re.search(r"^\| default \| F-RNN \| 32 x 1 x 4 \| 0\.\d{5} \|", found, re.MULTILINE)
+    assert re.search(r"^\| default \| F-RNN \| 32 x 40 x 4 \| 0\.\d{5} \|", found, re.MULTILINE)
     assert f"strange: without {STRANGE}, which this XLA does not know" in found
     assert "| half | F-RNN |" in found and "F-RNN is fastest with" in found
 
