@@ -1,10 +1,12 @@
 """The cases of the benchmarks build, at small sizes, and the contenders are the same models."""
 
+import io
 import itertools
 import json
 import math
 import re
 import shutil
+import time
 import types
 
 import numpy as np
@@ -230,6 +232,16 @@ def test_rows_of_the_tables():
     assert {case for case, *_ in table7.MODELS.values()} <= set(cases.CASES)
     with pytest.raises(SystemExit, match="no such case: f_rnn; there are"):
         turns.chosen("f_rnn_midi,f_rnn")
+
+
+@pytest.mark.parametrize("clock", turns.CLOCKS)
+def test_a_worker_takes_the_time_of_its_clock(clock, monkeypatch, capsys):
+    monkeypatch.setitem(contenders.JOBS, "waiting", lambda *_: lambda: time.sleep(0.1))
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    monkeypatch.setattr(turns, "TURN", 1e-9)
+    turns._work("waiting", "ours", "f_rnn_midi", {}, clock)
+    _, seconds = map(float, capsys.readouterr().out.split())
+    assert (seconds >= 0.1) == (clock == "wall") and seconds > 0.0
 
 
 @pytest.fixture
