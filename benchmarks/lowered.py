@@ -222,7 +222,7 @@ def run(folder: Path, seconds: float, runner: str, names: list[str] | None, labe
         print(row(label, path.stem, held, statistics.median(times)), flush=True)
 
 
-def _child(flags: list[str], *arguments: str) -> subprocess.CompletedProcess:
+def _child(flags: list[str], *arguments: str, **variables: str) -> subprocess.CompletedProcess:
     """This file's command in a process with these flags beside those of the environment."""
     file = Path(__file__).resolve()
     before = {name: os.environ.get(name, "") for name in ("XLA_FLAGS", "PYTHONPATH")}
@@ -231,9 +231,26 @@ def _child(flags: list[str], *arguments: str) -> subprocess.CompletedProcess:
         "XLA_FLAGS": " ".join([before["XLA_FLAGS"], *flags]).strip(),
         # TensorFlow's runner reads the cases of the benchmarks.
         "PYTHONPATH": os.pathsep.join([str(file.parents[1]), before["PYTHONPATH"]]).strip(":"),
+        **variables,
     }
     command = [sys.executable, str(file), *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def _last_words(done: subprocess.CompletedProcess) -> str:
+    lines = done.stderr.strip().splitlines()
+    return f"ended with code {done.returncode} {lines[-1] if lines else ''}"
+
+
+def write_missing(folder: Path, names: list[str], scale: int) -> None:
+    """Write the programs that are not there, in a process that leaves the GPU to others."""
+    missing = [name for name in names if not (folder / f"{name}.json").exists()]
+    if not missing:
+        return
+    words = ["write", str(folder), "--models", ",".join(missing), "--scale", str(scale)]
+    done = _child([], *words, CUDA_VISIBLE_DEVICES="")
+    if done.returncode:
+        raise SystemExit(f"error: writing {', '.join(missing)} {_last_words(done)}")
 
 
 def unknown(flags: list[str], runner: str) -> list[str]:
@@ -277,8 +294,7 @@ def sweep(folder: Path, sets: list[str], options: list[str], runner: str) -> Non
             _, _, name, _, seconds, *_ = (cell.strip() for cell in line.split("|"))
             fastest[name] = min(fastest.get(name, (float("inf"), "")), (float(seconds), label))
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or [""])[-1]
-            print(f"{label}: ended with code {done.returncode} {last}", flush=True)
+            print(f"{label}: {_last_words(done)}", flush=True)
     for name, (_, label) in fastest.items():
         print(f"\n{name} is fastest with {label}: XLA_FLAGS='{SETS[label]}'")
     if not fastest:
@@ -317,8 +333,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.job in ("measure", "write"):
         from benchmarks import table7
 
-        for name in chosen("models", args.models, table7.MODELS):
-            if args.job == "write" or not (args.folder / f"{name}.json").exists():
+        names = chosen("models", args.models, table7.MODELS)
+        if args.job == "measure":
+            write_missing(args.folder, names, args.scale)
+        else:
+            for name in names:
                 write(name, args.folder, args.scale)
     if args.job in ("measure", "sweep"):
         models = ["--models", args.models] if args.models else []

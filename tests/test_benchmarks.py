@@ -375,6 +375,24 @@ def test_a_sweep_leaves_out_what_xla_does_not_know(tmp_path, monkeypatch, capsys
         lowered.programs(tmp_path)
 
 
+def test_programs_are_written_once_and_without_the_gpu(tmp_path, monkeypatch):
+    (tmp_path / "F-RNN.json").write_text("{}")
+    calls = []
+
+    def child(flags, *words, **variables):
+        calls.append((words, variables))
+        return types.SimpleNamespace(returncode=len(calls) - 1, stderr="no memory")
+
+    monkeypatch.setattr(lowered, "_child", child)
+    lowered.write_missing(tmp_path, ["F-RNN"], 1)
+    assert not calls
+    lowered.write_missing(tmp_path, ["F-RNN", "F-SRNN"], 5)
+    words = ("write", str(tmp_path), "--models", "F-SRNN", "--scale", "5")
+    assert calls == [(words, {"CUDA_VISIBLE_DEVICES": ""})]
+    with pytest.raises(SystemExit, match="writing F-SRNN ended with code 1 no memory"):
+        lowered.write_missing(tmp_path, ["F-SRNN"], 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("runner", lowered.RUNNERS)
 def test_one_command_measures_all_sets_of_flags(tmp_path, runner, monkeypatch, capsys):
