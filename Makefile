@@ -61,6 +61,7 @@ bench: .venv.installed
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.table7
 	$(BIN)/python -m benchmarks.unroll
+	$(BIN)/python -m benchmarks.anatomy
 	$(BIN)/python -m benchmarks.input_pipeline
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.sizing
