@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf.core.snapshot import snapshot
+from srnn_tf.core.snapshot import Watch
 from srnn_tf.density import Density
 
 # The most programs that XLA compiles for a model. It never gives the memory of one back.
@@ -33,6 +34,7 @@ class Programs:
 
     def __init__(self, density: Density, xla: Callable[[], bool]):
         self.density, self.xla = density, xla
+        self._settings = Watch(density)
         self.compiled: dict[tuple, Any] = {}
         self.general: OrderedDict[tuple, Any] = OrderedDict()
 
@@ -47,7 +49,7 @@ class Programs:
         """
         if not tf.executing_eagerly():
             return function
-        settings = (function.__qualname__, snapshot(self.density), *key)  # ty: ignore[missing-attribute]
+        settings = (function.__qualname__, self._settings(), *key)  # ty: ignore[missing-attribute]
 
         def call(*arguments):
             return self._run(function, settings, arguments)
@@ -58,7 +60,7 @@ class Programs:
         if self.xla():
             shapes = (settings, _signature(arguments))
             if shapes not in self.compiled and len(self.compiled) < MOST_COMPILED:
-                self.compiled[shapes] = _function(function, jit_compile=True)
+                self.compiled[shapes] = _Compiled(function, arguments)
             if shapes in self.compiled:
                 return self.compiled[shapes](*arguments)
         if settings not in self.general:
@@ -77,15 +79,47 @@ def _function(function, **options):
     return program
 
 
-def _signature(arguments):
+class _Compiled:
+    """The program of XLA for the shapes and options of some arguments.
+
+    Its function takes tensors alone: to look up one that has options among its arguments takes
+    TensorFlow 0.2 ms at each call.
+    """
+
+    def __init__(self, function, arguments):
+        flat = tf.nest.flatten(arguments)
+        structure = tf.nest.map_structure(lambda _: None, arguments)
+        options = [None if _is_array(x) else x for x in flat]  # nothing may keep the arrays
+        self.arrays = [i for i, x in enumerate(flat) if _is_array(x)]
+
+        @functools.wraps(function, updated=())
+        def run(*tensors):
+            values = list(options)
+            for i, x in zip(self.arrays, tensors, strict=True):
+                values[i] = x
+            return function(*tf.nest.pack_sequence_as(structure, values))
+
+        del run.__wrapped__  # whose signature TensorFlow would take for that of `run`
+        specs = [tf.TensorSpec(flat[i].shape, tf.as_dtype(flat[i].dtype)) for i in self.arrays]
+        self.program = _function(run, jit_compile=True).get_concrete_function(*specs)
+
+    def __call__(self, *arguments):
+        flat = tf.nest.flatten(arguments)
+        return self.program(*(tf.convert_to_tensor(flat[i]) for i in self.arrays))
+
+
+def _is_array(x):
+    return tf.is_tensor(x) or isinstance(x, np.ndarray)
+
+
+def _signature(x):
     """What TensorFlow traces anew for: shapes and dtypes of arrays, other arguments as such."""
-    structure = tf.nest.map_structure(lambda _: None, arguments)
-    return repr(structure), tuple(map(_spec, tf.nest.flatten(arguments)))
-
-
-def _spec(x):
-    if tf.is_tensor(x) or isinstance(x, np.ndarray):
-        return tuple(x.shape), tf.as_dtype(x.dtype).name
+    if isinstance(x, (tuple, list)):
+        return type(x), tuple(map(_signature, x))
+    if isinstance(x, dict):
+        return dict, tuple((name, _signature(x[name])) for name in sorted(x))
+    if _is_array(x):
+        return tuple(x.shape), tf.as_dtype(x.dtype)
     return type(x), x
 
 

@@ -278,9 +278,20 @@ def _padded(frames, mask, least=1):
         padding = tf.maximum(least - steps, 0)
     else:
         padding = max(rounded(steps), least) - steps
-    pad = tf.pad if tf.is_tensor(frames) else np.pad
-    frames = pad(frames, [(0, 0), (0, padding), (0, 0)])
-    return frames, (tf.pad if tf.is_tensor(mask) else np.pad)(mask, [(0, 0), (0, padding)])
+    return _pad(frames, padding), _pad(mask, padding)
+
+
+def _pad(x, padding):
+    """(B, T, ...) with `padding` steps of zeros more."""
+    if isinstance(padding, int) and padding == 0:
+        return x
+    if tf.is_tensor(x):
+        return tf.pad(x, [[0, 0], [0, padding]] + [[0, 0]] * (x.shape.rank - 2))
+    padded = np.zeros([len(x), x.shape[1] + padding, *x.shape[2:]], x.dtype)
+    padded[:, : x.shape[1]] = (
+        x  # `np.pad` takes as long as the rest of this function, ten times over
+    )
+    return padded
 
 
 def _rows(x, index):
