@@ -287,10 +287,9 @@ def _pad(x, padding):
         return x
     if tf.is_tensor(x):
         return tf.pad(x, [[0, 0], [0, padding]] + [[0, 0]] * (x.shape.rank - 2))
+    # `np.pad` takes ten times as long.
     padded = np.zeros([len(x), x.shape[1] + padding, *x.shape[2:]], x.dtype)
-    padded[:, : x.shape[1]] = (
-        x  # `np.pad` takes as long as the rest of this function, ten times over
-    )
+    padded[:, : x.shape[1]] = x
     return padded
 
 
