@@ -173,6 +173,11 @@ class Job:
         rows, frames = self.mask.shape
         return (rows or 1) * (frames or 1) * self.scorer.density.steps_per_frame
 
+    @property
+    def _free(self):
+        """The arguments of shape (B, T, ...), where rounding changes scores by rounding only."""
+        return None if self.scorer.density.score_function else 2  # bits of latents are drawn
+
     def bound(self, objective: Objective) -> tf.Tensor:
         """The sum of `objective.bound` over the windows of each sequence, (B,) nats.
 
@@ -194,13 +199,13 @@ class Job:
 
     def elbo(self, seed: tf.Tensor) -> tf.Tensor:
         """The ELBO from the one draw of a seed, (B,) nats."""
-        program = self.scorer.programs(self.scorer.elbo)
+        program = self.scorer.programs(self.scorer.elbo, free=self._free)
         return program(self.frames, self.mask, seed, self.seed is None, self.protocol)
 
     def log_weights(self, seeds: tf.Tensor) -> tf.Tensor:
         """Importance weights of each window, (K, windows), one draw per seed."""
         # The number of draws is a static size of a chunk.
-        program = self.scorer.programs(self.scorer.log_weights, seeds.shape[0])
+        program = self.scorer.programs(self.scorer.log_weights, seeds.shape[0], free=self._free)
         return program(self.frames, self.mask, seeds, self.seed is None, self.protocol)
 
     def sum_windows(self, values: tf.Tensor) -> tf.Tensor:
