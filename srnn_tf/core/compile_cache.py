@@ -38,7 +38,7 @@ _INHERITED = re.compile(rf"{DIRECTORY}.*/\.srnn_tf-[0-9a-f-]+/programs$")
 # The most bytes of all programs, of all versions. They are read when a process begins.
 MOST = 100 << 20
 _NAME = r"xla_compile_cache__\d+__\d+__XLA_CPU_JIT\.pb"
-_ENTRY = re.compile(rf"({_NAME})\.([0-9a-f]{{32}})")
+_ENTRY = re.compile(rf"{_NAME}\.[0-9a-f]{{32}}")  # with the checksum of its content
 _OFF, _ON = ("", "0", "false", "off", "no"), ("1", "true", "on", "yes")
 # What else a program depends on, beside the folder's names and what XLA compares by itself.
 _SETTINGS = (FLAGS, "XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS")
@@ -159,7 +159,7 @@ def _make(root: Path) -> None:
 def _link(kept: Path, programs: Path) -> None:
     """Link the entries whose checksums are right; remove the others."""
     for path in sorted(_entries(kept), key=_used):  # of two of one name, the newer one stays
-        name, checksum = _ENTRY.fullmatch(path.name).groups()  # ty: ignore[unresolved-attribute]
+        name, _, checksum = path.name.rpartition(".")
         with contextlib.suppress(OSError):
             if path.is_symlink() or not path.is_file() or _checksum(path) != checksum:
                 path.unlink()

@@ -35,7 +35,7 @@ class Protocol(NamedTuple):
 
 
 class Scorer:
-    """Bounds on log p(x) of whole sequences, in nats; compiled once per shape.
+    """Bounds on log p(x) of whole sequences, in nats; compiled once per common shape.
 
     Without a seed, draws are a function of the step and the sample alone. A row's score then
     depends neither on its batch nor on padding.
