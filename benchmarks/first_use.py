@@ -1,11 +1,12 @@
 """What the first call of everything costs, in processes that have just begun.
 
-    python -m benchmarks.first_use [--models f_rnn_nottingham,...] [--rounds 3] [--before CHECKOUT]
+    python -m benchmarks.first_use [--models f_rnn_nottingham,...] [--rounds 3] [--clock processor]
+        [--before CHECKOUT]
 
 Each score, sample and training step is the first one of a process of its own; the least of all
-rounds counts, which take turns. Cells are seconds, and those of the processor in parentheses. The
-rows are this package without the cache of compiled programs, with it in the process that fills it,
-and in those after it; `--before` adds one of an earlier version, whose checkout it names.
+rounds counts, which take turns. Where the machine has other work, seconds of the processor say
+more. The rows are this package without the cache of compiled programs, with it in the process that
+fills it, and in those after it; `--before` adds one of an earlier version, whose checkout it names.
 """
 
 from __future__ import annotations
@@ -112,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", default="f_rnn_nottingham", help="published ones")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clock", choices=("wall", "processor"), default="wall")
     parser.add_argument("--before", type=Path, help="the checkout of an earlier version")
     parser.add_argument("--scale", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
@@ -121,12 +123,14 @@ def main() -> None:
     if args.work:
         print(json.dumps(work(*json.loads(args.work))))
         return
-    print(f"{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}")
+    clock = ("wall", "processor").index(args.clock)
+    load = os.getloadavg()[0]
+    print(f"{os.cpu_count()} CPU cores, load {load:.1f}; seconds by the {args.clock} clock")
     for name in args.models.split(","):
         print(f"\n| {name} | {' | '.join(COLUMNS.values())} |")
         print("|---" * (1 + len(COLUMNS)) + "|", flush=True)
         for row, seconds in measure(name, args.rounds, args.before, args.scale).items():
-            cells = ("{:.2f} ({:.2f})".format(*seconds[column]) for column in COLUMNS)
+            cells = (f"{seconds[column][clock]:.2f}" for column in COLUMNS)
             print(f"| {row} | {' | '.join(cells)} |", flush=True)
 
 
