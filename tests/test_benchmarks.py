@@ -16,6 +16,7 @@ from benchmarks import (
     anatomy,
     cases,
     contenders,
+    first_use,
     flops,
     input_pipeline,
     lowered,
@@ -435,3 +436,18 @@ def test_an_anatomy_measures_all_parts(name):
     ]
     assert len(lines) == 6 + len(set(anatomy.products(case)))
     assert all(float(cells[1]) > 0.0 for cells in lines) and lines[0][2] == "100%"
+
+
+@pytest.mark.parametrize(
+    "job", ["score", *(pytest.param(j, marks=pytest.mark.slow) for j in ("sample", "step"))]
+)
+def test_first_uses_are_timed(job):
+    seconds = first_use.work(job, "f_rnn_bach", scale=20)
+    lengths = first_use.LENGTHS if job == "score" else ()
+    assert set(seconds) == {"import", "load", job, *lengths} <= set(first_use.COLUMNS)
+    assert all(wall > 0.0 and processor >= 0.0 for wall, processor in seconds.values())
+
+
+def test_the_least_seconds_count():
+    rounds = [{"load": (3.0, 1.0)}, {"load": (2.0, 2.0), "step": (5.0, 4.0)}]
+    assert first_use.least(rounds) == {"load": (2.0, 1.0), "step": (5.0, 4.0)}
