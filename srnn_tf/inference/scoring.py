@@ -296,10 +296,10 @@ def _padded(frames, mask, least=1):
 
 def _pad(x, padding):
     """(B, T, ...) with `padding` steps of zeros more."""
-    if isinstance(padding, int) and padding == 0:
-        return x
-    if tf.is_tensor(x):
+    if tf.is_tensor(x):  # also by nothing: the gradient to x is then dense, whatever is gathered
         return tf.pad(x, [[0, 0], [0, padding]] + [[0, 0]] * (x.shape.rank - 2))
+    if padding == 0:
+        return x
     # `np.pad` takes ten times as long.
     padded = np.zeros([len(x), x.shape[1] + padding, *x.shape[2:]], x.dtype)
     padded[:, : x.shape[1]] = x
