@@ -59,8 +59,10 @@ bench: .venv.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python -m benchmarks.train_step
 	$(BIN)/python -m benchmarks.scoring
+	$(BIN)/python -m benchmarks.first_use
 	$(BIN)/python -m benchmarks.table7
 	$(BIN)/python -m benchmarks.unroll
+	$(BIN)/python -m benchmarks.anatomy
 	$(BIN)/python -m benchmarks.input_pipeline
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.sizing

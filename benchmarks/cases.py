@@ -1,4 +1,4 @@
-"""The models of the paper's Table 6 at their sizes, and what their matrix products cost."""
+"""The models of the paper's Table 6 at their sizes, and models of others, step by step."""
 
 from __future__ import annotations
 
@@ -90,7 +90,37 @@ _MUSIC_CASES = {
 }
 CASES = {f"{name}_speech": Case(*model, *rest) for name, (model, *rest) in _SPEECH_CASES.items()}
 CASES |= {name: Case(*midi.MODELS[model], *rest) for name, (model, *rest) in _MUSIC_CASES.items()}
+
+# Related models, whose latents are drawn step by step, at two sizes: those of our music models, and
+# those of the DVAE toolbox (Girin et al., arXiv:2008.12595), spectra of 513 values.
+_COMPILED = ("ours", "torch", "torch_compiled")
+_RELATED = ("vrnn", "srnn", "storn", "dkf")
+
+
+def _related(name: str, latent: int, units: int, hidden: int, dropout: float):
+    shared = {"latent_size": latent, "units": units, "embedding_size": units, "dropout": dropout}
+    if name == "dkf":
+        wide = {"transition_units": units, "emission_units": units}
+        return {"class": "dmm", **shared, **wide}
+    return {"class": name, **shared, "hidden_size": hidden}
+
+
+def _values(size: int, likelihood: Any) -> dict[str, Any]:
+    return {"class": "factorized", "event_size": size, "likelihood": likelihood}
+
+
+_NORMAL = {"class": "gaussian_mixture", "num_components": 1}
+_SIZES = {
+    "88": ((256, 256, 0, 0.5), _values(88, "bernoulli"), _MUSIC, _COMPILED),
+    "513": ((16, 128, 128, 0.0), _values(513, _NORMAL), (128, 50, 513), _COMPILED),
+}
+CASES |= {
+    f"{name}_{size}": Case(_related(name, *widths), *rest)
+    for size, (widths, *rest) in _SIZES.items()
+    for name in _RELATED
+}
 _WIDTHS = ("units", "embedding_size", "latent_size", "hidden_size", "event_size", "split_size")
+_WIDTHS += ("transition_units", "emission_units")
 
 
 def get(name: str, batch: int | None = None, frames: int | None = None, scale: int = 1) -> Case:

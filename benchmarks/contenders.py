@@ -1,4 +1,4 @@
-"""Ours, stock Keras layers and PyTorch, each behind functions that do the work of a case once."""
+"""Ours, stock Keras and PyTorch, each behind functions that do the work of a case once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.cases import Case
+
+TORCH = ("torch", "torch_compiled")
 
 
 def ours(case: Case, bfloat16: bool = False) -> Any:
@@ -21,10 +23,11 @@ def ours(case: Case, bfloat16: bool = False) -> Any:
     return model
 
 
-def in_torch(case: Case) -> Any:
+def in_torch(case: Case, contender: str = "torch") -> Any:
     from benchmarks import torch_models
 
-    return torch_models.build(case.structure, case.emission)
+    model = torch_models.build(case.structure, case.emission)
+    return torch_models.compiled(model) if contender == "torch_compiled" else model
 
 
 def stock_keras(case: Case, frames, previous) -> Any:
@@ -40,10 +43,10 @@ def stock_keras(case: Case, frames, previous) -> Any:
 
 def training(contender: str, case: Case) -> Callable[[], float]:
     """An update: forward, backward, clipping to norm 0.5, Adam. Returns the loss."""
-    if contender == "torch":
+    if contender in TORCH:
         from benchmarks import torch_models
 
-        return torch_models.training_step(in_torch(case), *case.steps())
+        return torch_models.training_step(in_torch(case, contender), *case.steps())
     import tensorflow as tf
 
     if contender == "keras":
@@ -60,22 +63,26 @@ def training(contender: str, case: Case) -> Callable[[], float]:
 
 def scoring(contender: str, case: Case) -> Callable[[], Any]:
     """log p of a batch, or a single-sample bound."""
-    if contender == "torch":
+    if contender in TORCH:
         from benchmarks import torch_models
 
-        return torch_models.scorer(in_torch(case), *case.steps())
+        return torch_models.scorer(in_torch(case, contender), *case.steps())
+    from srnn_tf.inference.programs import COMMON
+
     model, (frames, _) = ours(case), case.batch()
+    for _ in range(COMMON):  # from then on XLA is used
+        model.log_prob(frames)
     return lambda: model.log_prob(frames).numpy()
 
 
 def sampling(contender: str, case: Case) -> Callable[[], Any]:
     """As many sequences of as many frames as the case's batch has, drawn from the model."""
     rows, steps, width = case.shape
-    if contender == "torch":
+    if contender in TORCH:
         from benchmarks import torch_models
 
         size = case.emission["event_size"]
-        return torch_models.sampler(in_torch(case), rows, steps * width // size, size)
+        return torch_models.sampler(in_torch(case, contender), rows, steps * width // size, size)
     model = ours(case)
     return lambda: model.sample(rows, steps, seed=0).numpy()
 

@@ -1,4 +1,4 @@
-"""The arithmetic of the matrix products of an update, as our algorithms need it."""
+"""The arithmetic of the matrix products of an update, and its loops, as our algorithms need it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,25 @@ def training(case: Case) -> int:
     rows, steps, width = case.shape
     size = case.emission["event_size"]
     products = STRUCTURES[case.structure["class"]](case.structure, size)
-    products += EMISSIONS[case.emission["class"]](case.emission, case.structure["units"])
+    products += EMISSIONS[case.emission["class"]](case.emission, context(case.structure))
     return 3 * 2 * products * rows * steps * (width // size)
+
+
+def context(config: dict[str, Any]) -> int:
+    """The width of what a structure gives to the emission."""
+    if config["class"] in ("vrnn", "srnn"):
+        return config["units"] + config["latent_size"]
+    return config.get("emission_units", config["units"])
+
+
+def loop_steps(case: Case) -> int:
+    """The steps of loops that an update goes through one after the other, forth and back."""
+    _, steps, width = case.shape
+    size = case.emission["event_size"]
+    steps *= width // size
+    recurrences = _RECURRENCES.get(case.structure["class"]) or case.structure["num_layers"]
+    low = size - 1 if case.emission["class"] == "autoregressive_rnn" else 0
+    return 2 * (steps * recurrences + low)
 
 
 def params_size(likelihood: str | dict[str, Any]) -> int:
@@ -47,13 +64,45 @@ def _rnn(config: dict[str, Any], size: int) -> int:
 
 def _parallel_srnn(config: dict[str, Any], size: int) -> int:
     embedding, inputs = _embedded(config, size)
-    units, latent, hidden = config["units"], config["latent_size"], config["hidden_size"]
-
-    def head(width):
-        return (width + 2 * latent) * hidden if hidden else width * 2 * latent
-
+    units, latent = config["units"], config["latent_size"]
     recurrent = 2 * _lstm(inputs, units) + _lstm(units + latent, units)
-    return 2 * embedding + recurrent + head(units) + head(2 * units)
+    return 2 * embedding + recurrent + _head(config, units) + _head(config, 2 * units)
+
+
+def _head(config: dict[str, Any], width: int) -> int:
+    hidden, outputs = config["hidden_size"], 2 * config["latent_size"]
+    return (width + outputs) * hidden if hidden else width * outputs
+
+
+def _vrnn(config: dict[str, Any], size: int) -> int:
+    embedding, inputs = _embedded(config, size)
+    units = config["units"]
+    heads = _head(config, units) + _head(config, inputs + units)
+    return 2 * embedding + _lstm(inputs + config["latent_size"], units) + heads
+
+
+def _srnn(config: dict[str, Any], size: int) -> int:
+    embedding, inputs = _embedded(config, size)
+    units = config["units"]
+    recurrent = _lstm(inputs, units) + _lstm(inputs + units, units)
+    return 2 * embedding + recurrent + 2 * _head(config, units + config["latent_size"])
+
+
+def _storn(config: dict[str, Any], size: int) -> int:
+    embedding, inputs = _embedded(config, size)
+    units = config["units"]
+    recurrent = _lstm(inputs, units) + _lstm(inputs + config["latent_size"], units)
+    return 2 * embedding + recurrent + _head(config, units)
+
+
+def _dmm(config: dict[str, Any], size: int) -> int:
+    """With the gated transition, and the posterior of one recurrence and z_{t-1}."""
+    units, latent, wide = config["units"], config["latent_size"], config["transition_units"]
+    posterior = size * config["embedding_size"] + _lstm(config["embedding_size"], units)
+    posterior += latent * units + units * 2 * latent
+    transition = 4 * latent * wide + 2 * latent * latent
+    emitted = config["emission_units"]
+    return posterior + transition + (latent + emitted) * emitted
 
 
 def _factorized(config: dict[str, Any], width: int) -> int:
@@ -89,7 +138,9 @@ def _nade(config: dict[str, Any], width: int) -> int:
     return width * (units + params) + size * units + units * params
 
 
+_RECURRENCES = {"parallel_srnn": 3, "vrnn": 1, "srnn": 3, "storn": 2, "dmm": 2}
 STRUCTURES = {"rnn": _rnn, "parallel_srnn": _parallel_srnn}
+STRUCTURES |= {"vrnn": _vrnn, "srnn": _srnn, "storn": _storn, "dmm": _dmm}
 EMISSIONS = {
     "factorized": _factorized,
     "delta_split": _delta_split,

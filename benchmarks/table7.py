@@ -80,6 +80,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     device = gpu()
     args = parsed(on_gpu=device is not None)
+    turns.Worker.clock = args.clock
     print(f"Device: {device or f'CPU, {os.cpu_count()} cores'}; {UPDATES:,} updates\n")
     print("| model | measured | s/update | times | hours | hours, GTX 1080Ti (paper) | share |")
     print("|---|---|---|---|---|---|---|", flush=True)

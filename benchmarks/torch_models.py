@@ -1,4 +1,4 @@
-"""What a PyTorch user would write: the models from `nn.LSTM`; to train, score and draw from."""
+"""What a PyTorch user would write: models to train, score and draw from, eager or compiled."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from benchmarks.torch_emissions import EMISSIONS
+from benchmarks.torch_gaussians import Head, draw, kl
+from benchmarks.torch_stepwise import DKF, SRNN, STORN, VRNN
 
 
 class RNN(nn.Module):
@@ -39,56 +41,53 @@ class ParallelSRNN(nn.Module):
 
     def __init__(self, structure, emission):
         super().__init__()
-        self.p, units = structure.get("dropout", 0.0), structure["units"]
-        z, e = structure["latent_size"], structure["embedding_size"]
+        rate, units = structure.get("dropout", 0.0), structure["units"]
+        z, e, hidden = (
+            structure["latent_size"],
+            structure["embedding_size"],
+            structure["hidden_size"],
+        )
         self.embed = nn.Linear(emission["event_size"], e)
-        self.drop = nn.Dropout(self.p)
+        self.drop = nn.Dropout(rate)
         self.forward_lstm, self.backward_lstm = nn.LSTM(e, units), nn.LSTM(e, units)
         self.generator = nn.LSTM(units + z, units)
-        self.prior = self.gaussian(units, structure["hidden_size"], z)
-        self.posterior = self.gaussian(2 * units, structure["hidden_size"], z)
-        self.emission = EMISSIONS[emission["class"]](units, emission, self.p)
-
-    def gaussian(self, width, hidden, z):
-        if not hidden:
-            return nn.Sequential(nn.Dropout(self.p), nn.Linear(width, 2 * z))
-        return nn.Sequential(
-            nn.Dropout(self.p),
-            nn.Linear(width, hidden),
-            nn.LeakyReLU(1 / 3),
-            nn.Hardtanh(-3, 3),
-            nn.Dropout(self.p),
-            nn.Linear(hidden, 2 * z),
-        )
+        self.prior, self.posterior = (Head(n * units, hidden, z, rate) for n in (1, 2))
+        self.emission = EMISSIONS[emission["class"]](units, emission, rate)
 
     def forward(self, x, y):
         v, _ = self.forward_lstm(self.drop(self.embed(x)))
         b, _ = self.backward_lstm(torch.flip(self.drop(self.embed(y)), (0,)))
         b = torch.flip(b, (0,))
-        pm, pl = self.prior(v).clamp(-8, 8).chunk(2, -1)
-        qm, ql = self.posterior(torch.cat([b, v], -1)).clamp(-8, 8).chunk(2, -1)
-        h, _ = self.generator(torch.cat([v, self.draw(qm, ql)], -1))
-        kl = 0.5 * (pl - ql + torch.exp(ql - pl) + (qm - pm) ** 2 * torch.exp(-pl) - 1)
-        return self.emission(h, y), kl.sum(-1)
-
-    def draw(self, mean, log_variance):
-        return mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
+        p, q = self.prior(v), self.posterior(torch.cat([b, v], -1))
+        h, _ = self.generator(torch.cat([v, draw(q)], -1))
+        return self.emission(h, y), kl(q, p)
 
     def step(self, x, state):
         forward, generator = (None, None) if state is None else state
         v, forward = self.forward_lstm(self.embed(x)[None], forward)
-        z = self.draw(*self.prior(v).clamp(-8, 8).chunk(2, -1))
-        h, generator = self.generator(torch.cat([v, z], -1), generator)
+        h, generator = self.generator(torch.cat([v, draw(self.prior(v))], -1), generator)
         return self.emission.draw(h[0]), (forward, generator)
 
 
 MODELS = {"rnn": RNN, "parallel_srnn": ParallelSRNN}
+MODELS |= {"vrnn": VRNN, "srnn": SRNN, "storn": STORN, "dmm": DKF}
 
 
 def build(structure: dict[str, Any], emission: dict[str, Any]) -> nn.Module:
     """The model of two configs, as in a recipe."""
     torch.manual_seed(0)
     return MODELS[structure["class"]](structure, emission)
+
+
+def compiled(model: nn.Module) -> nn.Module:
+    """The model under `torch.compile`, in place; where it has a loop in Python, a step of it.
+
+    Compiling the whole would unroll the loop: minutes for a hundred steps.
+    """
+    whole = "advance" if hasattr(model, "advance") else "forward"
+    for name in (whole, "step"):
+        setattr(model, name, torch.compile(getattr(model, name)))
+    return model
 
 
 def _time_major(*arrays: np.ndarray) -> list[torch.Tensor]:

@@ -18,6 +18,7 @@ from typing import Any
 from benchmarks import cases, contenders
 
 TURN = 0.5  # seconds
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}  # the latter of all threads
 
 
 class Worker:
@@ -30,12 +31,15 @@ class Worker:
         sizes: other arguments of `cases.get`.
 
     Attributes:
+        clock: in `CLOCKS`; for all workers that are made afterwards.
         peak_mb: memory after two warm-ups, less what importing costs; None if it died.
     """
 
+    clock = "wall"
+
     def __init__(self, job: str, contender: str, case: str, **sizes: Any):
         self.name, self.errors = f"{contender}, {job} of {case}", tempfile.TemporaryFile("w+")
-        order = json.dumps([job, contender, case, sizes])
+        order = json.dumps([job, contender, case, sizes, self.clock])
         pipe = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
         command = [sys.executable, "-m", "benchmarks.turns", order]
         self.process = subprocess.Popen(command, text=True, **pipe)
@@ -91,6 +95,12 @@ def arguments(description: str, rounds: int) -> argparse.ArgumentParser:
     """The options that the commands have in common."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=rounds, help="turns of each contender")
+    parser.add_argument(
+        "--clock",
+        choices=CLOCKS,
+        default="wall",
+        help="time that passes, or processor time, for a busy machine (on one core: taskset -c 0)",
+    )
     parser.add_argument("--scale", type=int, default=1, help=argparse.SUPPRESS)
     return parser
 
@@ -109,6 +119,11 @@ def cell(values: dict[str, float], name: str, how: str) -> str:
     return format(values[name], how) if name in values else "-"
 
 
+def machine() -> str:
+    """The first words of a table: cores that the process may use, and what is measured."""
+    return f"{len(os.sched_getaffinity(0))} CPU cores; {Worker.clock} time"
+
+
 def on_cpu() -> None:
     """Hide GPUs from this process and its workers."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
@@ -121,27 +136,27 @@ def _memory(field: str) -> float:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith(field))
 
 
-def _work(job: str, contender: str, case: str, sizes: dict[str, Any]) -> None:
+def _work(job: str, contender: str, case: str, sizes: dict[str, Any], clock: str) -> None:
     """A worker: first its peak MB, then for each line of input one turn, answered in seconds."""
-    if contender == "torch":
+    if contender in contenders.TORCH:
         from benchmarks import torch_models  # noqa: F401
     else:
         import srnn_tf  # noqa: F401
-    before = _memory("VmRSS")
+    before, now = _memory("VmRSS"), CLOCKS[clock]
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts anew, from what the imports left resident
     work = contenders.JOBS[job](contender, cases.get(case, **sizes))
     for _ in range(2):  # compile, warm up
-        start = time.perf_counter()
+        start = now()
         work()
-        once = time.perf_counter() - start
+        once = now() - start
     print(_memory("VmHWM") - before, flush=True)
     count = max(1, int(TURN / once))
     for _ in sys.stdin:
-        start = time.perf_counter()
+        start = now()
         for _ in range(count):
             work()
-        print((time.perf_counter() - start) / count, flush=True)
+        print((now() - start) / count, flush=True)
 
 
 if __name__ == "__main__":

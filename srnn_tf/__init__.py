@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from srnn_tf.core import lazy
+from srnn_tf.core import compile_cache, lazy
 
 if TYPE_CHECKING:
     from srnn_tf import (  # noqa: F401  # found by `__getattr__`, and by type checkers here
@@ -28,6 +28,8 @@ __version__ = "0.1.0"
 _MODULES = """convert data density emissions experiments inference likelihoods model objectives
     plots recipes serving structures testing training zoo""".split()
 _OBJECTIVES = ("AIS", "ELBO", "Exact", "FIVO", "IWAE", "KLSchedule", "RAISE")
+
+compile_cache.install(__version__)  # TensorFlow reads its flags when it is imported
 
 # TensorFlow takes seconds to import: what needs it is imported on first use.
 __getattr__, __dir__ = lazy.attributes(

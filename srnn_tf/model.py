@@ -569,7 +569,9 @@ class SequenceModel(keras.Model):
         """log p(x) of each sequence in nats: exact without latents, a lower bound with latents.
 
         Of a tensor of frames it can be differentiated. Inside a `tf.function` it becomes a part of
-        that; "fivo" then needs static B and T, and XLA drops the checks of values.
+        that; "fivo" then needs static B and T, and XLA drops the checks of values. XLA compiles a
+        shape of frames once it has come often: scores of the calls before differ from those after
+        by rounding, 1e-6 of a score at most.
 
         Args:
             frames: (B, T, D), real numbers of at most 1e9 in magnitude.

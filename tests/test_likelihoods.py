@@ -43,6 +43,29 @@ def test_bernoulli_sums_to_one():
     np.testing.assert_allclose(p[1], tf.sigmoid(params[:, 0]), rtol=1e-5)
 
 
+def test_bernoulli_values_and_gradients_equal_those_of_probability():
+    """Of bits and of values between them, at logits of any size, zero and infinite ones too."""
+    logits = np.array([0.0, 1e-6, 0.3, -2.0, 15.0, -15.0, 40.0, -40.0, 80.0, np.inf, -np.inf])
+    for x in (0.0, 1.0, 0.25):
+        results = []
+        for dtype, make in ((tf.float32, ours_of_logits), (tf.float64, tfd_of_logits)):
+            sources = tf.constant(logits, dtype), tf.fill(logits.shape, tf.cast(x, dtype))
+            with tf.GradientTape() as tape:
+                tape.watch(sources)
+                nats = make(sources[0]).log_prob(sources[1])
+            results.append([nats, *(g[:-2] for g in tape.gradient(nats, sources))])
+        for ours, theirs in zip(*results, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def ours_of_logits(logits):
+    return Bernoulli()(logits[:, None])
+
+
+def tfd_of_logits(logits):
+    return tfd.Bernoulli(logits=logits, dtype=logits.dtype)
+
+
 @pytest.mark.parametrize("components", MIXTURES)
 def test_mixture_values_and_gradients_equal_those_of_probability(components):
     likelihood = GaussianMixture(components)

@@ -6,6 +6,8 @@ Without a seed, scores use a fixed table of draws.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -34,6 +36,18 @@ def draw_seed(seed: Seeds = None, sample: int | tf.Tensor = 0) -> tf.Tensor:
 
     Without a seed it is that of the fixed table.
     """
+    if seed is None and isinstance(sample, int) and tf.executing_eagerly():
+        return _table_seed(sample)
+    return _draw_seed(seed, sample)
+
+
+@functools.lru_cache(maxsize=64)
+def _table_seed(sample):
+    """The seed of the fixed table, kept: to fold it takes longer than to score a short sequence."""
+    return _draw_seed(None, sample)
+
+
+def _draw_seed(seed, sample):
     if seed is not None and np.ndim(seed):
         kinds = np.full_like(seed, SCORES)
         start = np.stack([np.asarray(seed) % 2**31, kinds], axis=1).astype(np.int32)

@@ -56,8 +56,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     output = _output(path)
     through, target, old = output.through, output.target, output.old
     folder = Path(tempfile.gettempdir()) if through else target.parent
-    with _named(path), _workspace(folder, target.name) as workspace:
-        temporary = workspace / target.name
+    with _named(path), workspace(folder, target.name) as parent:
+        temporary = parent / target.name
         yield temporary
         if through:
             _write_through(temporary, path, output.descriptor)
@@ -155,10 +155,10 @@ def creating(path: str | os.PathLike) -> Iterator[Path]:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path={path}: the folder {path.parent} does not exist")
     _check_free(path)
-    with _named(path), _workspace(path.parent, path.name) as workspace:
-        yield workspace / path.name
+    with _named(path), workspace(path.parent, path.name) as parent:
+        yield parent / path.name
         _check_free(path)
-        os.rename(workspace / path.name, path)
+        os.rename(parent / path.name, path)
 
 
 def sweep(folder: str | os.PathLike, name: str | None = None) -> None:
@@ -278,24 +278,39 @@ def _acquired(path: Path, what: str, deadline: float, wait: float) -> IO[Any] | 
 
 
 @contextlib.contextmanager
-def _workspace(folder: Path, name: str) -> Iterator[Path]:
-    """A temporary folder in `folder`, locked, and removed at the end."""
+def workspace(folder: Path, name: str) -> Iterator[Path]:
+    """A context manager that yields a temporary folder in `folder`, locked, removed at the end.
+
+    A later call of the same name removes what a killed process left.
+
+    Args:
+        folder: the folder to make it in.
+        name: what it is for.
+
+    Raises:
+        OSError: it cannot be made.
+
+    Example:
+        with workspace(Path("/tmp"), "programs") as temporary:
+            (temporary / "part").touch()
+    """
     sweep(folder, name)
-    file = None
+    file, process = None, os.getpid()
     while file is None:
-        workspace = folder / f"{_beginning(name)}{secrets.token_hex(4)}"
-        workspace.mkdir()
+        path = folder / f"{_beginning(name)}{secrets.token_hex(4)}"
+        path.mkdir()
         try:
-            file = open(workspace / _LOCK, "w")  # noqa: SIM115  # is closed below
-            if not _held(file) or not (workspace / _LOCK).exists():
+            file = open(path / _LOCK, "w")  # noqa: SIM115  # is closed below
+            if not _held(file) or not (path / _LOCK).exists():
                 file.close()
                 file = None
         except FileNotFoundError:
             file = None  # swept before it was locked
     try:
-        yield workspace
+        yield path
     finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+        if os.getpid() == process:  # and not a fork, which ends before it
+            shutil.rmtree(path, ignore_errors=True)
         file.close()
 
 

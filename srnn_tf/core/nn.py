@@ -73,24 +73,58 @@ class Scalars(NamedTuple):
         return tf.unstack(tf.stack([row, base]) @ kernel + [[0.0], [1.0]] * bias)
 
 
-def embedded(x: tf.Tensor | Scalars) -> tf.Tensor:
-    """x as an array (T, B, E), formed where x is `Scalars`."""
-    return x.embedding() if isinstance(x, Scalars) else x
+class Affine(NamedTuple):
+    """The embedding x * kernel + bias of a step, not formed where only its projection is read.
+
+    (x * kernel + bias) * other = x * (kernel * other) + bias * other
+    """
+
+    x: tf.Tensor  # (T, B, D)
+    kernel: tf.Tensor  # (D, E)
+    bias: tf.Tensor  # (E,)
+
+    def embedding(self) -> tf.Tensor:
+        """The embedding itself, (T, B, E)."""
+        return project(self.x, self.kernel, self.bias, self.kernel.dtype)
+
+    def projected(self, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        """The embedding times a kernel (E, F), plus a bias, (T, B, F), in the cheaper order."""
+        steps, (size, middle), wide = self.x.shape[:2], self.kernel.shape, kernel.shape[1]
+        rows = steps.num_elements()  # where it is not static, they may be few
+        saved = 0 if rows is None else rows * (size * middle + middle * wide - size * wide)
+        if saved < size * middle * wide or kernel.dtype != self.kernel.dtype:
+            return project(self.embedding(), kernel, bias, kernel.dtype)
+        merged = tf.concat([self.kernel, self.bias[None]], axis=0) @ kernel
+        merged += tf.pad(bias[None], [[size, 0], [0, 0]])
+        # A one beside each step adds the bias within the product: by itself it would be another
+        # pass over the largest array of a scoring program.
+        x = tf.concat([self.x, tf.ones_like(self.x[..., :1])], axis=-1)
+        return tf.reshape(tf.reshape(x, [rows, size + 1]) @ merged, [*steps, wide])
 
 
-def width(x: tf.Tensor | Scalars) -> int:
-    """E, the number of features of x (T, B, E), or of the embedding that `Scalars` stand for."""
-    return x.kernel.shape[0] if isinstance(x, Scalars) else x.shape[-1]
+Embedded: TypeAlias = "tf.Tensor | Scalars | Affine"  # of (T, B, E)
 
 
-def project(x: tf.Tensor | Scalars, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
-    """x (T, B, E), or `Scalars`, times a kernel (E, F), plus a bias, as one matrix product.
+def embedded(x: Embedded) -> tf.Tensor:
+    """x as an array (T, B, E), formed where x is `Scalars` or `Affine`."""
+    return x.embedding() if isinstance(x, (Scalars, Affine)) else x
+
+
+def width(x: Embedded) -> int:
+    """E, the number of features of x (T, B, E), or of the embedding that it stands for."""
+    return x.kernel.shape[-1] if isinstance(x, (Scalars, Affine)) else x.shape[-1]
+
+
+def project(x: Embedded, kernel: tf.Tensor, bias: tf.Tensor, dtype: str) -> tf.Tensor:
+    """x (T, B, E), or what stands for it, times a kernel (E, F), plus a bias: one matrix product.
 
     `tf.matmul` of rank 3 would compute the kernel's gradient one step at a time and sum the steps.
     """
     if isinstance(x, Scalars):
         row, base = x.projection(kernel, bias)
         return tf.cast(x.x[..., None] * row + base, dtype)
+    if isinstance(x, Affine):
+        return x.projected(*(tf.cast(a, dtype) for a in (kernel, bias)))
     x, kernel, bias = (tf.cast(a, dtype) for a in (x, kernel, bias))
     flat = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), kernel) + bias
     shape = tf.shape(x)

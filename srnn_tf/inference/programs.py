@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import functools
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf.core.snapshot import snapshot
+from srnn_tf.core.snapshot import Watch
 from srnn_tf.density import Density
 
 # The most programs that XLA compiles for a model. It never gives the memory of one back.
 MOST_COMPILED = 48
 # The most programs for any shape that are kept.
 MOST_GENERAL = 32
+# Where rounding makes no other difference, XLA compiles a shape when it comes for this time: that
+# takes as long as 10 to 70 calls save.
+COMMON = 16
+MOST_COUNTED = 1024
 
 
 class Programs:
     """A cache of `tf.function`s: one for each function, settings of the density, and shapes.
 
     When a layer is quantized or replaced, or an attribute changes, the next call has a new program.
-    XLA compiles one per shape. It keeps what it compiled until the process ends; so, after
-    `MOST_COMPILED` of them, new shapes share one program without XLA, whose memory is given back
-    when it has not been used for long.
+    XLA compiles one per shape, scores only for shapes that are common. It keeps what it compiled
+    until the process ends; so, after `MOST_COMPILED` of them, new shapes share one program without
+    XLA, whose memory is given back when it has not been used for long.
 
     Args:
         density: the density that the functions read.
@@ -33,10 +38,12 @@ class Programs:
 
     def __init__(self, density: Density, xla: Callable[[], bool]):
         self.density, self.xla = density, xla
+        self._settings = Watch(density)
         self.compiled: dict[tuple, Any] = {}
         self.general: OrderedDict[tuple, Any] = OrderedDict()
+        self.counts: Counter[tuple] = Counter()  # calls of shapes that are not common yet
 
-    def __call__(self, function: Callable, *key: Any) -> Callable:
+    def __call__(self, function: Callable, *key: Any, free: int | None = None) -> Callable:
         """The program of `function`, which takes arrays, integers and hashable options.
 
         Inside a `tf.function` of the caller it is `function` itself, which becomes a part of that.
@@ -44,29 +51,47 @@ class Programs:
         Args:
             function: the function.
             key: what distinguishes functions of one name, and the sizes that must be static.
+            free: the number of arguments, the first ones, that have shape (B, T, ...). With it,
+                XLA compiles a shape once it is common; before, one program serves all B and T. The
+                two differ by rounding, so give it only where that makes no other difference: what
+                is drawn can turn on one bit. None to compile each shape with XLA at once.
         """
         if not tf.executing_eagerly():
             return function
-        settings = (function.__qualname__, snapshot(self.density), *key)  # ty: ignore[missing-attribute]
+        settings = (function.__qualname__, self._settings(), *key)  # ty: ignore[missing-attribute]
 
         def call(*arguments):
-            return self._run(function, settings, arguments)
+            return self._run(function, settings, arguments, free)
 
         return call
 
-    def _run(self, function, settings, arguments):
+    def _run(self, function, settings, arguments, free):
         if self.xla():
             shapes = (settings, _signature(arguments))
             if shapes not in self.compiled and len(self.compiled) < MOST_COMPILED:
-                self.compiled[shapes] = _function(function, jit_compile=True)
+                if free is None or self._is_common(shapes):
+                    self.compiled[shapes] = _Compiled(function, arguments)
             if shapes in self.compiled:
                 return self.compiled[shapes](*arguments)
         if settings not in self.general:
-            self.general[settings] = _function(function, reduce_retracing=True)
+            self.general[settings] = program = _function(function, reduce_retracing=True)
+            if free:  # traced once for all shapes, not first for this one
+                rest = map(_as_tensor, arguments[free:])
+                program.get_concrete_function(*map(_any_shape, arguments[:free]), *rest)
         self.general.move_to_end(settings)
         while len(self.general) > MOST_GENERAL:
             self.general.popitem(last=False)
         return self.general[settings](*map(_as_tensor, arguments))
+
+    def _is_common(self, shapes):
+        self.counts[shapes] += 1
+        if self.counts[shapes] < COMMON:
+            if len(self.counts) > MOST_COUNTED:  # of which only the newest half can become common
+                for old in list(self.counts)[: MOST_COUNTED // 2]:
+                    del self.counts[old]
+            return False
+        del self.counts[shapes]
+        return True
 
 
 def _function(function, **options):
@@ -77,16 +102,53 @@ def _function(function, **options):
     return program
 
 
-def _signature(arguments):
+class _Compiled:
+    """The program of XLA for the shapes and options of some arguments.
+
+    Its function takes tensors alone: to look up one that has options among its arguments takes
+    TensorFlow 0.2 ms at each call.
+    """
+
+    def __init__(self, function, arguments):
+        flat = tf.nest.flatten(arguments)
+        structure = tf.nest.map_structure(lambda _: None, arguments)
+        options = [None if _is_array(x) else x for x in flat]  # nothing may keep the arrays
+        self.arrays = [i for i, x in enumerate(flat) if _is_array(x)]
+
+        @functools.wraps(function, updated=())
+        def run(*tensors):
+            values = list(options)
+            for i, x in zip(self.arrays, tensors, strict=True):
+                values[i] = x
+            return function(*tf.nest.pack_sequence_as(structure, values))
+
+        del run.__wrapped__  # whose signature TensorFlow would take for that of `run`
+        specs = [tf.TensorSpec(flat[i].shape, tf.as_dtype(flat[i].dtype)) for i in self.arrays]
+        self.program = _function(run, jit_compile=True).get_concrete_function(*specs)
+
+    def __call__(self, *arguments):
+        flat = tf.nest.flatten(arguments)
+        return self.program(*(tf.convert_to_tensor(flat[i]) for i in self.arrays))
+
+
+def _is_array(x):
+    return tf.is_tensor(x) or isinstance(x, np.ndarray)
+
+
+def _signature(x):
     """What TensorFlow traces anew for: shapes and dtypes of arrays, other arguments as such."""
-    structure = tf.nest.map_structure(lambda _: None, arguments)
-    return repr(structure), tuple(map(_spec, tf.nest.flatten(arguments)))
-
-
-def _spec(x):
-    if tf.is_tensor(x) or isinstance(x, np.ndarray):
-        return tuple(x.shape), tf.as_dtype(x.dtype).name
+    if isinstance(x, (tuple, list)):
+        return type(x), tuple(map(_signature, x))
+    if isinstance(x, dict):
+        return dict, tuple((name, _signature(x[name])) for name in sorted(x))
+    if _is_array(x):
+        return tuple(x.shape), tf.as_dtype(x.dtype)
     return type(x), x
+
+
+def _any_shape(x):
+    """What stands for an array (B, T, ...) of any B and T."""
+    return tf.TensorSpec([None, None, *x.shape[2:]], tf.as_dtype(x.dtype))
 
 
 def _as_tensor(x):

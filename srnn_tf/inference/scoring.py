@@ -23,6 +23,8 @@ from srnn_tf.objectives.particles import filtering
 PROTOCOLS = ("full", "paper")
 # Steps that a particle filter advances in one call of its program, whatever the sequence's length.
 BLOCK = 50
+# The most values, of all rows, of a call without XLA: 30 sequences of 100 frames of 88 keys.
+MOST_VALUES = 2**18
 # The most particles, of all rows, that it moves at once; at least those of one row.
 MAX_PARTICLES = 4096
 
@@ -35,7 +37,7 @@ class Protocol(NamedTuple):
 
 
 class Scorer:
-    """Bounds on log p(x) of whole sequences, in nats; compiled once per shape.
+    """Bounds on log p(x) of whole sequences, in nats; compiled once per common shape.
 
     Without a seed, draws are a function of the step and the sample alone. A row's score then
     depends neither on its batch nor on padding.
@@ -173,6 +175,17 @@ class Job:
         rows, frames = self.mask.shape
         return (rows or 1) * (frames or 1) * self.scorer.density.steps_per_frame
 
+    @property
+    def _free(self):
+        """The arguments of shape (B, T, ...), where a program without XLA may come first.
+
+        Not where rounding would change more than rounding, since bits of latents are drawn, nor
+        where one call takes long beside a compilation.
+        """
+        density = self.scorer.density
+        large = self.num_steps * density.frame_size > MOST_VALUES
+        return None if density.score_function or large else 2
+
     def bound(self, objective: Objective) -> tf.Tensor:
         """The sum of `objective.bound` over the windows of each sequence, (B,) nats.
 
@@ -194,13 +207,13 @@ class Job:
 
     def elbo(self, seed: tf.Tensor) -> tf.Tensor:
         """The ELBO from the one draw of a seed, (B,) nats."""
-        program = self.scorer.programs(self.scorer.elbo)
+        program = self.scorer.programs(self.scorer.elbo, free=self._free)
         return program(self.frames, self.mask, seed, self.seed is None, self.protocol)
 
     def log_weights(self, seeds: tf.Tensor) -> tf.Tensor:
         """Importance weights of each window, (K, windows), one draw per seed."""
         # The number of draws is a static size of a chunk.
-        program = self.scorer.programs(self.scorer.log_weights, seeds.shape[0])
+        program = self.scorer.programs(self.scorer.log_weights, seeds.shape[0], free=self._free)
         return program(self.frames, self.mask, seeds, self.seed is None, self.protocol)
 
     def sum_windows(self, values: tf.Tensor) -> tf.Tensor:
@@ -278,9 +291,19 @@ def _padded(frames, mask, least=1):
         padding = tf.maximum(least - steps, 0)
     else:
         padding = max(rounded(steps), least) - steps
-    pad = tf.pad if tf.is_tensor(frames) else np.pad
-    frames = pad(frames, [(0, 0), (0, padding), (0, 0)])
-    return frames, (tf.pad if tf.is_tensor(mask) else np.pad)(mask, [(0, 0), (0, padding)])
+    return _pad(frames, padding), _pad(mask, padding)
+
+
+def _pad(x, padding):
+    """(B, T, ...) with `padding` steps of zeros more."""
+    if tf.is_tensor(x):  # also by nothing: the gradient to x is then dense, whatever is gathered
+        return tf.pad(x, [[0, 0], [0, padding]] + [[0, 0]] * (x.shape.rank - 2))
+    if padding == 0:
+        return x
+    # `np.pad` takes ten times as long.
+    padded = np.zeros([len(x), x.shape[1] + padding, *x.shape[2:]], x.dtype)
+    padded[:, : x.shape[1]] = x
+    return padded
 
 
 def _rows(x, index):

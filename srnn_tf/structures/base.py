@@ -336,6 +336,18 @@ class Embedding(keras.layers.Layer):
             return nn.Scalars(x[..., 0], kernel[0], bias)
         return nn.dropout(self.dense(x), self.dropout, key)
 
+    def deferred(self, x: tf.Tensor, key: Key | None = None) -> nn.Embedded:
+        """As a call, for what reads it by `nn.project`, `nn.width` and `nn.embedded` only.
+
+        To score, without dropout, it is `nn.Affine` where the embedding is all that the layer does.
+        """
+        dense = self.dense
+        plain = dense.activation is keras.activations.linear and dense.quantization_mode is None
+        if key is not None or x.shape[-1] == 1 or self.compute_dtype != "float32" or not plain:
+            return self(x, key=key)
+        kernel, bias = map(tf.convert_to_tensor, (dense.kernel, dense.bias))
+        return nn.Affine(nn.time_major(x), kernel, bias)
+
 
 class RecurrentStack(keras.layers.Layer):
     """Recurrent layers with dropout between them, time major.

@@ -121,7 +121,7 @@ class ParallelSRNN(Structure):
 
     def evidence(self, inputs, targets, mask=None, key=None):
         b, _ = self.backward(
-            self.embed(targets, key=fold(key, "targets")),
+            self.embed.deferred(targets, key=fold(key, "targets")),
             lengths=sequence_lengths(mask),
             reverse=True,
             key=fold(key, "backward"),
@@ -132,7 +132,8 @@ class ParallelSRNN(Structure):
         self, inputs, targets=None, states=None, noise=None, mask=None, key=None, evidence=None
     ):
         states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
-        lengths, embedded = sequence_lengths(mask), self.embed(inputs, key=fold(key, "inputs"))
+        lengths = sequence_lengths(mask)
+        embedded = self.embed.deferred(inputs, key=fold(key, "inputs"))
         v, v_end = self.forward(
             embedded, states["forward"], lengths=lengths, key=fold(key, "forward")
         )

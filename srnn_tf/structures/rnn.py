@@ -79,7 +79,7 @@ class RNN(Structure):
         self, inputs, targets=None, states=None, noise=None, mask=None, key=None, evidence=None
     ):
         states = self.initial_states(tf.shape(inputs)[0]) if states is None else states
-        x = self.embed(inputs, key=fold(key, "inputs"))
+        x = self.embed.deferred(inputs, key=fold(key, "inputs"))
         v, ends = self.forward(
             x, states["forward"], lengths=sequence_lengths(mask), key=fold(key, "forward")
         )

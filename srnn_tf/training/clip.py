@@ -18,10 +18,10 @@ def clip(gradients: Sequence[tf.Tensor], norm: float) -> list[tf.Tensor]:
         >>> [g.numpy().tolist() for g in clip([tf.constant([3e30, 4e30])], 5.0)]
         [[3.0, 4.0]]
     """
-    present = [g for g in gradients if g is not None]
-    largest = tf.reduce_max(tf.stack([tf.reduce_max(tf.abs(g)) for g in present]))
-    scale = tf.maximum(largest, 1e-30)
-    total = tf.add_n([tf.reduce_sum(tf.square(g / scale)) for g in present])
+    # One vector of all: XLA would compile six loops for each gradient, and this is as fast.
+    flat = tf.concat([tf.reshape(g, [-1]) for g in gradients if g is not None], axis=0)
+    scale = tf.maximum(tf.reduce_max(tf.abs(flat)), 1e-30)
+    total = tf.reduce_sum(tf.square(flat / scale))
     factor = tf.minimum(1.0, norm / tf.maximum(tf.sqrt(total), 1e-30) / scale)
     usable = tf.math.is_finite(total)
     return [

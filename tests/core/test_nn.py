@@ -250,6 +250,25 @@ def test_scalars_equal_their_embedding(name):
         assert_close(a, b, 5e-5)
 
 
+@pytest.mark.parametrize("steps", [1, 30], ids=["embedding first", "kernels first"])
+def test_a_projection_equals_that_of_the_embedding(steps, monkeypatch):
+    affine = nn.Affine(draw(1, steps, 1, 3), draw(2, 3, 8), draw(3, 8))
+    kernel, bias = draw(4, 8, 9), draw(5, 9)
+    sources, results, formed = [*affine, kernel, bias], [], []
+    form = nn.Affine.embedding
+    monkeypatch.setattr(nn.Affine, "embedding", lambda self: formed.append(1) or form(self))
+    for x in (lambda: affine, lambda: form(affine)):
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            projected = nn.project(x(), kernel, bias, "float32")
+            loss = tf.reduce_sum(tf.sin(projected))
+        results.append([projected, *tape.gradient(loss, sources)])
+    for a, b in zip(*results, strict=True):
+        assert_close(a, b, 5e-5)
+    assert nn.width(affine) == 8 and nn.width(projected) == 9
+    assert bool(formed) is (steps == 1)
+
+
 def complex_recurrence(layer, x):
     """A linear recurrent unit as published, one step after another, batch major."""
     nu, theta, gamma = np.exp(layer.eigenvalues)
@@ -406,10 +425,7 @@ def peak_growth(name, steps):
 @pytest.mark.parametrize("name", BASIC)
 def test_memory_grows_linearly_with_the_steps(name):
     def measure(steps):
-        code = (
-            "import sys; sys.path.insert(0, 'tests'); import test_nn\n"
-            f"print(test_nn.peak_growth({name!r}, {steps}))"
-        )
+        code = f"from tests.core import test_nn\nprint(test_nn.peak_growth({name!r}, {steps}))"
         command = [sys.executable, "-c", code]
         result = subprocess.run(
             command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True

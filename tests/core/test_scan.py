@@ -285,6 +285,15 @@ def test_padding_changes_nothing(name, option):
         np.testing.assert_array_equal(tf.convert_to_tensor(a), tf.convert_to_tensor(b))
 
 
+@pytest.mark.parametrize("name", ["lstm", "rank_one"])
+@pytest.mark.parametrize("compiled", [graph, xla])
+def test_steps_that_no_row_has_are_left_out(name, compiled):
+    case = CASES[name]
+    run = compiled(partial(case.run, lengths=np.array([2, 1, 3], np.int32)))
+    outputs, _ = run(*case.tensors())
+    assert np.all(outputs[:, 3:] == 0.0) and np.all(outputs[:, :3] != 0.0)
+
+
 @pytest.mark.parametrize("name", ALONE)
 def test_the_states_of_an_empty_row_do_not_move(name):
     case = CASES[name]

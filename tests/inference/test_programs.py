@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from srnn_tf.core.snapshot import snapshot
-from srnn_tf.inference import programs
+from srnn_tf.inference import programs, scoring
 from srnn_tf.objectives import FIVO, IWAE
 from tests import harness
 
@@ -201,6 +201,63 @@ def test_programs_are_bounded_in_number(monkeypatch):
             wanted = uncompiled(lambda *_, a=answer, r=rows: a(r), model, x)
             np.testing.assert_allclose(got, wanted, 1e-4, 1e-4, err_msg=name)
     assert len(cache.compiled) == 1 and len(cache.general) == 3
+
+
+@pytest.mark.parametrize("case", [EXACT, LATENT], ids=str)
+def test_scores_are_compiled_for_shapes_that_are_common(case, monkeypatch):
+    """Before, one program that is traced once serves all; it says the same."""
+    monkeypatch.setattr(programs, "COMMON", 3)
+    model, x = harness.build(case), harness.frames(case, rows=4, steps=8)
+    model.xla = True
+    cache = model._scorer.programs
+    for answer in (ANSWERS["log_prob"], ANSWERS["paper"], OF_LATENTS["iwae"])[: 2 + case.latent]:
+        cache.compiled.clear()
+        cache.general.clear()
+        for rows, steps in ((1, 2), (1, 8), (3, 4), (2, 8)):
+            answer(model, x[:rows, :steps])
+        (program,) = cache.general.values()
+        assert not cache.compiled and program.experimental_get_tracing_count() == 1
+        first, second, third = (answer(model, x) for _ in range(3))
+        assert len(cache.compiled) == 1 and not cache.counts.keys() & cache.compiled.keys()
+        np.testing.assert_array_equal(first, second)
+        np.testing.assert_allclose(third, first, rtol=1e-6)
+        answer(model, x)
+        assert len(cache.compiled) == 1 and program.experimental_get_tracing_count() == 1
+
+
+def test_what_rounding_can_change_is_compiled_at_once():
+    """Samples, bits of latents, and what a particle filter resamples."""
+    model, x = harness.build(LATENT), harness.frames(LATENT, steps=2)
+    model.xla = True
+    cache = model._scorer.programs
+    model.sample(1, 1, seed=0)
+    assert len(cache.compiled) == 1
+    OF_LATENTS["fivo"](model, x)
+    OF_LATENTS["posterior"](model, x)
+    bits = harness.build(harness.cases(structure="tsbn", flat=False)[0])
+    bits.xla = True
+    bits.log_prob(harness.frames(harness.cases(structure="tsbn", flat=False)[0], steps=2))
+    assert not cache.general and not bits._scorer.programs.general
+
+
+def test_large_batches_are_compiled_at_once(monkeypatch):
+    model, x = harness.build(EXACT), harness.frames(EXACT, rows=4, steps=8)
+    model.xla = True
+    monkeypatch.setattr(scoring, "MOST_VALUES", x.size - 1)
+    first = model.log_prob(x)
+    assert len(model._scorer.programs.compiled) == 1
+    np.testing.assert_array_equal(model.log_prob(x), first)
+    model.log_prob(x[:2])
+    assert len(model._scorer.programs.compiled) == 1 and model._scorer.programs.general
+
+
+def test_counts_of_shapes_are_bounded(monkeypatch):
+    monkeypatch.setattr(programs, "MOST_COUNTED", 4)
+    cache = programs.Programs(fresh(EXACT).density, lambda: True)
+    program = cache(lambda x: x + 1.0, free=1)
+    for size in range(1, 20):
+        program(np.zeros([1, size], np.float32))
+    assert len(cache.counts) <= 5
 
 
 @pytest.mark.slow

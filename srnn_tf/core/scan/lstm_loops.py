@@ -92,10 +92,10 @@ def _forward(step_input, buffer, recurrent_kernel, h0, c0, last):
     dtype, units = recurrent_kernel.dtype, recurrent_kernel.shape[0]
     steps = buffer.size()
     # In float32, for which TensorFlow's elementwise kernels are faster than for bfloat16.
-    constants = _gate_constants(units, c0.dtype)
+    constants, product = _gate_constants(units, c0.dtype), _recurrent_product(recurrent_kernel, h0)
 
     def body(t, h, c, c_last, slopes, hs, dc_dh, forget):
-        z = tf.cast(step_input(t) + tf.matmul(h, recurrent_kernel), c.dtype)
+        z = tf.cast(step_input(t) + product(h), c.dtype)
         i, f, g, o = _gates(z, constants)
         previous, c = c, f * c + i * g
         tanh_c = tf.tanh(c)
@@ -106,15 +106,29 @@ def _forward(step_input, buffer, recurrent_kernel, h0, c0, last):
         hs, dc_dh, forget = hs.write(t + 1, h), dc_dh.write(t, by_h), forget.write(t, kept)
         return t + 1, h, c, tf.where((last == t)[:, None], c, c_last), slopes, hs, dc_dh, forget
 
+    # Steps that are padding in all rows are left out: h is zero there, and gradients are.
+    end = tf.reduce_max(last) + 1
     hs = new_array(steps + 1, dtype, h0.shape).write(0, h0)
     small = [new_array(steps, dtype, h0.shape) for _ in range(2)]
     _, _, _, c_last, slopes, hs, dc_dh, forget = tf.while_loop(
-        lambda t, *_: t < steps, body, (0, h0, c0, c0, buffer, hs, *small), maximum_iterations=steps
+        lambda t, *_: t < end, body, (0, h0, c0, c0, buffer, hs, *small), maximum_iterations=steps
     )
     hs = hs.stack()
     known = tf.get_static_value(steps)  # the write before the loop made TensorFlow forget it
     hs.set_shape([None if known is None else known + 1, *hs.shape[1:]])
     return hs, c_last, (slopes.stack(), dc_dh.stack(), forget.stack())
+
+
+def _recurrent_product(recurrent_kernel, h0):
+    """The function from h to h U, as two products of half the columns where those are faster.
+
+    A thread pool has no use for the few rows of one product; two products run at the same time.
+    """
+    rows, units = h0.shape
+    if rows is None or not 4 <= rows <= 16 or units > 256:
+        return lambda h: tf.matmul(h, recurrent_kernel)
+    halves = tf.split(recurrent_kernel, 2, axis=1)
+    return lambda h: tf.concat([tf.matmul(h, half) for half in halves], axis=1)
 
 
 def _backward(d_hs, d_c_last, last, saved, recurrent_kernel):
