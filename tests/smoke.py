@@ -179,9 +179,9 @@ def play(user: User) -> None:
     """What a new user does with music."""
     assert user.tool("--version").strip()
     assert "f_rnn_bach" in user.tool("list") and "exact" in user.tool("info f_rnn_bach")
-    user.tool("sample f_rnn_bach --steps 32 --out drawn.mid")
+    user.tool("sample rnn_hier_mlp_bach --steps 32 --out drawn.mid")
     user.tool("sample f_rnn_bach --steps 32 --out drawn.png")
-    rows = list(csv.DictReader(io.StringIO(user.tool("score f_rnn_bach drawn.mid"))))
+    rows = list(csv.DictReader(io.StringIO(user.tool("score rnn_hier_mlp_bach drawn.mid"))))
     assert len(rows) == 1 and rows[0]["unit"] == "nats", rows
     assert float(rows[0]["log_likelihood"]) < 0 and rows[0]["bound"] == "exact", rows
     user.script(NAMES)

@@ -25,13 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from srnn_tf import data, zoo
+from srnn_tf import data, recipes, zoo
 from srnn_tf.core.registry import unknown
 from srnn_tf.core.types import Steps
 from srnn_tf.data.formats import midi
 from srnn_tf.experiments import cards, checkout, evaluate, runs
 from srnn_tf.model import SequenceModel
 from srnn_tf.objectives.moments import moments
+from srnn_tf.recipes import Recipe
 from srnn_tf.serving import inputs
 from srnn_tf.training.metrics import ActiveUnits
 from zoo import plan
@@ -172,8 +173,14 @@ def of_data(splits: data.Splits) -> dict[str, Any]:
     return vital(splits.kind, beginnings, splits.standardization, splits.sample_rate)
 
 
-def load(name: str, folder: Path | None, made: Path) -> data.Splits:
+def load(name: str, folder: Path | None, made: Path, recipe: Recipe | None = None) -> data.Splits:
     """A data set of the table of runs; it is prepared in `made` where that is needed.
+
+    Args:
+        name: a key of that table.
+        folder: that of the data.
+        made: where to prepare.
+        recipe: the recipe whose pieces of long sequences are wanted; None for whole ones.
 
     Raises:
         ValueError: it is not in the table, must be obtained, or no folder of data is given.
@@ -181,17 +188,21 @@ def load(name: str, folder: Path | None, made: Path) -> data.Splits:
     described = plan.read().data
     if name not in described or "obtain" in described[name]:
         raise ValueError(f"the data {name!r} are not at hand")
-    if not described[name].keys() & {"file", "prepare"}:
-        return data.load(name)
+    path = None
+    if described[name].keys() & {"file", "prepare"}:
+        path = str(_path(described[name], name, folder, made))
+    return data.load(name, path) if recipe is None else runs.load_data(recipe, path, None)
+
+
+def _path(described, name, folder, made):
     if folder is None:
         raise ValueError(f"name the folder of data by --data: {name} needs it")
-    if "prepare" in described[name]:
-        corpus, below = described[name]["prepare"]
-        prepared = made / corpus
-        if not prepared.exists():
-            data.prepare(corpus, folder / below, prepared)
-        return data.load(name, str(prepared))
-    return data.load(name, str(folder / described[name]["file"]))
+    if "prepare" not in described:
+        return folder / described["file"]
+    corpus, below = described["prepare"]
+    if not (made / corpus).exists():
+        data.prepare(corpus, folder / below, made / corpus)
+    return made / corpus
 
 
 def read(path: Path = FILE) -> dict[str, Any]:
@@ -236,10 +247,10 @@ def make(
     wanted = names or sorted(old)
     with tempfile.TemporaryDirectory() as made:
         for dataset in dict.fromkeys(held[n]["data"]["name"] for n in wanted):
-            splits = load(dataset, folder, Path(made))
             if not dataset.startswith("perm_"):
-                found["data"][dataset] = of_data(splits)
+                found["data"][dataset] = of_data(load(dataset, folder, Path(made)))
             for name in (n for n in wanted if held[n]["data"]["name"] == dataset):
+                splits = load(dataset, folder, Path(made), recipes.get(name))
                 found["models"][name] = measure(name, splits, root)
                 write(found, path)
                 print(f"measured {name}", flush=True)
