@@ -42,6 +42,7 @@ class Programs:
         self.compiled: dict[tuple, Any] = {}
         self.general: OrderedDict[tuple, Any] = OrderedDict()
         self.counts: Counter[tuple] = Counter()  # calls of shapes that are not common yet
+        self.static: set[tuple] = set()  # settings of which no program serves all B and T
 
     def __call__(self, function: Callable, *key: Any, free: int | None = None) -> Callable:
         """The program of `function`, which takes arrays, integers and hashable options.
@@ -69,19 +70,37 @@ class Programs:
         if self.xla():
             shapes = (settings, _signature(arguments))
             if shapes not in self.compiled and len(self.compiled) < MOST_COMPILED:
-                if free is None or self._is_common(shapes):
+                for_all = free and self._is_for_all(function, settings, arguments, free)
+                if not for_all or self._is_common(shapes):
                     self.compiled[shapes] = _Compiled(function, arguments)
             if shapes in self.compiled:
                 return self.compiled[shapes](*arguments)
+        program = self._general(function, settings)
+        return program(*map(_as_tensor, arguments))
+
+    def _general(self, function, settings):
+        """The program for any shape, made or used last."""
         if settings not in self.general:
-            self.general[settings] = program = _function(function, reduce_retracing=True)
-            if free:  # traced once for all shapes, not first for this one
-                rest = map(_as_tensor, arguments[free:])
-                program.get_concrete_function(*map(_any_shape, arguments[:free]), *rest)
+            self.general[settings] = _function(function, reduce_retracing=True)
         self.general.move_to_end(settings)
         while len(self.general) > MOST_GENERAL:
             self.general.popitem(last=False)
-        return self.general[settings](*map(_as_tensor, arguments))
+        return self.general[settings]
+
+    def _is_for_all(self, function, settings, arguments, free):
+        """Whether one program serves all B and T; it is traced, once, to know."""
+        if settings in self.static:
+            return False
+        if settings in self.general:
+            return True
+        specs = [*map(_any_shape, arguments[:free]), *map(_as_tensor, arguments[free:])]
+        try:
+            self._general(function, settings).get_concrete_function(*specs)
+        except Exception:  # of a part that needs static sizes; what is wrong otherwise XLA will say
+            del self.general[settings]
+            self.static.add(settings)
+            return False
+        return True
 
     def _is_common(self, shapes):
         self.counts[shapes] += 1

@@ -240,6 +240,20 @@ def test_what_rounding_can_change_is_compiled_at_once():
     assert not cache.general and not bits._scorer.programs.general
 
 
+def test_what_needs_static_sizes_is_compiled_at_once():
+    """A part of a third party may loop over the steps in Python."""
+
+    def total(x):
+        return sum(x[:, t] for t in range(x.shape[1]))
+
+    cache = programs.Programs(fresh(EXACT).density, lambda: True)
+    program = cache(total, free=1)
+    for steps in (3, 5, 3):
+        x = np.ones([2, steps], np.float32)
+        np.testing.assert_array_equal(program(x), [steps, steps])
+    assert len(cache.compiled) == 2 and not cache.general
+
+
 def test_large_batches_are_compiled_at_once(monkeypatch):
     model, x = harness.build(EXACT), harness.frames(EXACT, rows=4, steps=8)
     model.xla = True

@@ -252,7 +252,7 @@ def test_dropout_needs_a_seed(pair, structure):
     if not pair[0].startswith("dmm"):
         assert (context(dropped, 1) == 0.0).mean() > 0.2  # the last one is before the emission
     assert np.abs(context(dropped, 1) - context(dropped, 2)).max() > 0.1
-    np.testing.assert_array_equal(context(structure, 1), context(structure))
+    close(context(structure, 1), context(structure))  # which may multiply in another order
 
 
 def forced(likelihood="mixture", structure=None):
