@@ -64,7 +64,7 @@ CALLED = {model: called for rows in ROWS.values() for model, called in rows.item
 
 
 class Pair(NamedTuple):
-    """Two models that differ in one thing: parts of their names."""
+    """Two models to compare: parts of their names."""
 
     one: str
     other: str
@@ -161,17 +161,16 @@ def tables(held: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any]) -
 
 def grid(held: Mapping[str, Mapping[str, Any]], datasets: Sequence[str]) -> list[str]:
     """A table with a row for each model and a column for each data set that has any."""
-    names = {n for rows in ROWS.values() for m in rows for d in datasets if (n := named(m, d))}
-    shown = [d for d in datasets if any(n in held and held[n]["data"]["name"] == d for n in names)]
+    shown = [d for d in datasets if any(named(model, d) in held for model in CALLED)]
     lines = [f"| model | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|"]
     for title, rows in ROWS.items():
-        found = []
+        filled = []
         for model, called in rows.items():
             cells = [cell(held.get(named(model, d))) for d in shown]
             if any(cells):
-                found.append(f"| {called} | {' | '.join(cells)} |")
-        if found:
-            lines += [f"| *{title}* |" + " |" * len(shown), *found]
+                filled.append(f"| {called} | {' | '.join(cells)} |")
+        if filled:
+            lines += [f"| *{title}* |" + " |" * len(shown), *filled]
     return lines
 
 
@@ -192,14 +191,14 @@ def link(name: str) -> str:
 
 def difference(pair: Pair, dataset: str, measured: Mapping[str, Any]) -> Score | None:
     """One minus the other on the same test sequences; None unless both are measured."""
-    found = [measured["models"].get(named(model, dataset), {}).get("test") for model in pair]
-    if None in found:
+    tests = [measured["models"].get(named(model, dataset), {}).get("test") for model in pair]
+    if None in tests:
         return None
-    (one, other) = found
-    if one["units"] != other["units"]:
+    first, second = tests
+    if first["units"] != second["units"]:
         raise ValueError(f"{pair} were scored on other sequences of {dataset}")
-    nats = np.array(one["nats"]) - np.array(other["nats"])
-    return evaluate.interval(nats, np.array(one["units"]))
+    nats = np.array(first["nats"]) - np.array(second["nats"])
+    return evaluate.interval(nats, np.array(first["units"]))
 
 
 def verdict(score: Score) -> str:

@@ -52,8 +52,8 @@ INFORMED = 0.01  # nats per step that make a latent unit one in use
 def in_key(rolls: Sequence[np.ndarray]) -> float | None:
     """The share of note onsets that are in the key of their piece.
 
-    The key is the major scale that has most onsets of the piece; a minor key is that of its
-    parallel notes. Onsets at random in all twelve pitch classes would have about 0.6.
+    The key is the major scale that has most onsets of the piece; a minor key counts as its relative
+    major. Onsets spread evenly over all twelve pitch classes have 7/12.
 
     Args:
         rolls: piano rolls (T, 88).
@@ -80,7 +80,7 @@ def note_length(rolls: Sequence[np.ndarray]) -> float | None:
 
 
 def pitch_autocorrelation(recordings: Sequence[np.ndarray], rate: int) -> float | None:
-    """How periodic the loud parts are, as voiced speech is: 1 if fully, near 0 for noise.
+    """How periodic the loud parts are, as voiced speech is: 1 if fully, 0.12 for white noise.
 
     The greatest normalized autocorrelation at lags of a speaking voice, mean over all windows of 40
     ms, every 20 ms, with at least half the root mean square of the loudest window of the recording.

@@ -42,7 +42,8 @@ class Programs:
         self.compiled: dict[tuple, Any] = {}
         self.general: OrderedDict[tuple, Any] = OrderedDict()
         self.counts: Counter[tuple] = Counter()  # calls of shapes that are not common yet
-        self.static: set[tuple] = set()  # settings of which no program serves all B and T
+        # Whether one program serves all B and T, by settings.
+        self.serves_all: OrderedDict[tuple, bool] = OrderedDict()
 
     def __call__(self, function: Callable, *key: Any, free: int | None = None) -> Callable:
         """The program of `function`, which takes arrays, integers and hashable options.
@@ -89,18 +90,21 @@ class Programs:
 
     def _is_for_all(self, function, settings, arguments, free):
         """Whether one program serves all B and T; it is traced, once, to know."""
-        if settings in self.static:
-            return False
-        if settings in self.general:
-            return True
+        if settings in self.serves_all and (
+            settings in self.general or not self.serves_all[settings]
+        ):
+            return self.serves_all[settings]
         specs = [*map(_any_shape, arguments[:free]), *map(_as_tensor, arguments[free:])]
         try:
             self._general(function, settings).get_concrete_function(*specs)
         except Exception:  # of a part that needs static sizes; what is wrong otherwise XLA will say
             del self.general[settings]
-            self.static.add(settings)
-            return False
-        return True
+            self.serves_all[settings] = False
+        else:
+            self.serves_all[settings] = True
+        while len(self.serves_all) > MOST_COUNTED:
+            self.serves_all.popitem(last=False)
+        return self.serves_all[settings]
 
     def _is_common(self, shapes):
         self.counts[shapes] += 1

@@ -252,6 +252,12 @@ def test_what_needs_static_sizes_is_compiled_at_once():
         x = np.ones([2, steps], np.float32)
         np.testing.assert_array_equal(program(x), [steps, steps])
     assert len(cache.compiled) == 2 and not cache.general
+    on = False
+    cache = programs.Programs(fresh(EXACT).density, lambda: on)
+    program = cache(total, free=1)
+    program(np.ones([2, 3], np.float32))
+    on = True  # what was made without XLA for one shape is not for all
+    np.testing.assert_array_equal(program(np.ones([2, 5], np.float32)), [5, 5])
 
 
 def test_large_batches_are_compiled_at_once(monkeypatch):
