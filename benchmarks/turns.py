@@ -141,7 +141,7 @@ def _work(job: str, contender: str, case: str, sizes: dict[str, Any], clock: str
     if contender in contenders.TORCH:
         from benchmarks import torch_models  # noqa: F401
     else:
-        import srnn_tf  # noqa: F401
+        from srnn_tf import SequenceModel  # noqa: F401, imports TensorFlow and all that a model needs
     before, now = _memory("VmRSS"), CLOCKS[clock]
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak starts anew, from what the imports left resident

@@ -30,7 +30,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 VERSIONS = ("3.11", "3.12", "3.13")
-MODELS = "srnn-tf-models-music"
+MODELS = "srnn-tf-models-music", "srnn-tf-models-nottingham"  # the first requires the second
 UPDATES = 20
 # The export of a run, read by TensorFlow without this package.
 SERVED = """
@@ -49,8 +49,9 @@ import numpy as np
 import srnn_tf
 from srnn_tf.zoo import store
 cards = {name: srnn_tf.zoo.card(name) for name in srnn_tf.zoo.names(published=True)}
-names = [n for n, card in cards.items() if store.distribution(card) == "srnn-tf-models-music"]
-assert len(names) >= 19, names
+music = ("srnn-tf-models-music", "srnn-tf-models-nottingham")
+names = [n for n, card in cards.items() if store.distribution(card) in music]
+assert len(names) >= 25, names
 for name in names:
     model = srnn_tf.zoo.load(name)
     roll = model.sample(batch_size=1, num_steps=8, seed=0)
@@ -142,10 +143,10 @@ def build(folder: Path) -> list[Path]:
     """The wheels of the package and of the music models, checked by twine."""
     # By way of the source distribution: `build/` of the checkout may hold files of before.
     checked([sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT])
-    checked([sys.executable, "-m", "zoo.wheels", MODELS, "--out", folder])
+    checked([sys.executable, "-m", "zoo.wheels", *MODELS, "--out", folder])
     wheels = sorted(folder.glob("*.whl"))
-    if len(wheels) != 2:
-        raise SystemExit(f"FAILED: built are {[w.name for w in wheels]}; expected are 2 wheels")
+    if len(wheels) != 3:
+        raise SystemExit(f"FAILED: built are {[w.name for w in wheels]}; expected are 3 wheels")
     checked([sys.executable, "-m", "twine", "check", "--strict", *wheels])
     for wheel in wheels:
         check_links(wheel)
@@ -170,9 +171,10 @@ def checked(command: list) -> None:
 
 def install(python: str, wheels: list[Path], environment: Path) -> None:
     checked([python, "-m", "venv", environment])
-    package, models = sorted(wheels, key=lambda wheel: MODELS.replace("-", "_") in wheel.name)
+    (package,) = (wheel for wheel in wheels if "_models_" not in wheel.name)
     pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    checked([*pip, "--disable-pip-version-check", f"{package}[music,plot,serving]", models])
+    pip += ["--disable-pip-version-check", "--find-links", wheels[0].parent]
+    checked([*pip, f"{package}[music,plot,serving]", MODELS[0]])
 
 
 def play(user: User) -> None:

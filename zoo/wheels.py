@@ -5,7 +5,8 @@
 A NAME is that of a distribution, such as `srnn-tf-models-music`; by default all are built. They
 have data alone: a package that is a folder of published models, which `srnn_tf.zoo` finds by its
 entry point. Each has the newest version of its models, and is below 100 MB, the most that the
-package index takes. It needs `build`, `twine` and `setuptools`, of the extra `dev`.
+package index takes; one may require others. It needs `build`, `twine` and `setuptools`, of the
+extra `dev`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -29,6 +31,8 @@ from srnn_tf.experiments import cards, checkout
 from srnn_tf.zoo import artifacts, store
 
 MOST = 100 * 10**6  # bytes of a wheel
+# Distributions that others bring along.
+REQUIRED = {"srnn-tf-models-music": ("srnn-tf-models-nottingham",)}
 # Wheels are zip archives, whose times would differ from build to build. This is 1980-01-01.
 EPOCH = "315532800"
 _CARD_FILES = (f"assets.extra/{artifacts.CARD}", f"assets.extra/{artifacts.CARD_SHA256}")
@@ -46,6 +50,7 @@ readme = "README.md"
 license = "Apache-2.0"
 license-files = ["LICENSE"]
 requires-python = ">=3.11"
+dependencies = {dependencies}
 keywords = ["keras", "tensorflow", "stochastic recurrent networks", "pretrained models"]
 classifiers = [
     "Development Status :: 4 - Beta",
@@ -133,6 +138,7 @@ def lay_out(distribution: str, models: dict[str, dict[str, Any]], folder: Path, 
     values = {
         "distribution": distribution,
         "version": __version__,
+        "dependencies": json.dumps([f"{d}=={__version__}" for d in REQUIRED.get(distribution, ())]),
         "what": what,
         "group": store.GROUP,
         "short": package.removeprefix("srnn_tf_models_"),

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -120,6 +121,7 @@ def test_an_installed_distribution_is_searched(distribution, tmp_path):
     assert zoo.load(NAME).sample(1, 3, seed=0).shape == [1, 3, 88]
     assert "srnn_tf_models_one" not in sys.modules
     text = (tmp_path / "project" / "README.md").read_text()
+    assert "dependencies = []" in (tmp_path / "project" / "pyproject.toml").read_text()
     assert "may not be used for commercial uses" in text and f"| `{NAME}` | 1 |" in text
 
 
@@ -158,8 +160,18 @@ def test_distributions_are_small_and_have_all_models():
     }
     assert {"srnn-tf-models-music", "srnn-tf-models-handwriting"} < set(plan)
     assert "srnn-tf-models-speech-rnn-hier" in plan
+    for distribution, required in wheels.REQUIRED.items():
+        assert {distribution, *required} <= set(plan)
     with pytest.raises(ValueError, match="unknown distribution 'srnn-tf-models-musc'. Did you"):
         wheels.build(["srnn-tf-models-musc"])
+
+
+def test_who_installs_music_has_nottingham_too(tmp_path):
+    music, (nottingham,) = "srnn-tf-models-music", wheels.REQUIRED["srnn-tf-models-music"]
+    wheels.lay_out(music, {NAME: zoo.card(NAME)}, tmp_path, checkout.ROOT)
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
+    assert project["dependencies"] == [f"{nottingham}=={project['version']}"]
+    assert store.distribution(zoo.card("f_rnn_nottingham")) == nottingham
 
 
 def test_a_wheel_that_is_too_large_is_none(monkeypatch, tmp_path):
