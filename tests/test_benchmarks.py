@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from benchmarks import (
     flops,
     input_pipeline,
     lowered,
+    memory,
     related,
     rounding,
     table7,
@@ -452,3 +454,29 @@ def test_first_uses_are_timed(job):
 def test_the_least_seconds_count():
     rounds = [{"load": (3.0, 1.0)}, {"load": (2.0, 2.0), "step": (5.0, 4.0)}]
     assert first_use.least(rounds) == {"load": (2.0, 1.0), "step": (5.0, 4.0)}
+
+
+def test_memory_is_that_of_processes_and_what_xla_plans(monkeypatch, capsys):
+    asked = []
+
+    def peak(contender, case, rows, **environment):
+        asked.append((contender, rows, *sorted(environment)))
+        if folder := re.search("--xla_dump_to=([^ ]*)", environment.get("XLA_FLAGS", "")):
+            for module, size in (("small", 7), ("update", 3 * 2**20)):
+                file = Path(folder[1], f"{module}-memory-usage-report.txt")
+                file.write_text(f"allocation 1\nTotal bytes used: {size} (3MiB)\n")
+        return None if contender == "torch" else 200.0 / len(asked)
+
+    monkeypatch.setattr(memory, "peak", peak)
+    memory.main(["--cases", "f_rnn_midi", "--batches", "16"])
+    (row,) = capsys.readouterr().out.splitlines()[2:]
+    assert row == "| f_rnn_midi | 16 x 100 x 88 | 200 | 100 | 3 | - |"
+    cached = ("ours", 16, "SRNN_TF_COMPILE_CACHE")
+    assert asked == [cached, cached, ("ours", 16, "XLA_FLAGS"), ("torch", 16)]
+
+
+@pytest.mark.slow
+def test_memory_of_an_update(capsys):
+    memory.main(["--cases", "f_rnn_midi", "--batches", "4", "--contenders", "ours"])
+    first, cached, buffers, torch = capsys.readouterr().out.split("|")[-5:-1]
+    assert float(first) > float(cached) > float(buffers) > 5 and torch.strip() == "-"
