@@ -76,9 +76,15 @@ class Planned:
     @property
     def patience(self) -> int | None:
         """Of early stopping."""
-        if "--patience" not in self.options:
-            return None
-        return int(self.options[self.options.index("--patience") + 1])
+        return self._option("--patience")
+
+    @property
+    def openings(self) -> int | None:
+        """Rows of a batch that are beginnings of sequences; the recipe's by default."""
+        return self._option("--openings")
+
+    def _option(self, name: str) -> int | None:
+        return int(self.options[self.options.index(name) + 1]) if name in self.options else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +157,7 @@ def _finished(planned: Planned, training: Mapping[str, Any]) -> bool:
         "candidate": None,
         "window": recipe.window,
         "transpose": recipe.transpose,
+        "openings": recipe.openings if planned.openings is None else planned.openings,
         "without": None,
     }
     if any((training.get(name, value) or None) != (value or None) for name, value in plain.items()):
@@ -166,8 +173,9 @@ def _finished(planned: Planned, training: Mapping[str, Any]) -> bool:
 def _same(planned: Planned, run: runs.Run) -> bool:
     """Whether a folder's run is the planned one."""
     wanted = (planned.recipe, planned.steps, planned.seed, planned.batch, planned.patience)
+    wanted += (planned.openings,)
     batch = run.batch_size or run.recipe.batch_size
-    actual = (run.recipe.name, run.steps, run.seed, batch, run.patience)
+    actual = (run.recipe.name, run.steps, run.seed, batch, run.patience, run.openings)
     others = (run.candidate, run.window, run.transpose, run.without, run.learning_rate)
     return wanted == actual and not any(option is not None for option in others)
 

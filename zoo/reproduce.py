@@ -19,7 +19,7 @@ from srnn_tf import command, recipes, zoo
 from srnn_tf.experiments import runs
 
 # What a card may say where the run departs from its recipe, with the option that says it to train.
-DEPARTURES = ("batch_size", "window", "learning_rate", "transpose")
+DEPARTURES = ("batch_size", "window", "learning_rate", "transpose", "openings")
 
 
 def arguments(card: Mapping[str, Any], out: str, data: str | None = None) -> list[str]:

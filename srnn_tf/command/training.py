@@ -53,6 +53,12 @@ from srnn_tf.experiments import defaults
     "epoch.",
 )
 @click.option(
+    "--openings",
+    type=int,
+    metavar="ROWS",
+    help="So many rows of each batch are beginnings of sequences: samples then begin as they do.",
+)
+@click.option(
     "--without",
     multiple=True,
     metavar="SET",

@@ -31,6 +31,7 @@ DEPARTURES = {
     "window": "Frames of a window",
     "learning_rate": "First learning rate",
     "transpose": "Semitones of transposition",
+    "openings": "Rows of a batch that are beginnings of sequences",
 }
 # What tells whether samples live (`python -m zoo.measures`), as pages call it.
 LIVING = {

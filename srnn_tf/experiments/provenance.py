@@ -97,6 +97,8 @@ def training(run: runs.Run) -> dict[str, Any]:
         "learning_rate_of_recipe": run.recipe.learning_rate,
         "transpose": run.recipe.transpose if run.transpose is None else run.transpose,
         "transpose_of_recipe": run.recipe.transpose,
+        "openings": run.recipe.openings if run.openings is None else run.openings,
+        "openings_of_recipe": run.recipe.openings,
         "without": run.without,
         "seed": run.seed,
         "precision": run.dtype,

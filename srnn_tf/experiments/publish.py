@@ -210,7 +210,7 @@ def _other_seeds(name, training, candidate, seeds):
                 f"{other.folder} is a run of {other.recipe.name}, or another candidate"
             )
         told = provenance.training(other)
-        for what in ("transpose", "without"):
+        for what in ("transpose", "openings", "without"):
             if (told[what] or None) != (training.get(what) or None):
                 raise ValueError(
                     f"{other.folder} has {what}={told[what]!r}; the other run, "

@@ -36,7 +36,7 @@ from srnn_tf.objectives import ELBO, Exact, KLSchedule, Objective
 # Entries of `run.json` that are there only where a run departs from its recipe.
 OPTIONS = (
     *("candidate", "batch_size", "validate_every", "patience"),
-    *("window", "learning_rate", "begin_with", "transpose", "without", "definition"),
+    *("window", "learning_rate", "begin_with", "transpose", "openings", "without", "definition"),
 )
 # Of `run.json` since files have checksums.
 FORMAT = 2
@@ -90,6 +90,7 @@ class Run:
     learning_rate: float | None = None  # the first; the recipe's by default
     begin_with: str | None = None  # warm start: SHA-256 of the other run's weights
     transpose: int | None = None  # semitones, of piano rolls; the recipe's by default
+    openings: int | None = None  # rows of a batch; the recipe's by default
     without: list[str] | None = None  # data sets of a pool that are left out
     definition: dict[str, Any] | None = None  # of a recipe that is not registered
     frames: Any = None  # the numbers of frames that identify the data
@@ -111,6 +112,7 @@ class Run:
         learning_rate: float | None = None,
         begin_with: str | None = None,
         transpose: int | None = None,
+        openings: int | None = None,
         without: Sequence[str] | None = None,
         dtype: str | None = None,
         add_checksums: bool = True,
@@ -136,6 +138,8 @@ class Run:
                 `provenance.beginning`.
             transpose: the largest random transposition of a training sequence, in semitones. Above
                 0 the name of a recipe without transposition gets the suffix `_transposed`.
+            openings: the rows of each batch that are beginnings of sequences; the recipe's by
+                default.
             without: the data sets to leave out of a pool.
             dtype: the dtype policy for training, one of `POLICIES`; the recipe's by default, on a
                 GPU float32.
@@ -162,7 +166,8 @@ class Run:
         identity = {"recipe": recipe.name, "steps": steps, "seed": seed, "frames": frames}
         options: dict[str, Any] = {"candidate": candidate, **counts}
         options |= {"learning_rate": learning_rate, "begin_with": begin_with}
-        options |= {"transpose": transpose, "without": sorted(set(without)) if without else None}
+        options |= {"transpose": transpose, "openings": _openings(recipe, openings, batch_size)}
+        options |= {"without": sorted(set(without)) if without else None}
         options["definition"] = definition_of(recipe)
         identity |= {name: value for name, value in options.items() if value is not None}
         make_folder(path)
@@ -362,7 +367,10 @@ def definition_of(recipe: recipes.Recipe) -> dict[str, Any] | None:
     """What a run says of a recipe that its name does not lead to; None for a registered one."""
     if recipes.RECIPES.get(recipe.name) == recipe:
         return None
-    return json.loads(json.dumps(dataclasses.asdict(recipe)))  # as it comes back from a file
+    said = dataclasses.asdict(recipe)
+    if not recipe.openings:  # which runs of earlier versions do not say
+        del said["openings"]
+    return json.loads(json.dumps(said))  # as it comes back from a file
 
 
 def defined(definition: dict[str, Any] | None) -> recipes.Recipe | None:
@@ -398,6 +406,19 @@ def recipe_of(name: str | recipes.Recipe, transpose: int | None = None) -> recip
     if name not in recipes.RECIPES:  # of a user's own data: there is no score to mix it up with
         return recipe
     return recipes.get(name + recipes.TRANSPOSED)
+
+
+def _openings(recipe, openings, batch_size):
+    """The option, None where the recipe has the same."""
+    if openings is None:
+        return None
+    checks.between("--openings", openings, 0, (batch_size or recipe.batch_size) - 1)
+    if openings and recipe.window is None:
+        raise ValueError(
+            f"`--openings` must be left out: {recipe.name} trains on whole sequences; "
+            f"received {openings}"
+        )
+    return None if openings == recipe.openings else openings
 
 
 def _check_options(recipe, learning_rate, counts):

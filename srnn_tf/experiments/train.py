@@ -104,7 +104,8 @@ def stream(run: runs.Run, splits: data.Splits) -> data.EpochDataset:
         return data.padded(splits.train, size, run.seed)
     window = run.window or run.recipe.window
     transpose = run.recipe.transpose if run.transpose is None else run.transpose
-    return data.streams(splits.train, size, window, run.seed, transpose)
+    openings = run.recipe.openings if run.openings is None else run.openings
+    return data.streams(splits.train, size, window, run.seed, transpose, openings)
 
 
 def train(

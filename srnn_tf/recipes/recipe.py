@@ -50,6 +50,7 @@ class Recipe:
         transpose: for piano rolls, the largest random transposition of a training sequence, in
             semitones. A name that ends in `_transposed` is that of a recipe with transposition
             where the paper's has none.
+        openings: the rows of each batch that are beginnings of sequences, as in `data.streams`.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Recipe:
     candidates: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     reported: str | None = None
     transpose: int = 0
+    openings: int = 0
 
     @property
     def model(self) -> str:

@@ -20,13 +20,16 @@ def streams(
     num_steps: int,
     seed: int = 0,
     transpose: int | None = None,
+    openings: int = 0,
 ) -> EpochDataset:
     """Training batches for truncated backpropagation: windows of parallel streams.
 
     In each epoch the sequences are shuffled, concatenated and cut into `batch_size` streams of
     equal length. Batches are windows of `num_steps` steps, which move along all streams at once.
-    The step before a window is its context, so that the first step of a stream is never scored. The
-    last window is padded. Sequences on disk are read window by window.
+    The step before a window is its context, so that the first step of a stream is never scored: a
+    model that has been trained on streams alone does not know how sequences begin, and samples of
+    music may be silent. `openings` rows of each batch are beginnings of sequences, drawn at random,
+    after zeros. The last window is padded. Sequences on disk are read window by window.
 
     Args:
         sequences: arrays (T_i, D), or sequences of a prepared data set. Speech is concatenated
@@ -38,13 +41,15 @@ def streams(
         transpose: for piano rolls, an integer from 0 to 24. In each epoch, each sequence is moved
             up or down by a random number of semitones, at most `transpose`, and never off the
             keyboard. By default 0, or the `transpose` of a `Pool`.
+        openings: the last rows of each batch, so many, are the first T steps of sequences, or all
+            that they have. The other B - openings rows are streams. Below B.
 
     Returns:
         An `EpochDataset` of `frames` and `previous`, float32 (B, T, D), and `mask`, bool (B, T).
 
     Raises:
-        ValueError: there are too few steps for `batch_size` streams of two steps, the transposition
-            is above 24, or the sequences to transpose are not piano rolls.
+        ValueError: there are too few steps for streams of two steps, the transposition is above 24,
+            the sequences to transpose are not piano rolls, or all rows would be openings.
 
     Example:
         >>> data = streams([np.zeros([30, 88], np.uint8)] * 4, batch_size=2, num_steps=10)
@@ -55,15 +60,17 @@ def streams(
     """
     checks.sizes(batch_size=batch_size, num_steps=num_steps)
     checks.sizes(minimum=0, seed=seed)
+    checks.between("openings", openings, 0, batch_size - 1)
     if transpose is None:
         transpose = sequences.transpose if _is_pool(sequences) else 0
     check_transpose(sequences, transpose)
     width, values_per_epoch = width_of(sequences), sum(num_values(s) for s in sequences)
-    steps = values_per_epoch // (width * batch_size)
+    num_streams = batch_size - openings
+    steps = values_per_epoch // (width * num_streams)
     if steps < 2:
         raise ValueError(
-            f"{batch_size} streams of at least 2 steps need {2 * batch_size} steps; the sequences "
-            f"have {values_per_epoch // width}"
+            f"{num_streams} streams of at least 2 steps need {2 * num_streams} steps; "
+            f"the sequences have {values_per_epoch // width}"
         )
 
     def make_epoch(epoch):
@@ -79,16 +86,32 @@ def streams(
             begin = position * num_steps
             length = min(num_steps, steps - 1 - begin)
             lanes = range(batch_size)[part]
+            first = np.random.default_rng([seed, epoch, position]).integers(
+                len(chosen), size=openings
+            )
             frames = np.zeros([2, len(lanes), num_steps, width], np.float32)
+            lengths = np.full([len(lanes), 1], length)
             for row, lane in enumerate(lanes):
-                window = read(lane, begin, begin + length + 1)
-                frames[0, row, :length], frames[1, row, :length] = window[1:], window[:-1]
-            mask = np.broadcast_to(np.arange(num_steps) < length, frames.shape[1:3])
+                if lane < num_streams:
+                    window = read(lane, begin, begin + length + 1)
+                    frames[0, row, :length], frames[1, row, :length] = window[1:], window[:-1]
+                else:
+                    opening = _opening(chosen[first[lane - num_streams]], num_steps, width)
+                    lengths[row] = len(opening)
+                    frames[0, row, : len(opening)] = opening
+                    frames[1, row, 1 : len(opening)] = opening[:-1]
+            mask = np.arange(num_steps) < lengths
             return {"frames": frames[0], "previous": frames[1], "mask": mask}
 
         return batch
 
     return EpochDataset(make_epoch, -(-(steps - 1) // num_steps), batch_size)
+
+
+def _opening(sequence: Steps, num_steps: int, width: int) -> np.ndarray:
+    """The first steps of a sequence."""
+    values = min(num_steps, num_values(sequence) // width) * width
+    return read_values(sequence, 0, values).reshape(-1, width)
 
 
 def _is_pool(sequences) -> TypeGuard[Any]:
