@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,12 @@ def sample(
             how = {"steps_per_quarter": steps_per_quarter} if of.name == "pianoroll" else {}
             plots.draw(of.name, frames, file, scale, card["sample_rate"], title, **how)
         print(f"wrote {file}")
+        if of.name == "pianoroll" and not frames[0 if prefix is None else len(prefix) :].any():
+            print(
+                f"warning: {file} is silent, as nothing was drawn but rests; another --seed or a "
+                f"--temperature above {temperature:g} may give notes",
+                file=sys.stderr,
+            )
 
 
 def _check_options(given: Mapping[str, Any], accepted: tuple[str, ...], out: Path) -> None:

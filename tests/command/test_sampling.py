@@ -131,3 +131,14 @@ def test_options_of_music_are_refused_for_other_models(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run("sample", "rnn_hier_speech_commands", "--bpm", 80, "--out", tmp_path / "x.wav")
     assert "--bpm=80.0 is for files of music" in capsys.readouterr().err
+
+
+def test_silence_is_told(tune, tmp_path, capsys):
+    run("sample", NAME, "--steps", 1, "--temperature", 0.01, "--out", tmp_path / "x.mid")
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(
+        f"warning: {tmp_path}/x.mid is silent, as nothing was drawn but rests"
+    )
+    assert "a --temperature above 0.01" in warning
+    run("sample", NAME, "--primer", tune, *SHORT, "--out", tmp_path / "y.mid")
+    assert capsys.readouterr().err == ""

@@ -49,6 +49,46 @@ def test_streams_equal_a_brute_force_walk(window, epoch):
         assert not batch["frames"][:, length:].any() and not batch["previous"][:, length:].any()
 
 
+@pytest.mark.parametrize("openings", [1, 2])
+def test_openings_are_the_first_steps_of_sequences(openings):
+    sequences, rows = numbered(), ROWS - openings
+    data = streams(sequences, ROWS, WINDOW, seed=5, openings=openings)
+    plain = streams(sequences, rows, WINDOW, seed=5)
+    assert data.batches_per_epoch == plain.batches_per_epoch
+    drawn = set()
+    for i in range(2 * data.batches_per_epoch):
+        batch, streamed = data[i], plain[i]
+        for name, values in streamed.items():
+            np.testing.assert_array_equal(batch[name][:rows], values)
+            assert len(batch[name]) == ROWS
+        for row in range(rows, ROWS):
+            frames, previous, mask = (batch[n][row] for n in ("frames", "previous", "mask"))
+            (which,) = [k for k, s in enumerate(sequences) if (s[0] == frames[0]).all()]
+            wanted = sequences[which][:WINDOW]
+            drawn.add(which)
+            np.testing.assert_array_equal(frames[: len(wanted)], wanted)
+            np.testing.assert_array_equal(previous[1 : len(wanted)], wanted[:-1])
+            np.testing.assert_array_equal(mask, np.arange(WINDOW) < len(wanted))
+            assert not previous[0].any() and not frames[len(wanted) :].any()
+    assert len(drawn) > 3
+
+
+def test_openings_are_the_same_again_and_in_shards():
+    data = streams(numbered(), 4, WINDOW, seed=5, openings=2)
+    for i in (7, 0, 7):
+        again = streams(numbered(), 4, WINDOW, seed=5, openings=2)[i]
+        second = data.shard(1, 2)[i]
+        for name, values in data[i].items():
+            np.testing.assert_array_equal(values, again[name])
+            np.testing.assert_array_equal(values[2:], second[name])
+
+
+@pytest.mark.parametrize("openings", [-1, ROWS, 1.0, True])
+def test_openings_leave_a_stream(openings):
+    with pytest.raises(ValueError, match=f"`openings` must be an integer from 0 to {ROWS - 1}"):
+        streams(numbered(), ROWS, WINDOW, openings=openings)
+
+
 def epoch_of(data, epoch):
     n = data.batches_per_epoch
     return [data[i] for i in range(epoch * n, (epoch + 1) * n)]

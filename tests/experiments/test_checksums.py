@@ -264,6 +264,7 @@ REFUSED = {
     "batch": ["--batch-size", "99999"],
     "warm start": ["--begin-with", "nowhere"],
     "transpose": ["--transpose", "-1"],
+    "openings": ["--openings", "99"],
 }
 
 

@@ -28,14 +28,15 @@ def test_the_table_holds_the_tables_of_the_paper():
 def test_every_row_is_a_run_that_can_be_started(planned, tmp_path):
     recipe = recipes.get(planned.recipe)
     assert recipe.dataset == planned.data and planned.hours > 0
-    known = {"patience": int, "seed": int, "steps": int, "batch-size": int}
+    known = {"patience", "seed", "steps", "batch-size", "openings"}
     words = planned.arguments()
     given = dict(zip(words[::2], words[1::2], strict=True))
-    assert {w.removeprefix("--") for w in given} <= set(known)
+    assert {w.removeprefix("--") for w in given} <= known
     options = {k.removeprefix("--").replace("-", "_"): int(v) for k, v in given.items()}
     run = runs.Run.create(str(tmp_path / "run"), planned.recipe, seed=options.pop("seed", 0),
                           steps=options.pop("steps"), frames=[1], **options)  # fmt: skip
     assert (run.steps, run.seed, run.patience) == (planned.steps, planned.seed, planned.patience)
+    assert run.openings == planned.openings
     assert (run.batch_size or recipe.batch_size) == planned.batch
 
 
@@ -93,10 +94,27 @@ def test_states_of_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "other", [{"without": ["jsb"]}, {"transpose": 3}, {"candidate": "zforcing_0_0"}, {"window": 7}]
+    "other",
+    [
+        {"without": ["jsb"]},
+        {"transpose": 3},
+        {"candidate": "zforcing_0_0"},
+        {"window": 7},
+        {"openings": 2},
+    ],
 )
 def test_another_training_is_not_the_planned_one(other, tmp_path):
     assert plan.state(planned(), FILE, tmp_path / "no", published(tmp_path, **other)) == "missing"
+
+
+def test_openings_are_part_of_the_plan(tmp_path):
+    wanted = planned(options=("--openings", "2"))
+    root, folder = published(tmp_path), tmp_path / "runs"
+    assert plan.state(wanted, FILE, folder, root) == "missing"
+    runs.Run.create(str(folder / "f_srnn_jsb"), "f_srnn_jsb", 20, 0, [1], batch_size=4, openings=2)
+    assert plan.state(wanted, FILE, folder, tmp_path / "none") == "running"
+    assert plan.state(planned(), FILE, folder, tmp_path / "none") == "taken"
+    assert plan.state(wanted, FILE, folder, published(tmp_path / "b", openings=2)) == "done"
 
 
 def test_updates_of_a_warm_start_add_up(tmp_path):
@@ -153,7 +171,7 @@ def test_the_queue_is_json(capsys):
         "run": "rnn_hier_mlp_nottingham_seed_2",
         "name": "rnn_hier_mlp_nottingham",
         "data": "midi/Nottingham.mat",
-        "options": ["--steps", "20000", "--seed", "2", "--patience", "8"],
+        "options": ["--steps", "20000", "--seed", "2", "--openings", "2", "--patience", "8"],
     }
     (job,) = [j for j in jobs if j["run"] == "f_rnn_unipen"]
     assert job["prepare"] == ["unipen", "handwriting/unipen"] and job["data"] is None

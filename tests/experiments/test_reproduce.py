@@ -32,13 +32,13 @@ def test_every_departure_is_an_option():
     card = change(
         "f_srnn_bach", schedule=20_000, updates=4000, best_update=2000, learning_rate=3e-5,
         learning_rate_of_recipe=1e-3, window=200, window_of_recipe=50, transpose=6,
-        transpose_of_recipe=None, candidate=None, without=["jsb", "muse"],
+        transpose_of_recipe=None, openings=3, candidate=None, without=["jsb", "muse"],
     )  # fmt: skip
     recipe = reproduce.recipes.get("f_srnn_bach")
     card["training"] |= {f"{key}_of_recipe": getattr(recipe, key) for key in reproduce.DEPARTURES}
     words = " ".join(reproduce.arguments(card, "out"))
     for wanted in ("--steps 20000", "--patience 4", "--learning-rate 3e-05", "--window 200",
-                   "--transpose 6", "--without jsb --without muse"):  # fmt: skip
+                   "--transpose 6", "--openings 3", "--without jsb --without muse"):  # fmt: skip
         assert wanted in words
 
 
