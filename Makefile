@@ -58,6 +58,7 @@ notebooks: .docs.installed
 bench: .venv.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.first_use
 	$(BIN)/python -m benchmarks.table7

@@ -143,7 +143,7 @@ def build(folder: Path) -> list[Path]:
     """The wheels of the package and of the music models, checked by twine."""
     # By way of the source distribution: `build/` of the checkout may hold files of before.
     checked([sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT])
-    checked([sys.executable, "-m", "zoo.wheels", *MODELS, "--out", folder])
+    checked([sys.executable, "-m", "zoo.wheels", MODELS[0], "--out", folder])
     wheels = sorted(folder.glob("*.whl"))
     if len(wheels) != 3:
         raise SystemExit(f"FAILED: built are {[w.name for w in wheels]}; expected are 3 wheels")
@@ -173,8 +173,8 @@ def install(python: str, wheels: list[Path], environment: Path) -> None:
     checked([python, "-m", "venv", environment])
     (package,) = (wheel for wheel in wheels if "_models_" not in wheel.name)
     pip = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    pip += ["--disable-pip-version-check", "--find-links", wheels[0].parent]
-    checked([*pip, f"{package}[music,plot,serving]", MODELS[0]])
+    pip += ["--disable-pip-version-check"]
+    checked([*pip, f"{package}[music,plot,serving]", *(w for w in wheels if w != package)])
 
 
 def play(user: User) -> None:

@@ -39,7 +39,7 @@ def repeated(noise, rows):
     return None if noise is None else tf.repeat(noise, rows, axis=0)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("case", harness.cases(cell="lstm") + GRU, ids=str)
 def test_call_is_zero_under_the_mask(case):
     model, x = harness.shared(case), harness.frames(case)
@@ -66,7 +66,7 @@ def test_states_go_on_from_an_earlier_call(case):
     close(tf.concat([bound(first), bound(rest)], axis=1), bound(model(x)), 1e-4)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("case", SCORED, ids=str)
 def test_log_prob_is_the_sum_of_the_terms_of_a_call(case):
     model, x = harness.shared(case), harness.frames(case)
@@ -165,7 +165,7 @@ def importance(model, sequences, samples):
     return np.reshape(weights, [len(sequences), samples]).astype(np.float64)
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("case", LATENT, ids=str)
 def test_latent_models_are_normalized_and_the_elbo_is_a_bound(case):
     model, sequences = harness.build(case, scale=0.2), harness.all_binary(2, 3)
@@ -180,7 +180,7 @@ def test_latent_models_are_normalized_and_the_elbo_is_a_bound(case):
 SAMPLED = [RNN["mixture"], SRNN["normal"], *harness.cases(cell="gru", likelihood="bernoulli")]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("case", SAMPLED, ids=str)
 def test_samples_depend_on_the_seed_alone(case):
     model = harness.shared(case)

@@ -134,7 +134,8 @@ def tables(held: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any]) -
     text += [
         "",
         "Differences from the paper's training that the tables have: fewer updates where the",
-        "brackets say so; the first of the two structures that its stochastic models were chosen",
+        "brackets say so; batches in which some rows are beginnings of sequences, where the card",
+        "says so; the first of the two structures that its stochastic models were chosen",
         "from (each card names those that were not tried); a masked MLP that is a density, which",
         "the paper's is not ([Its code](paper.md#its-code)); speech commands, Unipen, JSB,",
         "Piano-midi, the chorales and the pooled set are not of the paper.",

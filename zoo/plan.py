@@ -175,9 +175,10 @@ def _finished(planned: Planned, training: Mapping[str, Any]) -> bool:
 def _same(planned: Planned, run: runs.Run) -> bool:
     """Whether a folder's run is the planned one."""
     wanted = (planned.recipe, planned.steps, planned.seed, planned.batch, planned.patience)
-    wanted += (planned.openings,)
+    wanted += (run.recipe.openings if planned.openings is None else planned.openings,)
     batch = run.batch_size or run.recipe.batch_size
-    actual = (run.recipe.name, run.steps, run.seed, batch, run.patience, run.openings)
+    openings = run.recipe.openings if run.openings is None else run.openings
+    actual = (run.recipe.name, run.steps, run.seed, batch, run.patience, openings)
     others = (run.candidate, run.window, run.transpose, run.without, run.learning_rate)
     return wanted == actual and not any(option is not None for option in others)
 

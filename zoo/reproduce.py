@@ -3,8 +3,8 @@
     python -m zoo.reproduce NAME [--out DIR] [--data PATH] [--version N] [--root DIR] [--print]
 
 The run has the recipe, updates, seed, batch size, structure, window, learning rate, transposition,
-data and dtype of the published one, and trains until the same update. Weights are equal as far as
-the machine computes what that of the card did. Run the command again to go on after an
+openings, data and dtype of the published one, and trains until the same update. Weights are equal
+as far as the machine computes what that of the card did. Run the command again to go on after an
 interruption.
 """
 

@@ -181,7 +181,7 @@ def build(
     """Build distributions, and return their wheels.
 
     Args:
-        names: of the distributions; all by default.
+        names: of the distributions, which bring those that they require; all by default.
         out: the folder of the wheels, made if need be.
         root: the folder of published models.
 
@@ -202,7 +202,7 @@ def build(
         raise unknown("distribution", missing[0], plans)
     made = []
     with files.made(out):
-        for name in names or plans:
+        for name in required(names) or plans:
             with tempfile.TemporaryDirectory() as place:
                 project = Path(place, "project")
                 project.mkdir()
@@ -219,6 +219,11 @@ def build(
                     shutil.copyfile(wheel, temporary)
                 made.append(Path(out, wheel.name))
     return made
+
+
+def required(names: Sequence[str]) -> list[str]:
+    """Distributions, and those that they require."""
+    return list(dict.fromkeys(d for name in names for d in (name, *REQUIRED.get(name, ()))))
 
 
 def _run(

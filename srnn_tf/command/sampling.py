@@ -148,11 +148,11 @@ def sample(
             plots.draw(of.name, frames, file, scale, card["sample_rate"], title, **how)
         print(f"wrote {file}")
         if of.name == "pianoroll" and not frames[0 if prefix is None else len(prefix) :].any():
-            print(
-                f"warning: {file} is silent, as nothing was drawn but rests; another --seed or a "
-                f"--temperature above {temperature:g} may give notes",
-                file=sys.stderr,
+            what = "is silent" if prefix is None else "is silent after the primer"
+            other = "another --seed" + (
+                "" if server else f" or a --temperature above {temperature:g}"
             )
+            print(f"warning: {file} {what}: {other} may give notes", file=sys.stderr)
 
 
 def _check_options(given: Mapping[str, Any], accepted: tuple[str, ...], out: Path) -> None:

@@ -64,7 +64,7 @@ def test_openings_are_the_first_steps_of_sequences(openings):
         for row in range(rows, ROWS):
             frames, previous, mask = (batch[n][row] for n in ("frames", "previous", "mask"))
             (which,) = [k for k, s in enumerate(sequences) if (s[0] == frames[0]).all()]
-            wanted = sequences[which][:WINDOW]
+            wanted = sequences[which][: batch["mask"][0].sum()]
             drawn.add(which)
             np.testing.assert_array_equal(frames[: len(wanted)], wanted)
             np.testing.assert_array_equal(previous[1 : len(wanted)], wanted[:-1])

@@ -189,7 +189,7 @@ def test_a_padded_row_is_the_row_alone(structure):
             close(together[row], single[0])
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(4)
 def test_gradients_match_finite_differences(pair):
     """Along one random direction through all weights, padding and backward passes included."""
     changes = {"alpha": 0.0} if "zforcing" in pair[0] else {}  # its gradient is stopped

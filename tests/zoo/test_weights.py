@@ -19,6 +19,7 @@ from zoo import wheels
 
 PACKAGE = Path(store.__file__).parents[1]
 NAME = store.EMBEDDED[0]
+VERSION = str(zoo.card(NAME)["version"])
 PUBLISHED = store.published()
 VERSIONS = [(n, int(v)) for n, entry in PUBLISHED.items() for v in entry.get("versions", ())]
 # The package's `__init__` imports TensorFlow; what is below it need not.
@@ -67,7 +68,7 @@ def test_names_and_cards_need_no_weights(no_weights, capsys):
 def test_a_damaged_card_of_the_package_is_noticed(no_weights, monkeypatch, tmp_path):
     shutil.copytree(store._CARDS / NAME, tmp_path / "cards" / NAME)
     monkeypatch.setattr(store, "_CARDS", tmp_path / "cards")
-    path = tmp_path / "cards" / NAME / "1.json"
+    path = tmp_path / "cards" / NAME / f"{VERSION}.json"
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
     with pytest.raises(ValueError, match=f"{path} is damaged"):
         zoo.card(NAME)
@@ -117,16 +118,16 @@ def distribution(no_weights, tmp_path, monkeypatch):
 def test_an_installed_distribution_is_searched(distribution, tmp_path):
     (distribution / "__init__.py").write_text("raise SystemExit('it is not imported')")
     assert store.installed() == [distribution]
-    assert zoo.folder(NAME) == distribution / NAME / "1"
+    assert zoo.folder(NAME) == distribution / NAME / VERSION
     assert zoo.load(NAME).sample(1, 3, seed=0).shape == [1, 3, 88]
     assert "srnn_tf_models_one" not in sys.modules
     text = (tmp_path / "project" / "README.md").read_text()
     assert "dependencies = []" in (tmp_path / "project" / "pyproject.toml").read_text()
-    assert "may not be used for commercial uses" in text and f"| `{NAME}` | 1 |" in text
+    assert "may not be used for commercial uses" in text and f"| `{NAME}` | {VERSION} |" in text
 
 
 def test_the_card_of_a_distribution_may_be_older_and_its_files_not_others(distribution):
-    path = distribution / NAME / "1" / "assets.extra" / artifacts.CARD
+    path = distribution / NAME / VERSION / "assets.extra" / artifacts.CARD
     card = json.loads(path.read_text())
     artifacts.write_card(path, {**card, "seeds": {"runs": [], "mean": -1.0}})
     assert zoo.card(NAME)["seeds"]["mean"] == -1.0
@@ -134,7 +135,9 @@ def test_the_card_of_a_distribution_may_be_older_and_its_files_not_others(distri
     config.write_text(config.read_text() + " ")
     files = {**card["files"], "assets.extra/config.json": artifacts.sha256(config)}
     artifacts.write_card(path, {**card, "files": files})
-    with pytest.raises(ValueError, match=f"is not {NAME} version 1 as it was published: .*pip"):
+    with pytest.raises(
+        ValueError, match=f"is not {NAME} version {VERSION} as it was published: .*pip"
+    ):
         zoo.load(NAME)
 
 
@@ -172,6 +175,7 @@ def test_who_installs_music_has_nottingham_too(tmp_path):
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
     assert project["dependencies"] == [f"{nottingham}=={project['version']}"]
     assert store.distribution(zoo.card("f_rnn_nottingham")) == nottingham
+    assert wheels.required([music]) == [music, nottingham] == wheels.required([music, nottingham])
 
 
 def test_a_wheel_that_is_too_large_is_none(monkeypatch, tmp_path):
@@ -187,8 +191,8 @@ def test_a_wheel_that_is_too_large_is_none(monkeypatch, tmp_path):
 def test_a_foreign_folder_is_skipped_with_a_warning(no_weights, tmp_path, monkeypatch, capsys):
     root = tmp_path / "root"
     shutil.copytree(checkout.ROOT / NAME, root / "my_model")
-    (root / "my_model" / "1" / "assets.extra" / artifacts.CARD).unlink()
-    shutil.copytree(root / "my_model" / "1", root / "flat")
+    (root / "my_model" / VERSION / "assets.extra" / artifacts.CARD).unlink()
+    shutil.copytree(root / "my_model" / VERSION, root / "flat")
     (root / "notes").mkdir()
     monkeypatch.setenv("SRNN_TF_ZOO", str(root))
     with pytest.warns(UserWarning) as told:

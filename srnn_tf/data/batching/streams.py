@@ -41,8 +41,9 @@ def streams(
         transpose: for piano rolls, an integer from 0 to 24. In each epoch, each sequence is moved
             up or down by a random number of semitones, at most `transpose`, and never off the
             keyboard. By default 0, or the `transpose` of a `Pool`.
-        openings: the last rows of each batch, so many, are the first T steps of sequences, or all
-            that they have. The other B - openings rows are streams. Below B.
+        openings: the last rows of each batch, so many, are the first steps of sequences, as many as
+            the other rows have, or all that there are. The other B - openings rows are streams.
+            Below B.
 
     Returns:
         An `EpochDataset` of `frames` and `previous`, float32 (B, T, D), and `mask`, bool (B, T).
@@ -86,6 +87,7 @@ def streams(
             begin = position * num_steps
             length = min(num_steps, steps - 1 - begin)
             lanes = range(batch_size)[part]
+            # Of position 0 this is the generator of the order: published weights were drawn so.
             first = np.random.default_rng([seed, epoch, position]).integers(
                 len(chosen), size=openings
             )
@@ -96,7 +98,7 @@ def streams(
                     window = read(lane, begin, begin + length + 1)
                     frames[0, row, :length], frames[1, row, :length] = window[1:], window[:-1]
                 else:
-                    opening = _opening(chosen[first[lane - num_streams]], num_steps, width)
+                    opening = _opening(chosen[first[lane - num_streams]], length, width)
                     lengths[row] = len(opening)
                     frames[0, row, : len(opening)] = opening
                     frames[1, row, 1 : len(opening)] = opening[:-1]
