@@ -50,13 +50,15 @@ class Sampler:
             return t + 1, x, trace.states, drawn.write(t, x)
 
         drawn = tf.TensorArray(tf.float32, size=steps, element_shape=[None, density.frame_size])
-        *_, drawn = tf.while_loop(
+        _, last, _, drawn = tf.while_loop(
             lambda t, *_: t < steps,
             body,
             (0, previous, states, drawn),
             maximum_iterations=steps,
         )
-        values = nn.time_major(drawn.stack())
+        # The last frame is written again, so that the loop must return it. Otherwise, where the
+        # structure does not read x, XLA fuses its draw into its write, which runs on one core.
+        values = nn.time_major(drawn.write(steps - 1, last).stack())
         return tf.reshape(values, [rows, steps // density.steps_per_frame, density.event_size])
 
     def _begin(self, rows, prefix, seed):
