@@ -26,9 +26,9 @@ NORMAL, UNIFORM = 0, 1
 PREFIX, VALUES, DRAWN_LATENTS = 0, 1, 2
 
 
-def request_seed(seed: int, kind: int) -> tf.Tensor:
+def request_seed(seed: int, kind: int) -> np.ndarray:
     """The seed (2,) of a request, from the user's seed."""
-    return tf.constant([seed % 2**31, kind])
+    return np.array([seed % 2**31, kind], np.int32)
 
 
 def draw_seed(seed: Seeds = None, sample: int | tf.Tensor = 0) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from srnn_tf.core import draws, nn, random
@@ -26,15 +27,17 @@ class Sampler:
         program = self.programs(self.draw, prefix is None)
         # Integers of NumPy would be traced as tensors, which XLA takes for no sizes.
         rows, steps = int(batch_size), int(num_steps) * self.density.steps_per_frame
-        seed = random.fold_in(draws.request_seed(seed, draws.SAMPLES), 0)
-        return program(rows, steps, prefix, seed, tf.constant(temperature, tf.float32))
+        # Arrays: to make a tensor of each, and to fold a seed, takes longer than a frame.
+        seed = draws.request_seed(seed, draws.SAMPLES)
+        return program(rows, steps, prefix, seed, np.array(temperature, np.float32))
 
     def draw(self, rows: Size, steps: Size, prefix, seed, temperature) -> tf.Tensor:
         """Draw sequences, (rows, steps / steps_per_frame, D), in `steps` steps of the structure.
 
         `rows` and `steps` are integers, or tensors outside XLA.
         """
-        density = self.density
+        density, temperature = self.density, tf.convert_to_tensor(temperature)
+        seed = random.fold_in(seed, 0)
         previous, states = self._begin(rows, prefix, random.fold_in(seed, draws.PREFIX))
         # All randomness is laid out before the loop; a longer run begins like a shorter one.
         seeds = random.split(random.fold_in(seed, draws.VALUES), steps)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from srnn_tf.core import checks, draws, random
+from srnn_tf.core import checks, draws
 from srnn_tf.inference.programs import Programs
 from srnn_tf.inference.sampling import Sampler
 from srnn_tf.inference.scoring import Protocol, Scorer
@@ -138,7 +138,6 @@ class Signatures:
         ok += _holds(few, f"`num_steps` x `batch_size` must be at most {most}")
         with tf.control_dependencies(ok):
             rows, steps = tf.identity(batch_size), num_steps * self.model.steps_per_frame
-        seed = random.fold_in(seed, 0)
         return {"frames": self.sampler.draw(rows, steps, None, seed, tf.constant(1.0))}
 
 
