@@ -1,8 +1,10 @@
 """A small model, trained and published once, and what tests of the zoo do with it."""
 
 import dataclasses
+import fcntl
 import functools
 import json
+import os
 import re
 import shutil
 
@@ -24,10 +26,24 @@ def small(tmp_path_factory):
     changed = {"structure": structure, "window": 5, "batch_size": 4, "candidates": {}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(recipes.RECIPES, NAME, dataclasses.replace(recipe, **changed))
-        yield made(tmp_path_factory.getbasetemp() / "published")
+        yield shared(tmp_path_factory.getbasetemp())
 
 
 @functools.cache  # of all files of tests that a process runs
+def shared(base):
+    """What `made` returns, made once by the workers of a run, who then read it."""
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = root / "published"
+    with (root / "published.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            made(folder)
+            (folder / "done").touch()
+    splits = data.load("jsb", str(folder / "JSB_Chorales.mat"), "any")
+    return folder / "root", folder / "run", splits
+
+
 def made(folder):
     folder.mkdir()
     file = harness.write_mat(folder / "JSB_Chorales.mat", lengths=(13, 13, 13))
@@ -42,7 +58,6 @@ def made(folder):
         root = folder / "root"
         root.mkdir()
         command.main(["publish", str(folder / "run"), "--root", str(root)])
-        return root, folder / "run", data.load("jsb", file, "any")
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Ctrl-C, closed pipes and full devices: one line or none, a status, and nothing half-written."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +23,14 @@ only_here = publishing.only_here
 
 
 @pytest.fixture
-def words(small, tmp_path):
+def words(small, tmp_path, tmp_path_factory):
     data = ["--data", str(small[1].parent / "JSB_Chorales.mat"), "--edition", "any"]
-    name, run = publishing.NAME, str(small[1])
+    name = publishing.NAME
+    run = shutil.copytree(small[1], tmp_path_factory.mktemp("run") / "run")  # the others read it
     return {
         "train": ["train", name, *data, "--steps", "20", "--out", str(tmp_path / "out" / "run")],
-        "evaluate": ["evaluate", run, *data],
-        "publish": ["publish", run, "--root", str(tmp_path / "out")],
+        "evaluate": ["evaluate", str(run), *data],
+        "publish": ["publish", str(run), "--root", str(tmp_path / "out")],
     }
 
 
