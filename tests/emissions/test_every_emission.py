@@ -44,7 +44,7 @@ def losses(model, x, epochs=2, **options):
     return model.fit(x, batch_size=len(x), epochs=epochs, verbose=0).history["loss"]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("structure", "name"), PAIRS)
 def test_with_every_structure_it_trains_scores_and_samples(structure, name, eagerly):
     case = case_of(name, structure)

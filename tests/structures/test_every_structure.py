@@ -66,7 +66,7 @@ def test_a_keras_file_gives_the_same_model(name, tmp_path):
     assert on[0] == on[1]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", NAMES)
 def test_training_resumes_exactly(name, tmp_path):
     case = harness.case_of(name, "normal", "gru")
