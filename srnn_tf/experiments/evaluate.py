@@ -229,6 +229,8 @@ def evaluate_run(
     (model, digest), unit = run.best_weights(), run.recipe.unit
     export.round_weights(model)
     by_set = whole(model, splits.test, "test", unit, num_samples, bounds_on)
+    if advice := of_openings(run, by_set["all"]):
+        print(advice)
     described = trained_on.description(splits)
     parts = described["data"]["parts"]
     below = baselines.all_of(splits)
@@ -248,6 +250,19 @@ def evaluate_run(
         result["sets"] = {name: _plain(of) for name, of in by_set.items()}
     run.write_json("evaluation.json", result)
     return result
+
+
+def of_openings(run: runs.Run, scores: Scores) -> str:
+    """What to do where a model lost much on first steps, which its training never scored; or ""."""
+    openings = run.recipe.openings if run.openings is None else run.openings
+    paper, full = (next(iter(scores[protocol].values())).value for protocol in ("paper", "full"))
+    if openings or run.recipe.window is None or paper - full < max(0.5, 0.1 * abs(paper)):
+        return ""
+    return (
+        "note: protocol full, which also scores the first step of each sequence, is "
+        f"{paper - full:.4f} nats per {run.recipe.unit} below protocol paper. This training scored "
+        "no first step: `srnn-tf train` with `--openings 2` does"
+    )
 
 
 def _plain(scores: Scores) -> dict[str, Any]:

@@ -117,6 +117,22 @@ def test_evaluate_prints_unit_protocol_and_bound(finished, capsys):
     assert f"{NAME}, weights of step {load(folder, 'best.json')['step']} of {STEPS}" in printed
 
 
+def test_first_steps_that_were_not_learned_are_told(finished):
+    def scores(paper, full):
+        return {
+            protocol: {"exact": evaluate.Score(value, None, None, 1)}
+            for protocol, value in (("paper", paper), ("full", full))
+        }
+
+    run = runs.Run.open(str(finished[0]))
+    said = evaluate.of_openings(run, scores(-5.7253, -8.2613))
+    assert "2.5360 nats per step below protocol paper" in said and "`--openings 2`" in said
+    assert not evaluate.of_openings(run, scores(-5.7, -6.1))  # less than 0.5, and than a tenth
+    assert not evaluate.of_openings(run, scores(-8.3, -5.7))
+    learned = dataclasses.replace(run, openings=2)
+    assert not evaluate.of_openings(learned, scores(-5.7253, -8.2613))
+
+
 def test_bounds_prints_a_row_of_all_bounds(finished, capsys):
     folder, arguments = finished
     app.main(["evaluate", "--table", str(folder), *arguments, "--num-samples", "3"])
