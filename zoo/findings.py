@@ -258,6 +258,8 @@ def findings(held: Mapping[str, Mapping[str, Any]], measured: Mapping[str, Any])
         "what it is behind may be the gap of the bound. The interval does not have what another",
         "seed would change: the standard deviation over seeds stands beside where there are some.",
         "Updates are those of the two trainings: where they differ, so do the models' chances.",
+        "A training with beginnings of sequences in its batches (`--openings`, on its card) has",
+        "seen fewer windows like those of protocol paper.",
     ]
     for title, pairs in LATENTS.items():
         lines, verdicts = compared(pairs, held, measured)
