@@ -1,6 +1,6 @@
 """A published SavedModel behind KServe's own model server, by the Open Inference Protocol.
 
-    python benchmarks/kserve_server.py saved_models/f_rnn_bach/1 --name f_rnn_bach --http_port 8080
+    python benchmarks/kserve_server.py saved_models/f_rnn_bach/2 --name f_rnn_bach --http_port 8080
 
 For an environment with kserve and TensorFlow alone (`make test-kserve`): neither Keras nor this
 package takes part. The adapter maps names and types; numbers come from the graph as it is. The

@@ -130,15 +130,15 @@ def test_sample_and_anomalies(capsys, files, tmp_path):
 
 
 def test_export(capsys, tmp_path):
-    assert f"{NAME}/1" in run(capsys, "export", NAME, tmp_path)
     folder = zoo.folder(NAME)
+    assert f"{NAME}/{folder.name}" in run(capsys, "export", NAME, tmp_path)
     copied = {p.relative_to(folder) for p in folder.rglob("*") if p.is_file()}
-    target = tmp_path / NAME / "1"
+    target = tmp_path / NAME / folder.name
     assert {p.relative_to(target) for p in target.rglob("*") if p.is_file()} == copied
     with pytest.raises(SystemExit):
         command.main(["export", NAME, str(tmp_path)])
     assert "never replaced" in capsys.readouterr().err
-    assert [p.name for p in (tmp_path / NAME).iterdir()] == ["1"]
+    assert [p.name for p in (tmp_path / NAME).iterdir()] == [folder.name]
 
 
 MISTAKES = {

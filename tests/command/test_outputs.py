@@ -6,7 +6,7 @@ import stat
 import numpy as np
 import pytest
 
-from srnn_tf import command
+from srnn_tf import command, zoo
 from srnn_tf.data.prepared.preparation import prepare
 
 NAME = "f_rnn_bach"
@@ -109,9 +109,10 @@ def test_prepare_needs_the_name_of_a_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("place", ["file", "link", "fifo"])
 def test_an_export_replaces_nothing(place, tmp_path, capsys):
     (tmp_path / NAME).mkdir()
-    target = tmp_path / NAME / "1"
+    version = zoo.folder(NAME).name
+    target = tmp_path / NAME / version
     {"file": target.touch, "link": lambda: target.symlink_to("nowhere"),
      "fifo": lambda: os.mkfifo(target)}[place]()  # fmt: skip
-    error, status = error_of(capsys, "export", NAME, tmp_path, "--version", 1)
+    error, status = error_of(capsys, "export", NAME, tmp_path, "--version", version)
     assert "published versions are never replaced" in error and status == 2
-    assert os.listdir(tmp_path / NAME) == ["1"]
+    assert os.listdir(tmp_path / NAME) == [version]

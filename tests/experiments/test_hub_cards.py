@@ -66,5 +66,6 @@ def test_a_page_of_another_folder_links_no_gallery(tmp_path):
 def test_limitations_are_those_of_the_card():
     exact, bound = (pages.readme(zoo.card(f"{m}_bach")) for m in ("f_rnn", "f_srnn"))
     assert "lower bounds" in bound and "lower bounds" not in exact
-    assert "3,000 updates; the recipe has 20,000" in exact.split("## Limitations")[1]
+    updates = zoo.card("f_rnn_bach")["training"]["updates"]
+    assert f"{updates:,} updates; the recipe has 20,000" in exact.split("## Limitations")[1]
     assert "no dynamics" in exact

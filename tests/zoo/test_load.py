@@ -61,16 +61,20 @@ def test_the_card_says_what_was_done(small):
 
 def test_where_models_are_looked_for(small, tmp_path, monkeypatch):
     root = small[0]
+
+    def updates():
+        return zoo.card(NAME, version=1)["training"]["updates"]
+
     monkeypatch.setattr(store, "roots", lambda given=None: [given] if given else [])
     assert NAME not in zoo.names(published=True) and NAME in zoo.names()
     monkeypatch.undo()
     monkeypatch.setattr(store, "_registered", [])
     assert zoo.names(published=True, root=root) == [NAME]
     monkeypatch.setenv("SRNN_TF_ZOO", str(root))
-    assert NAME in zoo.names(published=True) and zoo.card(NAME)["training"]["updates"] == 20
+    assert NAME in zoo.names(published=True) and updates() == 20
     monkeypatch.delenv("SRNN_TF_ZOO")
     zoo.register_root(root)
-    assert store.roots()[0] == root and zoo.card(NAME)["training"]["updates"] == 20
+    assert store.roots()[0] == root and updates() == 20
     with pytest.raises(FileNotFoundError, match="nowhere.* is not a folder"):
         zoo.register_root(tmp_path / "nowhere")
     monkeypatch.setenv("SRNN_TF_ZOO", str(tmp_path / "nowhere"))
